@@ -1,0 +1,39 @@
+"""What every test starts from: a clean environment, and nothing left running afterwards."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+
+import pytest
+
+OURS = ("DOTFLOW_", "SERVER_BASE_URL", "SERVER_USER_TOKEN", "WORKFLOW_ID", "OTEL_", "TRACEPARENT",
+        "TRACESTATE", "BAGGAGE")  # fmt: skip
+KEPT = ("DOTFLOW_TEST_",)
+GRACE = 5.0  # seconds
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith(OURS) and not name.startswith(KEPT):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + GRACE
+    while (left := _left(before)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not left, f"left running: {left}"
+
+
+def _left(before):
+    threads = [one for one in threading.enumerate() if one not in before and one.is_alive()]
+    # A step that timed out cannot be stopped; its test lets it end by itself.
+    return threads + multiprocessing.active_children()
