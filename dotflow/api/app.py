@@ -1,0 +1,108 @@
+"""Puts the application together: routes, guards in front of them, answers to errors."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from dotflow.api import schemas
+from dotflow.api.auth import TokenCheck, check_token, describe_security
+from dotflow.api.database import open_engine
+from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
+from dotflow.api.limits import BodyLimit, EncodedPath
+from dotflow.api.routes import router
+from dotflow.api.store import Store
+from dotflow.api.strict import answer_invalid
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(database_url: str, token: str | None = None) -> FastAPI:
+    """Gives the dotflow-api application, ready to be served.
+
+    The page at ``/docs`` loads its script and style from a CDN; ``/openapi.json`` needs nothing
+    from outside. Both are open, like ``/healthz``: they tell nothing of any run.
+
+    Args:
+        database_url: ``sqlite:///FILE`` (missing folders are made) or ``postgresql://...``.
+        token: What requests must carry; None lets everybody in.
+
+    Raises:
+        ValueError: The URL or the token cannot be used; the message names the remedy.
+        ImportError: The database's driver is not installed; the message names the extra.
+        ConnectionError: The PostgreSQL server does not answer.
+    """
+    if token is not None:
+        check_token(token)
+    store = Store(open_engine(database_url))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        store.close()
+
+    app = FastAPI(
+        title="dotflow-api",
+        summary="Records of workflow runs and their tasks",
+        version="1",
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.store = store
+    app.include_router(router, responses={503: {"model": schemas.Refusal}})
+    _add_error_answers(app)
+    # The last one added is the first to see a request: no stranger's body is ever held.
+    app.add_middleware(EncodedPath)
+    app.add_middleware(BodyLimit)
+    if token is not None:
+        app.add_middleware(TokenCheck, token=token)
+        _describe_guard(app)
+    return app
+
+
+def _describe_guard(app: FastAPI) -> None:
+    describe = app.openapi
+
+    def describe_guarded() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            describe_security(describe())
+        return describe()
+
+    app.openapi = describe_guarded  # type: ignore[method-assign]
+
+
+def _add_error_answers(app: FastAPI) -> None:
+    app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(NotFoundError, _answer_unknown)
+    app.add_exception_handler(ConflictError, _answer_conflict)
+    app.add_exception_handler(KeyReusedError, _answer_reused)
+    for unavailable in (OperationalError, InterfaceError, PoolTimeoutError):
+        app.add_exception_handler(unavailable, _answer_unavailable)
+
+
+async def _answer_unknown(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, status_code=404)
+
+
+async def _answer_conflict(_request: Request, error: Exception) -> Response:
+    existing = error.existing if isinstance(error, ConflictError) else {}
+    return JSONResponse({"detail": str(error), **existing}, status_code=409)
+
+
+async def _answer_reused(_request: Request, error: Exception) -> Response:
+    fault = {"loc": ["header", "Idempotency-Key"], "msg": str(error), "type": "key_reused"}
+    return JSONResponse({"detail": [fault]}, status_code=422)
+
+
+async def _answer_unavailable(_request: Request, error: Exception) -> Response:
+    # The driver's own words, without SQLAlchemy's: those would quote the statement.
+    logger.error("the database does not answer: %s", getattr(error, "orig", error))
+    detail = "the database does not answer; try again"
+    return JSONResponse({"detail": detail}, status_code=503, headers={"Retry-After": "1"})

@@ -1,0 +1,128 @@
+"""Opens the database: which URLs are taken, how each kind is set up."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+
+from dotflow.api.tables import metadata
+
+EXAMPLES = "give sqlite:///dotflow-api.db or postgresql://USER:PASSWORD@HOST/DATABASE"
+WRITES = "dotflow_writes"
+
+_POSTGRES = "postgresql+psycopg"
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgres": _POSTGRES,
+    "postgresql": _POSTGRES,
+    _POSTGRES: _POSTGRES,
+}
+# As many as there are threads for requests: none of them waits for a connection in vain.
+_POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 30}
+_BUSY_SECONDS = 30
+# Any constant does, as long as every dotflow-api takes the same one.
+_CREATION_LOCK = 0x646F74666C6F77
+
+
+def open_engine(database_url: str) -> Engine:
+    """Gives an engine on a database that has the tables.
+
+    Args:
+        database_url: ``sqlite:///FILE`` (missing folders are made) or ``postgresql://...``.
+
+    Raises:
+        ValueError: The URL is none that dotflow-api can use; the message names one that is.
+        ImportError: The driver is not installed; the message names the extra.
+        ConnectionError: The PostgreSQL server does not answer, or does not let us in.
+    """
+    url = _checked(database_url)
+    engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
+    try:
+        _create_tables(engine)
+    except DatabaseError as error:
+        _explain(url, error)
+    finally:
+        # No connection is held before the first request, nor after a failure.
+        engine.dispose()
+    return engine
+
+
+def describe(database_url: str) -> str:
+    """Names the database with its password masked.
+
+    Args:
+        database_url: A URL that `open_engine` takes.
+    """
+    return _checked(database_url).render_as_string(hide_password=True)
+
+
+def _checked(database_url: str) -> URL:
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):
+        # Not chained: the original may quote the URL, and with it the password.
+        raise ValueError(f"the database URL cannot be read: {EXAMPLES}") from None
+    driver = _DRIVERS.get(url.drivername)
+    if driver is None:
+        raise ValueError(f"no support for {url.drivername!r} databases: {EXAMPLES}")
+    if driver == "sqlite" and (url.database or ":memory:") == ":memory:":
+        raise ValueError(f"a database in memory is not shared by threads: {EXAMPLES}")
+    return url.set(drivername=driver)
+
+
+def _sqlite(url: URL) -> Engine:
+    database = url.database or ""
+    try:
+        if not database.startswith("file:"):
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+        # No isolation level: the driver opens no transactions of its own, _begin does.
+        arguments = {"isolation_level": None, "timeout": _BUSY_SECONDS}
+        engine = create_engine(url, connect_args=arguments, hide_parameters=True, **_POOL)
+    except (OSError, ArgumentError) as error:
+        raise ValueError(f"cannot use {database!r} as a database: {error}; {EXAMPLES}") from error
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _postgres(url: URL) -> Engine:
+    try:
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True, **_POOL)
+    except ImportError as error:
+        raise ImportError(
+            "PostgreSQL needs the driver psycopg: pip install 'dotflow[postgres]'", name="psycopg"
+        ) from error
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    # synchronous=NORMAL with WAL: a crash of the process loses nothing, a power cut may lose the
+    # last moments, never the file.
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    # A writer takes the lock at once: one that upgrades later can fail where it cannot wait.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _create_tables(engine: Engine) -> None:
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # Two servers that start at once would both find the tables missing.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _CREATION_LOCK})
+        metadata.create_all(connection)
+
+
+def _explain(url: URL, error: DatabaseError) -> None:
+    shown = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite":
+        raise ValueError(f"cannot use {shown} as a database: {error.orig}; {EXAMPLES}") from error
+    if isinstance(error, OperationalError):
+        raise ConnectionError(
+            f"no connection to {shown}: {error.orig}; start PostgreSQL or mend the URL"
+        ) from error
+    raise error

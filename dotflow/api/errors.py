@@ -1,0 +1,45 @@
+"""What the store says when it cannot do as asked.
+
+StoreError
+  NotFoundError     no such workflow or task
+  ConflictError     the id is taken; carries what holds it
+  KeyReusedError    the Idempotency-Key belongs to another request
+"""
+
+from typing import Any
+
+
+class StoreError(Exception):
+    """An operation of the store that changed nothing."""
+
+
+class NotFoundError(StoreError):
+    """There is no such record.
+
+    Args:
+        kind: ``"workflow"`` or ``"task"``.
+        record_id: The id that was asked for.
+    """
+
+    def __init__(self, kind: str, record_id: str | int) -> None:
+        super().__init__(f"{kind} {record_id!r} is not known")
+
+
+class ConflictError(StoreError):
+    """The id is taken by a record that another request made.
+
+    Args:
+        kind: ``"workflow"`` or ``"task"``.
+        existing: The ids of the record that holds it.
+    """
+
+    def __init__(self, kind: str, existing: dict[str, Any]) -> None:
+        super().__init__(f"this {kind} exists already")
+        self.existing = existing
+
+
+class KeyReusedError(StoreError):
+    """The Idempotency-Key was already applied, to something else."""
+
+    def __init__(self) -> None:
+        super().__init__("this key was already used for another request: give each message its own")

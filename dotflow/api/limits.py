@@ -1,0 +1,158 @@
+"""Bounds on what a request may bring, in plain ASGI, before anything parses it."""
+
+import json
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 6 * 2**20
+_MAX_DISCARDED_BYTES = 64 * 2**20
+_MAX_DIGITS = 20
+
+
+class BodyLimit:
+    """Hands on requests whose body fits, and answers 413 to the others.
+
+    The bytes are counted as they come, so a length that is absent or untrue changes nothing; no
+    more than the limit is ever held.
+
+    Args:
+        app: The application behind.
+        max_bytes: The largest body that is let through.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reads the body, then calls the application with it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = None if self._declares_too_much(scope) else await self._read(receive)
+        except ClientDisconnect:
+            # Half a body may be good JSON by chance: it is not what the client meant to say.
+            return
+        if body is None:
+            detail = f"the body is larger than {self._max_bytes} bytes"
+            await refuse(scope, receive, send, status=413, detail=detail)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    def _declares_too_much(self, scope: Scope) -> bool:
+        declared = header(scope, b"content-length")
+        # Only some digits are read: int() refuses a number of thousands of them.
+        return declared.isdigit() and int(declared[:_MAX_DIGITS]) > self._max_bytes
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        chunks: list[bytes] = []
+        room = self._max_bytes
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            room -= len(chunk)
+            if room < 0:
+                return None
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return b"".join(chunks)
+
+
+class EncodedPath:
+    """Keeps an encoded slash inside its part of the path.
+
+    A workflow id may hold a slash. The server in front has decoded the path already, so here it is
+    decoded once more from the raw bytes, all but ``%2F`` and ``%25``; `decode_part` does those.
+
+    Args:
+        app: The application behind.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Calls the application with a path that can be split at its slashes."""
+        raw = scope.get("raw_path") or b""
+        if b"%" in raw:
+            kept = raw.decode("latin-1").replace("%25", "%2525")
+            kept = kept.replace("%2F", "%252F").replace("%2f", "%252F")
+            scope = {**scope, "path": unquote(kept)}
+        await self._app(scope, receive, send)
+
+
+def decode_part(part: str) -> str:
+    """Gives one part of a path as the caller meant it.
+
+    Args:
+        part: A part of a path that went through `EncodedPath`.
+    """
+    return part.replace("%2F", "/").replace("%25", "%")
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """Gives the first value of a request's header, or nothing.
+
+    Args:
+        scope: The request.
+        name: The header's name, in lower case.
+    """
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+async def refuse(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    status: int,
+    detail: str,
+    headers: Mapping[bytes, bytes] | None = None,
+) -> None:
+    """Answers a request that goes no further.
+
+    Args:
+        scope: The request.
+        receive: Its body, which is read and thrown away, within reason.
+        send: Where the answer goes.
+        status: The HTTP status.
+        detail: The reason, for the body.
+        headers: What the answer carries besides.
+    """
+    # A client that is still sending when the connection closes loses the answer. One that waits
+    # for "100 Continue" sends nothing before it has an answer.
+    if not header(scope, b"expect"):
+        await _discard(receive)
+    content = json.dumps({"detail": detail}).encode()
+    fields = {
+        **(headers or {}),
+        b"content-type": b"application/json",
+        b"content-length": str(len(content)).encode(),
+    }
+    await send({"type": "http.response.start", "status": status, "headers": list(fields.items())})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _discard(receive: Receive) -> None:
+    room = _MAX_DISCARDED_BYTES
+    more = True
+    while more and room > 0:
+        message = await receive()
+        room -= len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay

@@ -1,0 +1,147 @@
+"""The routes of both dialects; each says what it takes, what it answers and nothing else."""
+
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import BaseModel, BeforeValidator
+
+from dotflow.api import schemas
+from dotflow.api.limits import decode_part
+from dotflow.api.store import Store
+from dotflow.api.strict import StrictRoute
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+
+_INVALID: Responses = {422: {"model": schemas.Invalid}}
+_UNKNOWN: Responses = {404: {"model": schemas.Refusal}}
+_TOO_LARGE: Responses = {413: {"model": schemas.Refusal}}
+_READS: Responses = {**_UNKNOWN, **_INVALID}
+_CHANGES: Responses = {**_UNKNOWN, **_TOO_LARGE, **_INVALID}
+
+router = APIRouter(route_class=StrictRoute)
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+def _answer(model: type[BaseModel], values: dict[str, Any], status: int = 200) -> Response:
+    # FastAPI would do the same, in one more hop to another thread.
+    content = model.model_validate(values).model_dump_json()
+    return Response(content, status, media_type="application/json")
+
+
+WorkflowId = Annotated[schemas.WorkflowId, Path(), BeforeValidator(decode_part)]
+TaskId = Annotated[int, Path(ge=0, le=schemas.MAX_INTEGER)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="names this message: a repeat with the same key is answered, not applied",
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Offset = Annotated[int, Query(ge=0, le=schemas.MAX_INTEGER)]
+
+
+@router.get("/healthz", response_model=schemas.Health)
+def check_health(request: Request) -> Response:
+    """Say whether the server and its database answer."""
+    _store(request).check()
+    return _answer(schemas.Health, {"status": "ok"})
+
+
+@router.post(
+    "/workflows",
+    status_code=201,
+    response_model=schemas.WorkflowCreated,
+    responses={409: {"model": schemas.WorkflowConflict}, **_TOO_LARGE, **_INVALID},
+)
+def add_workflow(body: schemas.WorkflowPost, request: Request, key: Key = None) -> Response:
+    """Record a new workflow run."""
+    created = _store(request).add_workflow(body.columns(), key)
+    return _answer(schemas.WorkflowCreated, created, 201)
+
+
+@router.get("/workflows", response_model=schemas.WorkflowPage, responses=_INVALID)
+def list_workflows(
+    request: Request,
+    status: schemas.WorkflowStatus | None = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Response:
+    """List workflow runs, newest first."""
+    records, total = _store(request).workflows(status, limit, offset)
+    return _answer(schemas.WorkflowPage, {"workflows": records, "total": total})
+
+
+@router.get("/workflows/{workflow_id}", response_model=schemas.WorkflowRecord, responses=_READS)
+def read_workflow(workflow_id: WorkflowId, request: Request) -> Response:
+    """Give the record of one workflow run."""
+    return _answer(schemas.WorkflowRecord, _store(request).workflow(workflow_id))
+
+
+@router.patch("/workflows/{workflow_id}", response_model=schemas.WorkflowRecord, responses=_CHANGES)
+def change_workflow(
+    workflow_id: WorkflowId, body: schemas.WorkflowPatch, request: Request, key: Key = None
+) -> Response:
+    """Set the given fields of a workflow run."""
+    record = _store(request).change_workflow(workflow_id, body.columns(), key)
+    return _answer(schemas.WorkflowRecord, record)
+
+
+@router.post(
+    "/workflows/{workflow_id}/tasks",
+    status_code=201,
+    response_model=schemas.TaskCreated,
+    responses={409: {"model": schemas.TaskConflict}, **_CHANGES},
+)
+def add_task(
+    workflow_id: WorkflowId, body: schemas.TaskPost, request: Request, key: Key = None
+) -> Response:
+    """Record a new task of a workflow run."""
+    created = _store(request).add_task(workflow_id, body.columns(), key)
+    return _answer(schemas.TaskCreated, created, 201)
+
+
+@router.get("/workflows/{workflow_id}/tasks", response_model=schemas.TaskList, responses=_READS)
+def list_tasks(workflow_id: WorkflowId, request: Request) -> Response:
+    """List a workflow run's tasks in the order of their ids."""
+    return _answer(schemas.TaskList, {"tasks": _store(request).tasks(workflow_id)})
+
+
+@router.get(
+    "/workflows/{workflow_id}/tasks/next-id", response_model=schemas.NextId, responses=_READS
+)
+def next_task_id(workflow_id: WorkflowId, request: Request) -> Response:
+    """Give the first task id that neither a task nor the plan has taken."""
+    return _answer(schemas.NextId, {"next_id": _store(request).next_task_id(workflow_id)})
+
+
+@router.patch("/tasks/{server_id}", response_model=schemas.TaskRecord, responses=_CHANGES)
+def change_task(
+    server_id: TaskId, body: schemas.TaskPatch, request: Request, key: Key = None
+) -> Response:
+    """Set the given fields of a task, named by the id that its POST answered."""
+    record = _store(request).change_task(server_id, body.columns(), key)
+    return _answer(schemas.TaskRecord, record)
+
+
+@router.patch(
+    "/workflows/{workflow_id}/tasks/{task_id}",
+    response_model=schemas.TaskRecord,
+    responses=_CHANGES,
+)
+def change_task_of_workflow(
+    workflow_id: WorkflowId,
+    task_id: TaskId,
+    body: schemas.TaskPatch,
+    request: Request,
+    key: Key = None,
+) -> Response:
+    """Set the given fields of a task, named by the caller's own id (the managed dialect)."""
+    record = _store(request).change_task_of(workflow_id, task_id, body.columns(), key)
+    return _answer(schemas.TaskRecord, record)

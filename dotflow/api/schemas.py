@@ -1,0 +1,294 @@
+"""What is taken and what is answered: the models behind the OpenAPI page.
+
+JSON values that are stored as such (a plan, errors, contexts) leave this border as JSON text:
+to write them is the only way to know that they can be written, and once is enough.
+"""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    model_validator,
+)
+from typing_extensions import Self, TypedDict
+
+MAX_INTEGER = 2**63 - 1
+MAX_FIELDS = 64
+
+WorkflowStatus = Literal["New", "In progress", "Completed", "Failed"]
+TaskStatus = Literal["Not started", "In progress", "Completed", "Paused", "Retry", "Failed"]
+
+
+# What a field that was left out holds; Python needs a value, the schema shows none.
+_ABSENT: Any = None
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    return value
+
+
+def _addressable(value: str) -> str:
+    if value in {".", ".."}:
+        raise ValueError("must not be '.' or '..', which no URL can carry")
+    return value
+
+
+def _json_text(value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            "holds a number that JSON cannot carry, or is nested too deeply"
+        ) from error
+
+
+def _few_fields(value: Any) -> Any:
+    # Each unknown field is a line in the 422: without a bound one body would make a million.
+    if isinstance(value, dict) and len(value) > MAX_FIELDS:
+        raise ValueError(f"has more than {MAX_FIELDS} fields")
+    return value
+
+
+def _partial_schema(schema: dict[str, Any]) -> None:
+    schema["minProperties"] = 1
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+PlainText = Annotated[str, AfterValidator(_without_nul)]
+WorkflowId = Annotated[
+    str,
+    Field(min_length=1, max_length=255),
+    AfterValidator(_without_nul),
+    AfterValidator(_addressable),
+]
+Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
+Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+TraceId = Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$", description="32 hex digits")]
+_NO_TASKS: Any = "[]"
+Context = Annotated[Any, AfterValidator(_json_text)]
+
+
+class PlannedTask(TypedDict):
+    """A task as the plan names it, before it runs."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    id: Count
+    name: str
+    group_name: str
+
+
+class TaskError(TypedDict):
+    """What one failed attempt raised."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    attempt: Count | None
+    exception: str
+    message: str
+    traceback: str
+
+
+Plan = Annotated[
+    list[Annotated[PlannedTask, BeforeValidator(_few_fields)]],
+    FailFast(),
+    AfterValidator(_json_text),
+]
+TaskErrors = Annotated[
+    list[Annotated[TaskError, BeforeValidator(_few_fields)]],
+    FailFast(),
+    AfterValidator(_json_text),
+]
+
+
+class Body(BaseModel):
+    """A request's body: known fields only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    _bounded = model_validator(mode="before")(_few_fields)
+
+    def columns(self) -> dict[str, Any]:
+        """Gives the fields that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class PartialBody(Body):
+    """The body of a PATCH: at least one field; those left out stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra=_partial_schema)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("at least one field is needed")
+        return self
+
+
+class WorkflowPost(Body):
+    """A new workflow run."""
+
+    id: WorkflowId
+    status: WorkflowStatus = "New"
+    name: PlainText | None = None
+    mode: PlainText | None = None
+    trace_id: TraceId | None = None
+    tasks: Plan = Field(default=_NO_TASKS, json_schema_extra={"default": []})
+
+    def columns(self) -> dict[str, Any]:
+        """Gives the fields that were sent, and the status in any case."""
+        return {**super().columns(), "status": self.status}
+
+
+class WorkflowPatch(PartialBody):
+    """What is new about a workflow run."""
+
+    status: WorkflowStatus = _ABSENT
+    name: PlainText | None = None
+    mode: PlainText | None = None
+    trace_id: TraceId | None = None
+    tasks: Plan = _ABSENT
+    duration: Seconds | None = None
+
+
+class TaskPost(Body):
+    """A new task of a workflow run."""
+
+    id: Count
+    name: PlainText
+    group_name: PlainText = "default"
+    status: TaskStatus = "Not started"
+    initial_context: Context = Field(default=None, validate_default=True)
+
+    def columns(self) -> dict[str, Any]:
+        """Gives every field; the caller's id is the task_id, as id is the server's own."""
+        values = dict(self)
+        return {"task_id": values.pop("id"), **values}
+
+
+class TaskPatch(PartialBody):
+    """What is new about a task."""
+
+    status: TaskStatus = _ABSENT
+    duration: Seconds | None = None
+    retry_count: Count = _ABSENT
+    errors: TaskErrors = _ABSENT
+    initial_context: Context = _ABSENT
+    current_context: Context = _ABSENT
+    previous_context: Context = _ABSENT
+
+
+class WorkflowCreated(BaseModel):
+    """The answer to a workflow's POST."""
+
+    id: str
+
+
+class TaskCreated(BaseModel):
+    """The answer to a task's POST."""
+
+    id: int = Field(description="unique on this server: PATCH /tasks/{id}")
+    task_id: int = Field(description="the caller's own id")
+    workflow_id: str
+
+
+class WorkflowRecord(BaseModel):
+    """A workflow run."""
+
+    id: str
+    name: str | None
+    mode: str | None
+    status: WorkflowStatus
+    trace_id: str | None
+    duration: float | None = Field(description="seconds")
+    tasks: list[PlannedTask] = Field(description="the plan")
+    created_at: datetime
+    updated_at: datetime
+
+
+class TaskRecord(BaseModel):
+    """A task of a workflow run."""
+
+    id: int = Field(description="unique on this server")
+    task_id: int = Field(description="the caller's own id")
+    workflow_id: str
+    name: str
+    group_name: str
+    status: TaskStatus
+    duration: float | None = Field(description="seconds")
+    retry_count: int
+    errors: list[TaskError]
+    initial_context: Any
+    current_context: Any
+    previous_context: Any
+    created_at: datetime
+    updated_at: datetime
+
+
+class WorkflowPage(BaseModel):
+    """A page of workflow runs, newest first."""
+
+    workflows: list[WorkflowRecord]
+    total: int = Field(description="how many there are, on all pages")
+
+
+class TaskList(BaseModel):
+    """The tasks of a workflow run, in the order of their ids."""
+
+    tasks: list[TaskRecord]
+
+
+class NextId(BaseModel):
+    """The first task id that is free."""
+
+    next_id: int
+
+
+class Health(BaseModel):
+    """The server and its database answer."""
+
+    status: Literal["ok"]
+
+
+class Refusal(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+class WorkflowConflict(Refusal):
+    """The id is taken."""
+
+    id: str
+
+
+class TaskConflict(Refusal):
+    """The id is taken; here is what holds it."""
+
+    id: int
+    task_id: int
+    workflow_id: str
+
+
+class Fault(BaseModel):
+    """One thing that is wrong in a request."""
+
+    loc: list[str | int] = Field(description="where: body, path, query or header, then the field")
+    msg: str
+    type: str
+
+
+class Invalid(BaseModel):
+    """What is wrong in a request."""
+
+    detail: list[Fault]

@@ -1,0 +1,194 @@
+"""Runs the application: in a thread of this process, or in the foreground."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from typing_extensions import Self
+
+from dotflow.api.app import create_app
+
+# Longer than a client keeps an idle connection, so that it is not the server who hangs up just
+# when the next request is on its way.
+_KEEP_ALIVE_SECONDS = 75
+_SHUTDOWN_SECONDS = 5
+_START_SECONDS = 30
+
+
+class ApiServer:
+    """Serves dotflow-api from a thread of this process.
+
+    A context manager; on leaving it, the thread, its sockets and the database connections are
+    gone. It may be started again, on the same port and the same database.
+
+    Args:
+        database: A database URL as `create_app` takes it.
+        token: What requests must carry; None lets everybody in.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+    """
+
+    def __init__(
+        self, database: str, token: str | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self._database = database
+        self._token = token
+        self._host = host
+        self._port = port
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server is to be found; complete once it was started."""
+        return _url(self._host, self._port)
+
+    def start(self) -> None:
+        """Returns when the server answers.
+
+        Raises:
+            RuntimeError: It is running already, or did not come up.
+            ValueError: The database URL or the token cannot be used.
+            ImportError: The database's driver is not installed.
+            OSError: The port is taken, or the database does not answer.
+        """
+        if self._thread is not None:
+            raise RuntimeError("this server is running: call stop() first")
+        app = create_app(self._database, self._token)
+        listener = _listen(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        quiet = {"log_config": None, "log_level": "warning"}
+        self._server = server = _Server(_config(app, **quiet), lambda: None)
+        self._thread = threading.Thread(
+            target=self._run, args=(server, listener), name="dotflow-api", daemon=True
+        )
+        self._thread.start()
+        if not server.came_up():
+            self.stop()
+            raise RuntimeError(f"the server at {self.url} did not come up")
+
+    def stop(self) -> None:
+        """Finishes the requests under way and returns when all is closed; may be called twice."""
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+        self._server = self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._thread is None else "running"
+        return f"<ApiServer {self.url} {state}>"
+
+    @staticmethod
+    def _run(server: "_Server", listener: socket.socket) -> None:
+        try:
+            with listener:
+                server.run(sockets=[listener])
+            server.join_workers()
+        finally:
+            server.settled.set()
+
+
+def serve(
+    database: str,
+    token: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    announce: Callable[[str], None] | None = None,
+) -> None:
+    """Serves dotflow-api in the foreground until SIGINT or SIGTERM.
+
+    Args:
+        database: A database URL as `create_app` takes it.
+        token: What requests must carry; None lets everybody in.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        announce: Called with the URL once the server answers.
+
+    Raises:
+        ValueError: The database URL or the token cannot be used.
+        ImportError: The database's driver is not installed.
+        OSError: The port is taken, or the database does not answer.
+    """
+    app = create_app(database, token)
+    with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+        url = _url(host, listener.getsockname()[1])
+        _Server(_config(app), lambda: announce(url) if announce else None).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that says when it has come up."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+        self._on_start = on_start
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets=sockets)
+        self.settled.set()
+        self._on_start()
+
+    def came_up(self) -> bool:
+        return self.settled.wait(_START_SECONDS) and self.started
+
+    def join_workers(self) -> None:
+        # AnyIO tells the threads that ran our handlers to end, but waits for none of them.
+        for thread in threading.enumerate():
+            if self._loop is not None and getattr(thread, "loop", None) is self._loop:
+                thread.join(_SHUTDOWN_SECONDS)
+
+
+def _config(app: FastAPI, **options: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        **options,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    # asyncio switches Nagle's delay off only where the protocol is given; with it, an answer on a
+    # kept-alive connection takes 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def _url(host: str, port: int) -> str:
+    # An address that stands for all of them is one to listen on, not one to call.
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

@@ -1,0 +1,105 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+import dotflow.api
+from dotflow.api import ApiServer
+
+FOREGROUND = """
+import sys
+from dotflow.api.server import serve
+serve(sys.argv[1], "hush-hush", port=0, announce=lambda url: print(url, flush=True))
+"""
+
+
+def open_files() -> set[str]:
+    folder = Path("/proc/self/fd")
+    links = [str(link.readlink()) for link in folder.iterdir() if link.is_symlink()]
+    return {link for link in links if "records.db" in link}
+
+
+def test_exports_are_what_is_promised() -> None:
+    """The package exports the application and the server."""
+    assert dotflow.api.__all__ == ["ApiServer", "create_app"]
+
+
+def test_nothing_is_left_after_stop(sqlite_url: str) -> None:
+    """After stop there is no thread, no listener and no open database file."""
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    threads = set(threading.enumerate())
+    with ApiServer(sqlite_url) as server, requests.Session() as session:
+        assert session.get(f"{server.url}/workflows", timeout=10).ok
+        assert "running" in repr(server)
+    assert {thread for thread in threading.enumerate() if thread.is_alive()} <= threads
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    assert not open_files()
+    with pytest.raises(requests.ConnectionError):
+        requests.get(server.url, timeout=10)
+
+
+def test_server_may_be_started_again(sqlite_url: str) -> None:
+    """It comes back on the same port with the same records."""
+    server = ApiServer(sqlite_url)
+    server.start()
+    url = server.url
+    assert requests.post(f"{url}/workflows", json={"id": "kept"}, timeout=10).ok
+    with pytest.raises(RuntimeError, match="stop"):
+        server.start()
+    server.stop()
+    server.stop()
+    with server:
+        assert server.url == url
+        assert requests.get(f"{url}/workflows/kept", timeout=10).ok
+
+
+def test_taken_port_is_said_at_once(sqlite_url: str) -> None:
+    """A port that is taken is an OSError that names it, and nothing is left running."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = ApiServer(sqlite_url, port=port)
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+            server.start()
+    with server:
+        assert requests.get(f"{server.url}/healthz", timeout=10).ok
+
+
+def test_bad_database_is_said_at_once() -> None:
+    """A URL that cannot be used is refused by start."""
+    with pytest.raises(ValueError, match="give sqlite"):
+        ApiServer("nonsense").start()
+
+
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("localhost", "localhost")])
+def test_url_can_be_called(sqlite_url: str, host: str, shown: str) -> None:
+    """The URL is one that a client on this machine can use."""
+    with ApiServer(sqlite_url, host=host) as server:
+        assert server.url.startswith(f"http://{shown}:")
+        assert requests.get(f"{server.url}/healthz", timeout=10).ok
+
+
+def test_url_of_ipv6_has_brackets(sqlite_url: str) -> None:
+    """An IPv6 address stands in brackets."""
+    assert ApiServer(sqlite_url, host="::1", port=8000).url == "http://[::1]:8000"
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_foreground_ends_on_a_signal(sqlite_url: str, kind: signal.Signals) -> None:
+    """The command announces its URL, serves until it is told to end, and logs no secret."""
+    command = [sys.executable, "-c", FOREGROUND, sqlite_url]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ}, **pipes) as process:
+        url = process.stdout.readline().strip()
+        headers = {"X-User-Token": "hush-hush"}
+        assert requests.get(f"{url}/workflows", headers=headers, timeout=10).ok
+        process.send_signal(kind)
+        rest, log = process.communicate(timeout=20)
+    assert process.returncode in {0, -kind}
+    assert "hush-hush" not in rest + log
+    assert "Traceback" not in log

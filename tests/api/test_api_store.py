@@ -1,0 +1,99 @@
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select
+
+from dotflow.api.database import open_engine
+from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
+from dotflow.api.store import Store
+from dotflow.api.tables import idempotency_keys
+
+TASK = {"task_id": 1, "name": "step", "group_name": "default", "status": "Not started"}
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    opened = Store(open_engine(database))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def workflow_id(store: Store) -> str:
+    added: str = store.add_workflow({"id": uuid4().hex, "status": "New"})["id"]
+    return added
+
+
+def keys(store: Store, key: str) -> int:
+    counted = select(func.count()).where(idempotency_keys.c.key == key)
+    with store._engine.connect() as connection:
+        return connection.execute(counted).scalar_one()
+
+
+def test_json_columns_take_text_and_give_values(store: Store, workflow_id: str) -> None:
+    """JSON goes in as text and comes out as the value that it says."""
+    value = {"a": [1, "\0", "🚲", None]}
+    added = store.add_task(workflow_id, {**TASK, "initial_context": json.dumps(value)})
+    (record,) = store.tasks(workflow_id)
+    assert (record["id"], record["initial_context"]) == (added["id"], value)
+
+
+def test_moments_come_back_in_utc(store: Store, workflow_id: str) -> None:
+    """Both databases give moments with the zone UTC."""
+    record = store.workflow(workflow_id)
+    assert record["created_at"].utcoffset().total_seconds() == 0
+    assert record["created_at"] == record["updated_at"]
+
+
+def test_key_and_effect_are_one(store: Store, workflow_id: str) -> None:
+    """A change that fails leaves no key behind, one that succeeds leaves one."""
+    key = uuid4().hex
+    with pytest.raises(NotFoundError, match="'nobody'"):
+        store.change_workflow("nobody", {"status": "Failed"}, key)
+    with pytest.raises(ConflictError):
+        store.add_workflow({"id": workflow_id, "status": "New"}, key)
+    assert keys(store, key) == 0
+    store.change_workflow(workflow_id, {"status": "Failed"}, key)
+    assert keys(store, key) == 1
+
+
+def test_key_of_another_change_is_refused(store: Store, workflow_id: str) -> None:
+    """A key that was applied to a workflow is not taken for its task."""
+    key = uuid4().hex
+    store.change_workflow(workflow_id, {"status": "Failed"}, key)
+    with pytest.raises(KeyReusedError):
+        store.add_task(workflow_id, TASK, key)
+    assert store.tasks(workflow_id) == []
+
+
+def test_conflict_names_what_holds_the_id(store: Store, workflow_id: str) -> None:
+    """A conflict carries the ids of the record that was there first."""
+    first = store.add_task(workflow_id, TASK)
+    with pytest.raises(ConflictError) as caught:
+        store.add_task(workflow_id, TASK)
+    assert caught.value.existing == first
+
+
+def test_unknown_tasks_are_said_to_be(store: Store, workflow_id: str) -> None:
+    """A task is looked for in its own workflow."""
+    store.add_task(store.add_workflow({"id": uuid4().hex, "status": "New"})["id"], TASK)
+    with pytest.raises(NotFoundError, match="task 1 "):
+        store.change_task_of(workflow_id, 1, {"status": "Failed"})
+    with pytest.raises(NotFoundError, match="workflow 'nobody'"):
+        store.tasks("nobody")
+
+
+def test_one_message_sent_twice_at_once_is_applied_once(store: Store, workflow_id: str) -> None:
+    """Two deliveries of one POST at the same moment both get the first one's answer."""
+    with ThreadPoolExecutor(8) as pool:
+        for task_id in range(10):
+            key = uuid4().hex
+            values = {**TASK, "task_id": task_id}
+            calls = [pool.submit(store.add_task, workflow_id, values, key) for _ in range(8)]
+            answers: list[Any] = [call.result() for call in calls]
+            assert all(answer == answers[0] for answer in answers)
+    assert len(store.tasks(workflow_id)) == 10
