@@ -1,0 +1,14 @@
+"""A small workflow library whose every run can be seen while it happens."""
+
+__version__ = "2.0.0.dev1"
+__description__ = (
+    "dotflow: workflows whose every run is an OpenTelemetry trace and a record that is never lost."
+)
+
+from dotflow.core.action import Action as action  # noqa: N813 - a decorator reads as a verb
+from dotflow.core.config import Config
+from dotflow.core.context import Context
+from dotflow.core.dotflow import DotFlow
+from dotflow.core.task import Task
+
+__all__ = ["Config", "Context", "DotFlow", "Task", "action"]

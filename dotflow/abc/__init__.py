@@ -1,0 +1,1 @@
+"""The contracts that a provider implements, one file a slot of `Config`."""

@@ -1,0 +1,37 @@
+"""The Metrics contract: what is counted and measured of a run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dotflow.core.task import Task
+
+
+class Metrics(ABC):
+    """Is told what to count, in the process that called `start()`. Durations are seconds."""
+
+    @abstractmethod
+    def workflow_started(self, workflow_id: Any, **kwargs: Any) -> None:
+        """A run began; `mode` is among the keyword arguments."""
+
+    @abstractmethod
+    def workflow_completed(self, workflow_id: Any, duration: float) -> None:
+        """A run ended and no task failed."""
+
+    @abstractmethod
+    def workflow_failed(self, workflow_id: Any, duration: float) -> None:
+        """A run ended and a task failed."""
+
+    @abstractmethod
+    def task_completed(self, task: Task) -> None:
+        """A task ended well; its duration is set."""
+
+    @abstractmethod
+    def task_failed(self, task: Task) -> None:
+        """A task failed for good; its duration is set."""
+
+    @abstractmethod
+    def task_retried(self, task: Task) -> None:
+        """A task failed an attempt and will be tried again."""

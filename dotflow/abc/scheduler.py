@@ -1,0 +1,21 @@
+"""The Scheduler contract: when a workflow runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Scheduler(ABC):
+    """Runs a workflow whenever it is due."""
+
+    @abstractmethod
+    def start(self, workflow: Callable[..., Any], **kwargs: Any) -> None:
+        """Call `workflow(**kwargs)` at each due time."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Start no further run."""

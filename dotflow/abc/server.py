@@ -1,0 +1,125 @@
+"""The Server contract: how a run is reported while it happens."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dotflow.constants import INITIAL_TASK_ID
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from dotflow.core.task import Task, TaskError
+
+Carrier = Mapping[str, str]
+"""What leads from one process to a span in another: `traceparent` and its kin."""
+
+
+@dataclass(frozen=True)
+class WorkflowDescription:
+    """What a provider may want to know of a run, beside its id.
+
+    Attributes:
+        name: The name that was given; None where none was.
+        managed: Whether the id came from outside, so that the record exists already.
+        mode: How the run goes; None until `start()`.
+        tasks: The planned tasks, in order; empty until `start()`.
+    """
+
+    name: str | None = None
+    managed: bool = False
+    mode: str | None = None
+    tasks: Sequence[Task] = ()
+
+
+@dataclass(frozen=True)
+class FlushResult:
+    """What became of the reports that were under way when a flush began.
+
+    Attributes:
+        delivered: Messages that dotflow-api has taken since the server was made.
+        pending: Messages that wait for a later attempt.
+        dead: Messages that dotflow-api refused for good.
+        complete: Whether nothing was left to send, here and at the OTLP endpoint.
+    """
+
+    delivered: int = 0
+    pending: int = 0
+    dead: int = 0
+    complete: bool = True
+
+
+class Server(ABC):
+    """Reports a run at every turn of its life.
+
+    The engine calls every method in the process that called `start()`, never in a child, except
+    `attach`. `str(workflow)` is the workflow's id in every call. What a method raises is logged
+    once and counted, and the run goes on; a method must not block, for the run waits for it.
+
+    The four abstract methods are all that a provider needs. The others do nothing by default.
+    """
+
+    @abstractmethod
+    def create_workflow(self, workflow: str | UUID) -> None:
+        """Report a new workflow; not called where its id came from outside."""
+
+    @abstractmethod
+    def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
+        """Report that a run began ("In progress") or ended ("Completed" or "Failed")."""
+
+    @abstractmethod
+    def create_task(self, task: Task) -> None:
+        """Report a task that was added."""
+
+    @abstractmethod
+    def update_task(self, task: Task) -> None:
+        """Report a task that began, failed an attempt, ended, or was restored; see its status."""
+
+    def get_next_task_id(self, workflow: str | UUID) -> int:  # noqa: ARG002 - the default needs none
+        """The first free task id of a workflow that came from outside."""
+        return INITIAL_TASK_ID
+
+    def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:  # noqa: B027 - optional
+        """Learn what else is known of a run: when it is constructed, and again when it starts."""
+
+    def start_attempt(self, task: Task, attempt: int, time_ns: int) -> None:  # noqa: B027 - optional
+        """Report one try of a task that may be tried again.
+
+        Args:
+            task: The task; its step's `retry` is above 1.
+            attempt: 1 for the first try.
+            time_ns: Nanoseconds since the epoch, by the clock of the process that tries.
+        """
+
+    def end_attempt(  # noqa: B027 - optional
+        self, task: Task, attempt: int, error: TaskError | None, time_ns: int
+    ) -> None:
+        """Report the end of that try, with the error it failed with, or None."""
+
+    def activate(self, task: Task) -> AbstractContextManager[Any]:  # noqa: ARG002
+        """Make the innermost span of the task current while its step runs in this thread."""
+        return nullcontext()
+
+    def carrier(self, task: Task) -> Carrier:  # noqa: ARG002
+        """What a step that runs in another process needs to find its span."""
+        return {}
+
+    @classmethod
+    def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:  # noqa: ARG003
+        """Make the span that a carrier leads to current; called in the child process.
+
+        A class method, so that a started (not forked) child can be given it without the instance.
+        """
+        return nullcontext()
+
+    def flush(self, timeout: float | None = None) -> FlushResult:  # noqa: ARG002
+        """Send what was reported so far; return after at most `timeout` seconds."""
+        return FlushResult()
+
+    def close(self, timeout: float | None = None) -> FlushResult:
+        """Flush, and release what the server holds. Reports after this are not sent."""
+        return self.flush(timeout)

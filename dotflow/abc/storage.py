@@ -1,0 +1,81 @@
+"""The Storage contract: where results and checkpoints are kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dotflow.core.context import Context
+    from dotflow.core.task import Task
+
+
+class Storage(ABC):
+    """Keeps one Context a key.
+
+    The engine calls `post`, `get` and `key` in the process that called `start()`. What they raise
+    is not swallowed, for a result that could not be kept is a failure of the run.
+    """
+
+    @abstractmethod
+    def post(
+        self,
+        key: str,
+        context: Context,
+        ttl: float | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
+        """Keep a context under a key, in place of what was there.
+
+        Args:
+            key: What `key()` returned for the task.
+            context: The context to keep.
+            ttl: Seconds after which the key reads as absent; None for never. The engine gives
+                none, so a storage may leave it out, as well as `fingerprint`.
+            fingerprint: A mark kept beside the value.
+        """
+
+    @abstractmethod
+    def get(self, key: str) -> Context:
+        """The context kept under a key; an empty one where there is none."""
+
+    @abstractmethod
+    def key(self, task: Task) -> str:
+        """The key under which a task's result is kept."""
+
+    def clear(self, workflow_id: str) -> None:
+        """Forget everything of one workflow."""
+        self.delete_prefix(f"{workflow_id}-")
+
+    def delete(self, key: str) -> bool:
+        """Forget a key; return whether it was there. Optional."""
+        raise NotImplementedError(f"{type(self).__name__} cannot delete keys")
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Forget all keys that begin with `prefix`; return how many. Optional."""
+        raise NotImplementedError(f"{type(self).__name__} cannot delete keys by prefix")
+
+    def list_keys(self, prefix: str) -> Iterable[str]:
+        """The keys that begin with `prefix`, without expired ones. Optional."""
+        raise NotImplementedError(f"{type(self).__name__} cannot list its keys")
+
+    def atomic_swap(
+        self,
+        key: str,
+        expected: Any,
+        new: Any,
+        ttl: float | None = None,
+        fingerprint: str | None = None,
+    ) -> bool:
+        """Replace the value of a key if it equals `expected`; return whether it did. Optional.
+
+        Args:
+            key: The key.
+            expected: The value that must be there; None for an absent key.
+            new: The value, or a Context that holds it.
+            ttl: Seconds; as in `post`.
+            fingerprint: As in `post`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot swap values")

@@ -1,0 +1,29 @@
+"""The Tracer contract: start and end of workflows and tasks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dotflow.core.task import Task
+
+
+class Tracer(ABC):
+    """Is told when workflows and tasks start and end, in the process that called `start()`."""
+
+    @abstractmethod
+    def start_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
+        """A run began; `mode` and `tasks_count` are among the keyword arguments."""
+
+    @abstractmethod
+    def end_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
+        """A run ended; `duration` (seconds) and `failed` are among the keyword arguments."""
+
+    @abstractmethod
+    def start_task(self, task: Task) -> None:
+        """A task is about to begin; its status is still "Not started"."""
+
+    @abstractmethod
+    def end_task(self, task: Task) -> None:
+        """A task ended; its status, dates and duration are set."""

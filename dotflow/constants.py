@@ -1,0 +1,3 @@
+"""Numbers that several packages share."""
+
+INITIAL_TASK_ID = 1

@@ -1,0 +1,1 @@
+"""The engine: what runs steps and keeps their results."""

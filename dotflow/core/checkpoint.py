@@ -1,0 +1,93 @@
+"""Checkpoints: what an earlier run has kept, and how a resumed one finds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dotflow.constants import INITIAL_TASK_ID
+from dotflow.core.context import Context
+from dotflow.core.exception import InputChangedError, InvalidOnInputChange
+from dotflow.core.fingerprint import fingerprint_of, read_fingerprint, write_fingerprint
+from dotflow.core.reporter import TaskReporter
+from dotflow.core.types.input_change import VALID_POLICIES, TypeInputChange
+
+if TYPE_CHECKING:
+    from dotflow.abc.storage import Storage
+    from dotflow.core.task import Task
+
+
+def first_context(workflow_id: Any) -> Context:
+    """The previous context of a task that has none before it."""
+    return Context.of_task(None, 0, workflow_id)
+
+
+def read_back(task: Task) -> Context:
+    """The result of a task as its storage gives it: what the next task gets."""
+    storage = task.config.storage
+    return storage.get(storage.key(task=task))
+
+
+def restore(task: Task, workflow_id: Any, previous: Context) -> Context | None:
+    """Give a task the result of an earlier run; None where there is none, or it was None."""
+    task.workflow_id = workflow_id
+    kept = read_back(task)
+    if kept.storage is None:
+        return None
+    task.previous_context = previous
+    task.adopt(kept)
+    TaskReporter(task).restore()
+    return kept
+
+
+def check_policy(policy: str) -> None:
+    """Raise InvalidOnInputChange unless a policy is one of the three."""
+    if policy not in VALID_POLICIES:
+        raise InvalidOnInputChange(policy)
+
+
+def check_input(
+    storage: Storage, workflow_id: Any, tasks: list[Task], policy: str, fingerprint: str | None
+) -> None:
+    """Compare the input of a resumed run with the one that it began with.
+
+    Raises:
+        InputChangedError: It is another one, and the policy is "raise".
+    """
+    now = fingerprint or fingerprint_of([task.initial_context.storage for task in tasks])
+    before = read_fingerprint(storage, workflow_id)
+    if before is None:
+        write_fingerprint(storage, workflow_id, now)
+    elif before != now and policy == TypeInputChange.RAISE:
+        raise InputChangedError(workflow_id)
+    elif before != now and policy == TypeInputChange.RESET:
+        storage.clear(workflow_id=str(workflow_id))
+        write_fingerprint(storage, workflow_id, now)
+
+
+def number_tasks(storage: Storage, workflow_id: Any, tasks: list[Task], resume: bool) -> None:
+    """Keep the numbers of a managed run, and give a resumed one those it had.
+
+    The numbers of a managed run go on from process to process, and checkpoints are kept under
+    them: a run that is resumed has to be the tasks that it was.
+    """
+    if not tasks:
+        return
+    key = f"{workflow_id}-_first_task_id"
+    given = min(task.task_id for task in tasks)
+    first = _earlier_first(storage, key, workflow_id, tasks[0], given) if resume else given
+    for task in tasks:
+        task.task_id += first - given
+    if resume or first != INITIAL_TASK_ID:
+        storage.post(key=key, context=Context(first))
+
+
+def _earlier_first(storage: Storage, key: str, workflow_id: Any, task: Task, given: int) -> int:
+    kept = storage.get(key).storage
+    if isinstance(kept, int):
+        return kept
+    # A run that began with the first number leaves no note of it, only its checkpoints.
+    number, task.task_id = task.task_id, INITIAL_TASK_ID + task.task_id - given
+    task.workflow_id = workflow_id
+    checkpoint = storage.get(storage.key(task=task))
+    task.task_id = number
+    return given if checkpoint.storage is None else INITIAL_TASK_ID

@@ -1,0 +1,239 @@
+"""What runs in a child process: steps, one at a time, and what happened goes to the parent."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import pickle
+import weakref
+from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any
+
+from dotflow.core.engine import TaskEngine
+from dotflow.core.guard import Guard
+from dotflow.core.task import TaskError
+from dotflow.core.types.status import TypeStatus
+from dotflow.logging import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from multiprocessing.connection import Connection
+
+    from dotflow.abc.server import Server
+    from dotflow.core.context import Context
+    from dotflow.core.reporter import Leave
+    from dotflow.core.task import Task
+
+CARRIER_WAIT = 1.0
+"""Seconds that a try waits for the parent to say what its span is, before it starts without."""
+
+parent_ends: weakref.WeakSet[Connection] = weakref.WeakSet()
+"""The parent's ends of all connections to children: a forked child has to close its copies, or
+no other child would notice that the parent is gone."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Parent to child: run a task of the list."""
+
+    index: int
+    previous_context: Context
+    started_ns: int | None
+    carrier: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AttemptCarrier:
+    """Parent to child: what leads to the span of a try."""
+
+    attempt: int
+    carrier: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AttemptStarted:
+    """Child to parent: a try begins; answered with an AttemptCarrier."""
+
+    attempt: int
+    time_ns: int
+
+
+@dataclass(frozen=True)
+class AttemptEnded:
+    """Child to parent: a try ended."""
+
+    attempt: int
+    failure: TaskError | None
+    time_ns: int
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """Child to parent: the task will be tried again."""
+
+    failure: TaskError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Child to parent: the task ended.
+
+    Attributes:
+        context: The result; None where the task failed.
+        failure: The error that failed it, or None.
+        finished_ns: When the step ended, in nanoseconds since the epoch.
+        last: Whether the child ends too, whatever the parent has left to do.
+    """
+
+    context: Context | None
+    failure: TaskError | None
+    finished_ns: int
+    last: bool = False
+
+
+class ChildReporter:
+    """Writes each turn to the child's Task, without hooks, and sends it to the parent."""
+
+    def __init__(self, task: Task, connection: Connection, server: type[Server], job: Job) -> None:
+        self.task = task
+        self._connection = connection
+        self._server = server
+        self._job = job
+        self._guard = Guard()
+
+    def start(self) -> None:
+        """The task begins: the parent has reported that."""
+        self.task.started_ns = self._job.started_ns
+        self.task.status = TypeStatus.IN_PROGRESS
+
+    def activate(self) -> Leave:
+        """Make the task's span current in this thread; return what undoes it."""
+        return self._enter(self._job.carrier)
+
+    def start_attempt(self, attempt: int, time_ns: int) -> Leave:
+        """Tell the parent of a try, and make the span current that it answers with."""
+        self._connection.send(AttemptStarted(attempt, time_ns))
+        while self._connection.poll(CARRIER_WAIT):
+            answer = self._connection.recv()
+            # An answer to an earlier try came too late for it.
+            if isinstance(answer, AttemptCarrier) and answer.attempt == attempt:
+                return self._enter(answer.carrier)
+        return self._enter(self._job.carrier)
+
+    def end_attempt(self, attempt: int, failure: TaskError | None, time_ns: int) -> None:
+        """Tell the parent that the try ended."""
+        self._connection.send(AttemptEnded(attempt, failure, time_ns))
+
+    def retry(self, failure: TaskError) -> None:
+        """Tell the parent that the task will be tried again."""
+        self.task.retry_count += 1
+        self.task.errors = failure
+        self.task.status = TypeStatus.RETRY
+        self._connection.send(Retrying(failure))
+
+    def end(self, failure: TaskError | None, finished_ns: int) -> None:
+        """Note the end; it is sent once the callback has run."""
+        task = self.task
+        task.finish(finished_ns)
+        if failure is None:
+            task.status = TypeStatus.COMPLETED
+        else:
+            task.errors = failure
+            task.current_context = None
+            task.status = TypeStatus.FAILED
+
+    def _enter(self, carrier: Mapping[str, str]) -> Leave:
+        return self._guard.enter(self._server, "attach", carrier)
+
+
+def bare(task: Task) -> Task:
+    """A copy of a task for a started (not forked) child, which has to be pickled.
+
+    It has no Config: providers have locks and connections, and are called by the parent only.
+    """
+    copied = copy.copy(task)
+    vars(copied).update(config=None, reports=False)
+    return copied
+
+
+def serve(
+    connection: Connection, tasks: list[Task], workflow_id: Any, server: type[Server]
+) -> None:
+    """Run tasks as the parent names them, until it names no more; the main of a child process."""
+    for end in list(parent_ends):
+        with contextlib.suppress(OSError):
+            end.close()
+    with connection, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        # Where the parent is gone nobody is left to tell, and nothing is left to do.
+        while (job := _next_job(connection)) is not None:
+            outcome = run_job(connection, tasks[job.index], workflow_id, server, job)
+            _send_outcome(connection, tasks[job.index], outcome)
+            if outcome.last:
+                return
+
+
+def _next_job(connection: Connection) -> Job | None:
+    # A carrier that came too late for its try is of no use now.
+    while isinstance(message := connection.recv(), AttemptCarrier):
+        pass
+    return message  # type: ignore[no-any-return]
+
+
+def run_job(
+    connection: Connection, task: Task, workflow_id: Any, server: type[Server], job: Job
+) -> Outcome:
+    """Run one task and its callback, and say how they ended."""
+    task.reports = False
+    reporter = ChildReporter(task, connection, server, job)
+    engine = TaskEngine(task, workflow_id, job.previous_context, reporter)
+    ending: BaseException | None = None
+    broken: TaskError | None = None
+    try:
+        with engine.start():
+            engine.execute_with_retry()
+        broken = _call_back(task)
+    except BaseException as error:  # noqa: BLE001 - the parent has to know of any end
+        ending = error
+    failure = task.errors[-1] if task.status == TypeStatus.FAILED else broken
+    if ending is not None and failure is None:
+        failure = TaskError(ending)
+    return Outcome(
+        task.current_context if failure is None else None,
+        failure,
+        task.finished_ns or 0,
+        last=ending is not None,
+    )
+
+
+def _call_back(task: Task) -> TaskError | None:
+    """Call the task's callback; its error fails a task that the step has not failed already."""
+    try:
+        task.callback(task=task)
+    except Exception as error:  # noqa: BLE001 - a callback may raise as it likes
+        if task.status == TypeStatus.FAILED:
+            logger.exception("The callback of failed task %s raised.", task.task_id)
+        return TaskError(error)
+    return None
+
+
+def _send_outcome(connection: Connection, task: Task, outcome: Outcome) -> None:
+    try:
+        payload = ForkingPickler.dumps(outcome)
+    except Exception as error:  # noqa: BLE001 - a result may fail to pickle in any way it likes
+        what = f"the result of step {task.step.name!r} cannot be sent to the parent process"
+        failure = pickling_failure(what, error)
+        payload = ForkingPickler.dumps(Outcome(None, failure, outcome.finished_ns, outcome.last))
+    connection.send_bytes(payload)
+
+
+def pickling_failure(what: str, error: Exception) -> TaskError:
+    """The error of a task whose input or result cannot go from one process to the other."""
+    cause = TaskError(error)
+    failure = TaskError(
+        pickle.PicklingError(
+            f"{what} ({cause.exception}: {cause.message}); use data that can be pickled"
+        )
+    )
+    failure.traceback = cause.traceback
+    return failure

@@ -1,0 +1,74 @@
+"""Config: the seven places where a program chooses what the engine works with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from dotflow.abc.log import Log
+from dotflow.abc.metrics import Metrics
+from dotflow.abc.notify import Notify
+from dotflow.abc.scheduler import Scheduler
+from dotflow.abc.server import Server
+from dotflow.abc.storage import Storage
+from dotflow.abc.tracer import Tracer
+from dotflow.core.exception import NotCallableObject
+from dotflow.core.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Provider = TypeVar("Provider")
+
+
+class Config:
+    """Holds one provider a slot; a slot that is not given gets its default.
+
+    Args:
+        storage: Where results are kept; in memory by default.
+        notify: Who is told of each status; nobody by default.
+        log: What writes a line for each turn; the console by default.
+        server: Where the run is reported; by default what the environment says (`SERVER_BASE_URL`
+            and `SERVER_USER_TOKEN`, or `DOTFLOW_SERVER_URL` and `DOTFLOW_USER_TOKEN`, or
+            `DOTFLOW_SERVER=otel`), else nowhere.
+        scheduler: When `DotFlow.schedule` runs; never by default.
+        tracer: Who is told of starts and ends; nobody by default.
+        metrics: Who counts and measures; nobody by default.
+
+    Attributes:
+        guard: Keeps what a provider raises away from the work, and counts it.
+
+    Raises:
+        NotCallableObject: A slot was given something that is not of its contract.
+    """
+
+    def __init__(  # noqa: PLR0917 - the contract's order
+        self,
+        storage: Storage | None = None,
+        notify: Notify | None = None,
+        log: Log | None = None,
+        server: Server | None = None,
+        scheduler: Scheduler | None = None,
+        tracer: Tracer | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        from dotflow import providers  # noqa: PLC0415 - they import this package
+        from dotflow.providers.environment import server_from_environment  # noqa: PLC0415
+
+        self.storage = _slot("storage", storage, Storage, providers.StorageDefault)
+        self.notify = _slot("notify", notify, Notify, providers.NotifyDefault)
+        self.log = _slot("log", log, Log, providers.LogDefault)
+        self.server = _slot("server", server, Server, server_from_environment)
+        self.scheduler = _slot("scheduler", scheduler, Scheduler, providers.SchedulerDefault)
+        self.tracer = _slot("tracer", tracer, Tracer, providers.TracerDefault)
+        self.metrics = _slot("metrics", metrics, Metrics, providers.MetricsDefault)
+        self.guard = Guard()
+
+
+def _slot(
+    name: str, given: Provider | None, contract: type, default: Callable[[], Provider]
+) -> Provider:
+    if given is None:
+        return default()
+    if isinstance(given, contract):
+        return given
+    raise NotCallableObject(name)

@@ -1,0 +1,120 @@
+"""Context: a value on its way from task to task."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+class ContextInstance:
+    """What a Context is before it has any value: the type of its fields."""
+
+    def __init__(
+        self, task_id: int | None = None, storage: Any = None, workflow_id: Any = None
+    ) -> None:
+        self._time: datetime = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
+        self._task_id = task_id
+        self._storage = storage
+        self._workflow_id = workflow_id
+
+
+class Context(ContextInstance):
+    """A value, with the ids of the task and the workflow that it belongs to.
+
+    Args:
+        storage: Any value. A Context is unwrapped: its value, time and ids become this one's.
+        task_id: An int, or None.
+        workflow_id: A UUID, its text, or None.
+
+    Raises:
+        TypeError: `task_id` or `workflow_id` is of another type.
+        ValueError: `workflow_id` is a text that is no UUID.
+    """
+
+    def __init__(
+        self,
+        storage: Any = None,
+        task_id: int | None = 0,
+        workflow_id: str | UUID | None = None,
+    ) -> None:
+        super().__init__()
+        self.task_id = task_id
+        self.workflow_id = workflow_id
+        self.storage = storage
+
+    @classmethod
+    def of_task(cls, storage: Any, task_id: int | None, workflow_id: Any) -> Context:
+        """A Context as the engine makes it: any text may be a workflow's id."""
+        context = cls.__new__(cls)
+        ContextInstance.__init__(context, task_id=task_id, workflow_id=_as_uuid(workflow_id))
+        context.storage = storage
+        return context
+
+    @property
+    def time(self) -> datetime:
+        """When the value came to be; local, without a zone."""
+        return self._time
+
+    @time.setter
+    def time(self, value: datetime) -> None:
+        self._time = value
+
+    @property
+    def task_id(self) -> int | None:
+        """The task that made the value."""
+        return self._task_id
+
+    @task_id.setter
+    def task_id(self, value: int | None) -> None:
+        if value is not None and not isinstance(value, int):
+            raise TypeError(f"task_id must be an int or None, not {type(value).__name__}")
+        self._task_id = value
+
+    @property
+    def workflow_id(self) -> Any:
+        """The workflow that the value belongs to."""
+        return self._workflow_id
+
+    @workflow_id.setter
+    def workflow_id(self, value: str | UUID | None) -> None:
+        if isinstance(value, str):
+            try:
+                value = UUID(value)
+            except ValueError:
+                raise ValueError(f"workflow_id {value!r} is not a valid UUID") from None
+        elif value is not None and not isinstance(value, UUID):
+            raise TypeError(
+                f"workflow_id must be a UUID, its text or None, not {type(value).__name__}"
+            )
+        self._workflow_id = value
+
+    @property
+    def storage(self) -> Any:
+        """The value."""
+        return self._storage
+
+    @storage.setter
+    def storage(self, value: Any) -> None:
+        if isinstance(value, Context):
+            self._time = value.time
+            self._task_id = value.task_id
+            self._workflow_id = value.workflow_id
+            value = value.storage
+        self._storage = value
+
+    def __repr__(self) -> str:
+        return (
+            f"Context(storage={self._storage!r}, task_id={self._task_id!r}, "
+            f"workflow_id={self._workflow_id!r})"
+        )
+
+
+def _as_uuid(value: Any) -> Any:
+    # The text of a UUID is its UUID in every Context; another text stays what it is.
+    if isinstance(value, str) and len(value) in (32, 36):
+        try:
+            return UUID(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,125 @@
+"""DotFlow: a workflow."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from dotflow.abc.server import WorkflowDescription
+from dotflow.constants import INITIAL_TASK_ID
+from dotflow.core.config import Config
+from dotflow.core.task import Task, TaskBuilder
+from dotflow.core.workflow import Manager
+from dotflow.logging import logger
+from dotflow.utils.tools import hostname
+
+if TYPE_CHECKING:
+    from dotflow.core.context import Context
+
+MAX_ID_LENGTH = 255
+
+
+class DotFlow:
+    """A workflow: tasks, and how and where they run.
+
+    Args:
+        config: Its providers; the defaults without one.
+        workflow_id: The id of a workflow that exists already (a UUID, or any text of 1 to 255
+            characters); by default `WORKFLOW_ID` of the environment, else a fresh UUID.
+        name: Its name; in `result()` the host's name stands in for it.
+
+    Attributes:
+        workflow_id: The id: a fresh UUID, or what was given, as it was given.
+        task: The builder of the task queue.
+
+    Raises:
+        ValueError: The id is blank, or longer than 255 characters.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        workflow_id: str | UUID | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.config = config or Config()
+        external = workflow_id or os.environ.get("WORKFLOW_ID") or None
+        _check_id(external)
+        self.workflow_id = external or uuid4()
+        self.name = name or hostname()
+        self._description = WorkflowDescription(name=name, managed=external is not None)
+        self.task = TaskBuilder(
+            config=self.config,
+            workflow_id=self.workflow_id,
+            initial_task_id=self._announce(),
+            workflow_name=self.name,
+        )
+
+    def start(self, **kwargs: Any) -> Manager:
+        """Run the workflow and return its Manager, which says what the arguments are."""
+        return Manager(
+            **{
+                "tasks": self.task.queue,
+                "workflow_id": self.workflow_id,
+                "config": self.config,
+                "description": self._description,
+                **kwargs,
+            }
+        )
+
+    def schedule(self, **kwargs: Any) -> None:
+        """Hand the workflow to the scheduler; the arguments go on to every run."""
+        self.config.scheduler.start(workflow=self.start, **kwargs)
+
+    def result_task(self) -> list[Task]:
+        """The tasks."""
+        return self.task.queue
+
+    def result_context(self) -> list[Context]:
+        """The result of each task; an empty Context where it has not run."""
+        return [task.current_context for task in self.task.queue]
+
+    def result_storage(self) -> list[Any]:
+        """The value of each result; None where the task has not run."""
+        return [task.current_context.storage for task in self.task.queue]
+
+    def result(self) -> dict[str, Any]:
+        """The workflow and its tasks as a dict of JSON values."""
+        return self.task.result()
+
+    def _announce(self) -> int:
+        """Tell the server of the workflow and return the number of its first task."""
+        server, call, wid = self.config.server, self.config.guard.call, self.workflow_id
+        call(server, "describe_workflow", wid, self._description)
+        if not self._description.managed:
+            call(server, "create_workflow", workflow=wid)
+            return INITIAL_TASK_ID
+        number = call(server, "get_next_task_id", workflow=wid)
+        if isinstance(number, int) and number >= 0:
+            return number
+        number = unused_task_id()
+        logger.warning(
+            "The server did not say which task number is the next of workflow %s: numbering from "
+            "%d, where no earlier task can be.", wid, number,
+        )  # fmt: skip
+        return number
+
+
+def unused_task_id() -> int:
+    """A number that no earlier task can have: the microseconds since the epoch.
+
+    A run would have to add a million tasks a second to reach the number of a later one. It fits
+    the integers of JSON's readers (2**53).
+    """
+    return time.time_ns() // 1000
+
+
+def _check_id(workflow_id: Any) -> None:
+    if isinstance(workflow_id, str) and not workflow_id.strip():
+        raise ValueError("workflow_id is blank: give it 1 to 255 characters, or leave it out")
+    if workflow_id is not None and len(str(workflow_id)) > MAX_ID_LENGTH:
+        raise ValueError(
+            f"workflow_id has {len(str(workflow_id))} characters: give it 1 to {MAX_ID_LENGTH}"
+        )

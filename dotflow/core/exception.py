@@ -1,0 +1,140 @@
+"""Every exception of the engine, all straight from `Exception`.
+
+Exception
+  MissingActionDecorator     a step without @action
+  ExecutionModeNotExist      no such mode
+  ImportModuleError          an import string that leads nowhere
+  NotCallableObject          a callback or a Config slot of the wrong kind
+  ProblemOrdering            methods that could not be ordered
+  ModuleNotFound             an optional library that is not installed
+  ExecutionWithClassError    internal
+  InvalidWorkflowFactory     --workflow that gives no DotFlow
+  WorkflowFlagConflict       a flag of --step given with --workflow
+  InputChangedError          a resumed run with another input
+  InvalidOnInputChange       no such policy
+"""
+
+# ruff: noqa: N818 - the names are the contract's
+
+from __future__ import annotations
+
+from typing import Any
+
+MESSAGE_UNKNOWN_ERROR = "Unknown"
+MESSAGE_MISSING_STEP_DECORATOR = (
+    "A step needs the '@action' decorator: write '@action' above the function, coroutine or class "
+    "(see https://pypi.org/project/dotflow for an example)."
+)
+MESSAGE_EXECUTION_NOT_EXIST = (
+    "There is no such execution mode. Allowed: 'sequential', 'sequential_group', 'background', "
+    "'parallel'."
+)
+MESSAGE_IMPORT_MODULE_ERROR = (
+    "Could not import '{module}'. Write it as 'package.module.name' or 'package.module:name', and "
+    "check that the module can be found from here."
+)
+MESSAGE_NOT_CALLABLE_OBJECT = "'{name}' is not an object of the kind that is needed here."
+MESSAGE_PROBLEM_ORDERING = "The methods of class '{name}' could not be put in order."
+MESSAGE_MODULE_NOT_FOUND = (
+    "Module '{module}' is not installed. Install it with: pip install {library}"
+)
+MESSAGE_EXECUTION_WITH_CLASS_ERROR = MESSAGE_UNKNOWN_ERROR
+MESSAGE_INVALID_WORKFLOW_FACTORY = (
+    "'{factory}' must be a callable without arguments that returns a DotFlow."
+)
+MESSAGE_WORKFLOW_FLAG_CONFLICT = (
+    "'{flag}' goes with '--step' only; with '--workflow' say it in the callable itself."
+)
+MESSAGE_INPUT_CHANGED = (
+    "Workflow '{workflow_id}' ran before with another initial_context. Start it with "
+    "on_input_change='reset' to begin anew, or 'reuse' to go on with what is there."
+)
+MESSAGE_INVALID_ON_INPUT_CHANGE = (
+    "on_input_change must be one of 'reuse', 'reset', 'raise', not {value!r}."
+)
+
+
+class MissingActionDecorator(Exception):
+    """A step is not under `@action`."""
+
+    def __init__(self) -> None:
+        super().__init__(MESSAGE_MISSING_STEP_DECORATOR)
+
+
+class ExecutionModeNotExist(Exception):
+    """The mode is none of the four."""
+
+    def __init__(self) -> None:
+        super().__init__(MESSAGE_EXECUTION_NOT_EXIST)
+
+
+class ImportModuleError(Exception):
+    """An import string leads to no object."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(MESSAGE_IMPORT_MODULE_ERROR.format(module=module))
+
+
+class NotCallableObject(Exception):
+    """A callback cannot be called, or a slot of Config holds something else than it should."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(MESSAGE_NOT_CALLABLE_OBJECT.format(name=name))
+
+
+class ProblemOrdering(Exception):
+    """The methods of a class could not be ordered."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(MESSAGE_PROBLEM_ORDERING.format(name=name))
+
+
+class ModuleNotFound(Exception):
+    """An optional library is not installed."""
+
+    def __init__(self, module: str, library: str) -> None:
+        super().__init__(MESSAGE_MODULE_NOT_FOUND.format(module=module, library=library))
+
+
+class ExecutionWithClassError(Exception):
+    """A step class was run in a way that does not fit it."""
+
+    def __init__(self) -> None:
+        super().__init__(MESSAGE_EXECUTION_WITH_CLASS_ERROR)
+
+
+class InvalidWorkflowFactory(Exception):
+    """A workflow factory is not callable, or returned something else than a DotFlow."""
+
+    def __init__(self, factory: Any) -> None:
+        super().__init__(MESSAGE_INVALID_WORKFLOW_FACTORY.format(factory=factory))
+
+
+class WorkflowFlagConflict(Exception):
+    """A flag that goes with a step was given with a workflow."""
+
+    def __init__(self, flag: str) -> None:
+        super().__init__(MESSAGE_WORKFLOW_FLAG_CONFLICT.format(flag=flag))
+
+
+class InputChangedError(Exception):
+    """A resumed workflow was given another input than it began with."""
+
+    def __init__(self, workflow_id: Any) -> None:
+        super().__init__(MESSAGE_INPUT_CHANGED.format(workflow_id=workflow_id))
+
+
+class InvalidOnInputChange(Exception):
+    """The policy is none of the three."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(MESSAGE_INVALID_ON_INPUT_CHANGE.format(value=value))
+
+
+def __getattr__(name: str) -> Any:
+    # TaskError lives with Task, which imports this module.
+    if name == "TaskError":
+        from dotflow.core.task import TaskError  # noqa: PLC0415
+
+        return TaskError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,69 @@
+"""The one place where a provider's fault is kept away from the work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from dotflow.logging import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+
+class Guard:
+    """Calls the hooks of providers: what one raises is logged once, counted, and goes no further.
+
+    Attributes:
+        failures: How often each hook raised, by `Class.hook`.
+    """
+
+    def __init__(self) -> None:
+        self.failures: Counter[str] = Counter()
+
+    def call(self, provider: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a hook and return what it returns; None where it raised."""
+        try:
+            return getattr(provider, hook)(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - that is what a guard is for
+            self._failed(provider, hook, error)
+            return None
+
+    def enter(self, provider: Any, hook: str, *args: Any) -> Callable[[], None]:
+        """Enter the context manager that a hook returns; return what leaves it.
+
+        Not itself a context manager, so that what the work raises never passes through the
+        provider's.
+        """
+        manager: AbstractContextManager[Any] | None = self.call(provider, hook, *args)
+        if manager is None:
+            return _nothing
+        try:
+            manager.__enter__()
+        except Exception as error:  # noqa: BLE001
+            self._failed(provider, hook, error)
+            return _nothing
+
+        def leave() -> None:
+            try:
+                manager.__exit__(None, None, None)
+            except Exception as error:  # noqa: BLE001
+                self._failed(provider, hook, error)
+
+        return leave
+
+    def _failed(self, provider: Any, hook: str, error: Exception) -> None:
+        cls = provider if isinstance(provider, type) else type(provider)
+        name = f"{cls.__name__}.{hook}"
+        self.failures[name] += 1
+        if self.failures[name] == 1:
+            logger.error(
+                "%s raised; the workflow goes on, and further failures of it are only counted.",
+                name,
+                exc_info=error,
+            )
+
+
+def _nothing() -> None:
+    """Leave what was never entered."""

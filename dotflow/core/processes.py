@@ -1,0 +1,336 @@
+"""Steps in child processes: the parent decides, reports and keeps; the children only run."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import pickle
+import signal
+import time
+from collections import deque
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from dotflow.core import child
+from dotflow.core.checkpoint import first_context, read_back, restore
+from dotflow.core.reporter import TaskReporter
+from dotflow.core.task import ERROR_TYPE, TaskError
+from dotflow.core.types.status import TypeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from multiprocessing.process import BaseProcess
+
+    from dotflow.core.context import Context
+    from dotflow.core.task import Task
+
+FORK = "fork" in multiprocessing.get_all_start_methods()
+
+LOOK_EVERY = 1.0
+"""Seconds after which silent children are looked at: one that is gone may leave a process behind
+that keeps open what would tell of its death."""
+
+REAP_WAIT = 0.5
+"""Seconds to wait for children that have told their last outcome: they may still flush spans."""
+
+
+class Lane:
+    """Tasks that run one after another in one child process, seen from the parent.
+
+    Args:
+        tasks: The tasks, in order.
+        workflow_id: The id of the run.
+        ignore: Go on after a failed task.
+        resume: Restore tasks that have a checkpoint.
+    """
+
+    def __init__(
+        self, tasks: Sequence[Task], workflow_id: Any, ignore: bool, resume: bool = False
+    ) -> None:
+        self.tasks = tasks
+        self.connection: Connection | None = None
+        self.failed = False
+        self.error: Exception | None = None
+        self._workflow_id = workflow_id
+        self._ignore = ignore
+        self._resume = resume
+        self._process: BaseProcess | None = None
+        self._leaving: list[BaseProcess] = []
+        self._index = -1
+        self._reporter: TaskReporter | None = None
+        self._previous = first_context(workflow_id)
+        self._ended: Task | None = None  # whose result the next task gets
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the child has ended without being let go."""
+        return self._process is not None and not self._process.is_alive()
+
+    @property
+    def waitables(self) -> list[Any]:
+        """What becomes ready when the child has something to tell, or is gone."""
+        if self._process is None or self.connection is None:
+            return []
+        return [self.connection, self._process.sentinel]
+
+    def advance(self) -> bool:
+        """Have the next task run; False where none is left, or the lane is to stop."""
+        try:
+            while self._goes_on:
+                if self._ended is not None:
+                    self._previous, self._ended = read_back(self._ended), None
+                self._index += 1
+                task = self.tasks[self._index]
+                kept = restore(task, self._workflow_id, self._previous) if self._resume else None
+                if kept is not None:
+                    self._previous = kept
+                elif self._launch(task):
+                    return True
+        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
+            self.error = error
+        self.finish()
+        return False
+
+    @property
+    def _goes_on(self) -> bool:
+        stopped = self.error is not None or (self.failed and not self._ignore)
+        return not stopped and self._index + 1 < len(self.tasks)
+
+    def handle(self) -> bool:
+        """Take what the child has told; return whether its task is still under way."""
+        assert self.connection is not None  # noqa: S101 - the lane is one that waits
+        if not self.connection.poll():
+            # Gone, though a process of its own may hold its end of the connection open.
+            self._end(None, self._death(), time.time_ns())
+            return False
+        try:
+            payload = self.connection.recv_bytes()
+        except (EOFError, OSError):  # at the end of what was sent, or in the middle of it
+            self._end(None, self._death(), time.time_ns())
+            return False
+        try:
+            message = pickle.loads(payload)  # noqa: S301 - from our own child
+        except Exception as error:  # noqa: BLE001 - a result may fail to unpickle as it likes
+            name = self.tasks[self._index].step.name
+            what = f"the result of step {name!r} cannot be read in the parent process"
+            self._end(None, child.pickling_failure(what, error), time.time_ns())
+            return False
+        return self._take(message)
+
+    def _take(self, message: Any) -> bool:
+        assert self._reporter is not None and self.connection is not None  # noqa: S101, PT018
+        match message:
+            case child.AttemptStarted(attempt, time_ns):
+                self._reporter.note_attempt(attempt, time_ns)
+                self._send(child.AttemptCarrier(attempt, self._carrier()))
+            case child.AttemptEnded(attempt, failure, time_ns):
+                self._reporter.end_attempt(attempt, failure, time_ns)
+            case child.Retrying(failure):
+                self._reporter.retry(failure)
+            case child.Outcome():
+                if message.last:
+                    self.finish()
+                self._end(message.context, message.failure, message.finished_ns)
+                return False
+        return True
+
+    def finish(self) -> None:
+        """Let the child go; it ends by itself when nobody talks to it any more."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if self._process is not None:
+            self._leaving.append(self._process)
+            self._process = None
+
+    def reap(self, deadline: float = 0.0) -> bool:
+        """Wait for the children that were let go; return whether all have ended.
+
+        One that takes longer (a flush to a slow backend) ends by itself: the run does not wait.
+
+        Args:
+            deadline: A time of the monotonic clock.
+        """
+        for process in self._leaving:
+            process.join(max(0.0, deadline - time.monotonic()))
+        ended = [process for process in self._leaving if not process.is_alive()]
+        for process in ended:
+            self._leaving.remove(process)
+            process.close()
+        return not self._leaving
+
+    def abort(self, error: BaseException) -> None:
+        """Kill the child, and report its task as failed."""
+        if self._process is not None:
+            self._process.kill()
+        self.finish()
+        if self._reporter is not None:
+            self._end(None, TaskError(error), time.time_ns())
+
+    def _launch(self, task: Task) -> bool:
+        """Begin a task in the child; False where that failed, and the task with it."""
+        task.workflow_id = self._workflow_id
+        task.previous_context = self._previous
+        self._reporter = TaskReporter(task)
+        failure: TaskError | None = None
+        try:
+            if self._process is None or not self._process.is_alive():
+                self._start_process()
+        except Exception as error:  # noqa: BLE001 - no process is to be had
+            failure = TaskError(error)
+        # Only now: it takes a process some milliseconds to start, which are not the step's.
+        self._reporter.start()
+        failure = failure or self._hand_over(task)
+        if failure is None:
+            return True
+        self.finish()
+        self._end(None, failure, time.time_ns())
+        return False
+
+    def _hand_over(self, task: Task) -> TaskError | None:
+        """Send a task to the child; what was wrong where it cannot be sent."""
+        job = child.Job(self._index, task.previous_context, task.started_ns, self._carrier())
+        try:
+            self._send(job)
+        except Exception as error:  # noqa: BLE001 - an input may fail to pickle as it likes
+            what = f"the input of step {task.step.name!r} cannot be sent to its process"
+            return child.pickling_failure(what, error)
+        return None
+
+    def _start_process(self) -> None:
+        self.finish()
+        self.reap()
+        context: Any = multiprocessing.get_context("fork" if FORK else "spawn")
+        ours, theirs = context.Pipe()
+        child.parent_ends.add(ours)
+        server = type(self.tasks[0].config.server)
+        tasks = self.tasks if FORK else [child.bare(task) for task in self.tasks]
+        process = context.Process(
+            target=child.serve,
+            args=(theirs, tasks, self._workflow_id, server),
+            name=f"dotflow-{self.tasks[self._index].step.name}",
+        )
+        process.start()
+        theirs.close()
+        self.connection, self._process = ours, process
+
+    def _send(self, message: Any) -> None:
+        assert self.connection is not None  # noqa: S101 - a process was started
+        # Where the child is gone, whoever reads its end of the story will say so.
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
+
+    def _carrier(self) -> Any:
+        task = self.tasks[self._index]
+        return task.config.guard.call(task.config.server, "carrier", task) or {}
+
+    def _end(self, context: Context | None, failure: TaskError | None, finished_ns: int) -> None:
+        assert self._reporter is not None  # noqa: S101 - a task was launched
+        task, reporter = self._reporter.task, self._reporter
+        self._reporter = None
+        try:
+            if context is not None:
+                failure = self._keep(task, context)
+            reporter.end(failure, finished_ns)
+        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
+            self.error = self.error or error
+        self.failed = self.failed or task.status == TypeStatus.FAILED
+        self._ended = task
+
+    def _keep(self, task: Task, context: Context) -> TaskError | None:
+        try:
+            task.current_context = context
+        except Exception as error:  # noqa: BLE001 - a result that is not kept fails its task
+            self.error = error
+            return TaskError(error)
+        return None
+
+    def _death(self) -> TaskError:
+        """What to say of a child that ended without a word."""
+        assert self._process is not None  # noqa: S101 - it was there to end
+        task = self.tasks[self._index]
+        self._process.join(REAP_WAIT)
+        code = self._process.exitcode
+        if code is None:
+            how = "closed its connection"
+        elif code < 0:
+            how = f"was killed by {_signal_name(-code)}"
+        else:
+            how = f"ended with exit code {code}"
+        self.finish()
+        error = RuntimeError(
+            f"the process of task {task.task_id} ({task.step.name!r}) {how} before it reported a "
+            "result"
+        )
+        if code is not None and code < 0:
+            setattr(error, ERROR_TYPE, "process_killed")
+        return TaskError(error)
+
+
+def run_lanes(lanes: Iterable[Lane], at_once: int, stop_on_failure: bool) -> None:
+    """Run lanes side by side until all have ended.
+
+    Args:
+        lanes: The lanes.
+        at_once: How many may run at a time.
+        stop_on_failure: Start no further lane once one has failed.
+
+    Raises:
+        Exception: The first error of a storage, when all lanes have ended.
+    """
+    waiting, active = deque(lanes), list[Lane]()
+    leaving: list[Lane] = []
+    errors: list[Exception] = []
+    try:
+        while waiting or active:
+            ended = _turn(waiting, active, at_once)
+            # As soon as they are gone, for each holds file descriptors.
+            leaving = [lane for lane in (*leaving, *ended) if not lane.reap()]
+            errors += [lane.error for lane in ended if lane.error is not None]
+            if errors or (stop_on_failure and any(lane.failed for lane in ended)):
+                waiting.clear()
+    except BaseException as error:
+        for lane in active:
+            lane.abort(error)
+        raise
+    finally:
+        deadline = time.monotonic() + REAP_WAIT
+        for lane in (*active, *leaving):
+            lane.reap(deadline)
+    if errors:
+        raise errors[0]
+
+
+def _turn(waiting: deque[Lane], active: list[Lane], at_once: int) -> list[Lane]:
+    """Begin a lane where there is room, then hear what children tell; return what ended."""
+    ended: list[Lane] = []
+    room = bool(waiting) and len(active) < at_once
+    if room:
+        lane = waiting.popleft()
+        active.append(lane)
+        if not lane.advance():
+            ended.append(lane)
+    # Between two launches too: a child may wait to hear of its attempt's span.
+    ended += [
+        lane
+        for lane in _ready(active, timeout=0 if room else LOOK_EVERY)
+        if not (lane.handle() or lane.advance())
+    ]
+    for lane in ended:
+        active.remove(lane)
+    return ended
+
+
+def _ready(active: list[Lane], timeout: float) -> list[Lane]:
+    """The lanes whose child has something to tell, or is gone."""
+    ready = set(wait([one for lane in active for one in lane.waitables], timeout))
+    if not ready and timeout:
+        return [lane for lane in active if lane.is_gone]
+    return [lane for lane in active if not ready.isdisjoint(lane.waitables)]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,1 @@
+"""Tasks and workflows as JSON, for who reads `result()`."""

@@ -1,0 +1,442 @@
+"""Task: a step with its inputs, its outcome, and who is told of it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dotflow.constants import INITIAL_TASK_ID
+from dotflow.core.action import Action
+from dotflow.core.config import Config
+from dotflow.core.context import Context
+from dotflow.core.exception import MissingActionDecorator, NotCallableObject
+from dotflow.core.module import Module
+from dotflow.core.types.status import TypeStatus
+from dotflow.utils.basic_functions import basic_callback
+from dotflow.utils.error_handler import message_error, traceback_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
+
+    from dotflow.core.serializers.task import SerializerTask
+    from dotflow.core.serializers.workflow import SerializerWorkflow
+
+# Where the engine itself gives an exception its `error.type`, because the class does not say it.
+ERROR_TYPE = "__dotflow_error_type__"
+
+
+class TaskError:
+    """One failed attempt of a task, as text.
+
+    Args:
+        error: The exception; without one all is empty.
+        attempt: The number of the attempt; None for the one that failed the task.
+
+    Attributes:
+        exception: The name of the exception's class.
+        message: What it says.
+        traceback: Its full traceback text.
+        error_type: The value of OpenTelemetry's `error.type`: the qualified class name, or
+            "timeout" where the engine's limit ended the attempt.
+    """
+
+    def __init__(self, error: BaseException | None = None, attempt: int | None = None) -> None:
+        self.attempt = attempt
+        self.exception = type(error).__name__ if error is not None else ""
+        self.message = _message(error) if error is not None else ""
+        self.traceback = traceback_error(error) if error is not None else ""
+        self.error_type = _error_type(error) if error is not None else ""
+
+
+class TaskInstance:
+    """What a Task is before it has any value: the type of its fields."""
+
+    def __init__(self) -> None:
+        self.task_id: int = INITIAL_TASK_ID
+        self.workflow_id: Any = None
+        self.group_name: str = "default"
+        self.retry_count: int = 0
+        self.created_at: datetime | None = None
+        self.started_ns: int | None = None
+        self.finished_ns: int | None = None
+        self._step: Any = None
+        self._callback: Callable[..., Any] = basic_callback
+        self._initial_context: Context | None = None
+        self._previous_context: Context | None = None
+        self._current_context: Context | None = None
+        self._status: str | None = None
+        self._duration: float | None = None
+        self._errors: list[TaskError] = []
+
+
+class Task(TaskInstance):
+    """A step, with its place in a workflow.
+
+    Args:
+        task_id: Its number in the workflow.
+        step: An `@action`, or the import string of one.
+        callback: Called as `callback(task=task)` when the task ended; a callable or an import
+            string.
+        initial_context: Any value for the step.
+        workflow_id: The id of the workflow.
+        config: The Config of the workflow; without one the task has a Config of its own that
+            reports nowhere.
+        group_name: The group it runs in.
+
+    Attributes:
+        started_ns: Nanoseconds since the epoch when it began; None until then.
+        finished_ns: The same for its end.
+        restored: Whether its result came from a checkpoint.
+
+    Raises:
+        MissingActionDecorator: The step is not under `@action`.
+        NotCallableObject: The callback cannot be called.
+        ImportModuleError: An import string leads nowhere.
+    """
+
+    def __init__(  # noqa: PLR0917 - the contract's order
+        self,
+        task_id: int,
+        step: Any,
+        callback: Any = basic_callback,
+        initial_context: Any = None,
+        workflow_id: str | UUID | None = None,
+        config: Config | None = None,
+        group_name: str = "default",
+    ) -> None:
+        super().__init__()
+        self.config = config or Config(server=_unreported())
+        self.restored = False
+        # In a child process nothing is reported: the parent does that.
+        self.reports = True
+        self.group_name = group_name
+        self.task_id = task_id
+        self.workflow_id = workflow_id
+        self.step = step
+        self.callback = callback
+        self.initial_context = initial_context
+        self.created_at = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
+        self.status = TypeStatus.NOT_STARTED
+        self.config.guard.call(self.config.server, "create_task", task=self)
+
+    @property
+    def step(self) -> Any:
+        """The action that does the work."""
+        return self._step
+
+    @step.setter
+    def step(self, value: Any) -> None:
+        self._step = resolve_step(value)
+
+    @property
+    def callback(self) -> Callable[..., Any]:
+        """What is called when the task ended."""
+        return self._callback
+
+    @callback.setter
+    def callback(self, value: Any) -> None:
+        self._callback = resolve_callback(value)
+
+    @property
+    def initial_context(self) -> Context:
+        """The value that the task was added with."""
+        return self._initial_context if self._initial_context is not None else Context()
+
+    @initial_context.setter
+    def initial_context(self, value: Any) -> None:
+        self._initial_context = Context(value)
+
+    @property
+    def previous_context(self) -> Context:
+        """The result of the task before."""
+        return self._previous_context if self._previous_context is not None else Context()
+
+    @previous_context.setter
+    def previous_context(self, value: Any) -> None:
+        self._previous_context = Context(value)
+
+    @property
+    def current_context(self) -> Context:
+        """The result; setting it keeps it in the storage too."""
+        return self._current_context if self._current_context is not None else Context()
+
+    @current_context.setter
+    def current_context(self, value: Any) -> None:
+        self._current_context = Context.of_task(value, self.task_id, self.workflow_id)
+        if self.reports:
+            storage = self.config.storage
+            storage.post(key=storage.key(task=self), context=self._current_context)
+
+    def adopt(self, kept: Context) -> None:
+        """Take a result that the storage has already."""
+        self._current_context = Context.of_task(kept.storage, self.task_id, self.workflow_id)
+
+    @property
+    def status(self) -> str:
+        """Where the task stands; setting it tells notify, log and metrics."""
+        return self._status or TypeStatus.NOT_STARTED
+
+    @status.setter
+    def status(self, value: str) -> None:
+        self._status = value
+        if self.reports:
+            self._tell(value)
+
+    def _tell(self, status: str) -> None:
+        config, call = self.config, self.config.guard.call
+        call(config.notify, "hook_status_task", task=self)
+        if status == TypeStatus.FAILED:
+            call(config.log, "error", task=self)
+            call(config.metrics, "task_failed", task=self)
+        elif status == TypeStatus.RETRY:
+            call(config.log, "warning", task=self)
+            call(config.metrics, "task_retried", task=self)
+        else:
+            call(config.log, "info", task=self)
+            if status == TypeStatus.COMPLETED:
+                call(config.metrics, "task_completed", task=self)
+
+    @property
+    def errors(self) -> list[TaskError]:
+        """One TaskError a failed attempt; an exception or a TaskError that is set is appended."""
+        return self._errors
+
+    @errors.setter
+    def errors(self, value: Any) -> None:
+        if isinstance(value, list):
+            self._errors = value
+        elif isinstance(value, TaskError):
+            self._errors.append(value)
+        elif isinstance(value, BaseException):
+            self._errors.append(TaskError(value))
+
+    @property
+    def error(self) -> TaskError:
+        """The last error. Deprecated: use `errors`."""
+        _warn_error()
+        return self._errors[-1] if self._errors else TaskError()
+
+    @error.setter
+    def error(self, value: Any) -> None:
+        _warn_error()
+        self.errors = value
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the start to the end."""
+        return self._duration
+
+    @duration.setter
+    def duration(self, value: float | None) -> None:
+        self._duration = value
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it began; local, without a zone."""
+        return _local(self.started_ns)
+
+    @started_at.setter
+    def started_at(self, value: datetime | None) -> None:
+        self.started_ns = _nanoseconds(value)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it ended; local, without a zone."""
+        return _local(self.finished_ns)
+
+    @finished_at.setter
+    def finished_at(self, value: datetime | None) -> None:
+        self.finished_ns = _nanoseconds(value)
+
+    def begin(self) -> None:
+        """Take the time of the start."""
+        self.started_ns = time.time_ns()
+
+    def finish(self, finished_ns: int) -> None:
+        """Set the time of the end, and the duration that follows from it."""
+        started = self.started_ns if self.started_ns is not None else finished_ns
+        # Another process may have read the clock, or the clock may have been set back.
+        self.finished_ns = max(started, finished_ns)
+        self._duration = (self.finished_ns - started) / 1e9
+
+    def reset(self) -> None:
+        """Forget the outcome of an earlier run."""
+        self.retry_count = 0
+        self.started_ns = self.finished_ns = None
+        self.restored = False
+        self._status = TypeStatus.NOT_STARTED
+        self._duration = None
+        self._errors = []
+        self._previous_context = self._current_context = None
+
+    def schema(self, max: int | None = None) -> SerializerTask:  # noqa: A002 - the contract's name
+        """The task as a pydantic model; `max` is the most characters that its JSON may have."""
+        from dotflow.core.serializers.task import SerializerTask  # noqa: PLC0415 - slow to import
+
+        return SerializerTask.of(self, max=max)
+
+    def result(self, max: int | None = None) -> dict[str, Any]:  # noqa: A002
+        """The task as a dict of JSON values; `max` as in `schema`."""
+        return self.schema(max=max).result()
+
+
+class TaskBuilder:
+    """The queue of a workflow's tasks.
+
+    Args:
+        config: The Config of the workflow.
+        workflow_id: The id of the workflow.
+        initial_task_id: The number of the first task.
+        workflow_name: The name of the workflow, for `result()`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        workflow_id: str | UUID | None = None,
+        initial_task_id: int = INITIAL_TASK_ID,
+        workflow_name: str | None = None,
+    ) -> None:
+        self.queue: list[Task] = []
+        self.workflow_id = workflow_id
+        self.workflow_name = workflow_name
+        self.config = config
+        self._next_id = initial_task_id
+
+    def add(
+        self,
+        step: Any,
+        callback: Any = basic_callback,
+        initial_context: Any = None,
+        group_name: str = "default",
+    ) -> TaskBuilder:
+        """Add a step, or each of a list of steps, and return this builder.
+
+        Nothing is added, and no number is used up, where one of them is refused.
+
+        Args:
+            step: An action, its import string, or a list of these (lists may nest).
+            callback: Called as `callback(task=task)` when the task ended.
+            initial_context: Any value for the step.
+            group_name: The group it runs in.
+
+        Raises:
+            MissingActionDecorator: A step is not under `@action`.
+            NotCallableObject: The callback cannot be called.
+            ImportModuleError: An import string leads nowhere.
+        """
+        steps = [resolve_step(one) for one in _flat(step)]
+        callback = resolve_callback(callback)
+        for one in steps:
+            task = Task(
+                task_id=self._next_id,
+                step=one,
+                callback=callback,
+                initial_context=initial_context,
+                workflow_id=self.workflow_id,
+                config=self.config,
+                group_name=group_name,
+            )
+            self._next_id += 1
+            self.queue.append(task)
+        return self
+
+    def count(self) -> int:
+        """How many tasks are in the queue."""
+        return len(self.queue)
+
+    def clear(self) -> None:
+        """Empty the queue; numbers go on where they were."""
+        self.queue.clear()
+
+    def reverse(self) -> None:
+        """Turn the queue round; every task keeps its number."""
+        self.queue.reverse()
+
+    def schema(self) -> SerializerWorkflow:
+        """The workflow as a pydantic model."""
+        from dotflow.core.serializers.workflow import SerializerWorkflow  # noqa: PLC0415
+
+        return SerializerWorkflow(
+            workflow_id=self.workflow_id,
+            workflow_name=self.workflow_name,
+            tasks=[task.schema() for task in self.queue],
+        )
+
+    def result(self) -> dict[str, Any]:
+        """The workflow as a dict of JSON values."""
+        return self.schema().result()
+
+
+def resolve_step(value: Any) -> Action:
+    """The action that a step or its import string is.
+
+    Raises:
+        MissingActionDecorator: It is none.
+        ImportModuleError: The import string leads nowhere.
+    """
+    step = Module(value)
+    if not isinstance(step, Action) or step.func is None:
+        raise MissingActionDecorator
+    return step
+
+
+def resolve_callback(value: Any) -> Callable[..., Any]:
+    """The callable that a callback or its import string is.
+
+    Raises:
+        NotCallableObject: It cannot be called.
+        ImportModuleError: The import string leads nowhere.
+    """
+    callback = Module(value)
+    if not callable(callback):
+        raise NotCallableObject(str(value))
+    return callback  # type: ignore[no-any-return]
+
+
+def _flat(step: Any) -> Iterator[Any]:
+    if isinstance(step, list):
+        for one in step:
+            yield from _flat(one)
+    else:
+        yield step
+
+
+def _unreported() -> Any:
+    from dotflow.providers.server_none import ServerNone  # noqa: PLC0415 - it imports this package
+
+    return ServerNone()
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return message_error(error)
+    except Exception:  # noqa: BLE001 - the words of an error are only reported
+        return f"<{type(error).__name__} whose message raises>"
+
+
+def _error_type(error: BaseException) -> str:
+    given = getattr(error, ERROR_TYPE, None)
+    if isinstance(given, str):
+        return given
+    cls = type(error)
+    if cls.__module__ in ("builtins", None):
+        return cls.__qualname__
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _local(nanoseconds: int | None) -> datetime | None:
+    if nanoseconds is None:
+        return None
+    return datetime.fromtimestamp(nanoseconds / 1e9)  # noqa: DTZ006 - the contract's dates are naive
+
+
+def _nanoseconds(value: datetime | None) -> int | None:
+    return None if value is None else round(value.timestamp() * 1e6) * 1000
+
+
+def _warn_error() -> None:
+    warnings.warn("Task.error is deprecated: use Task.errors", DeprecationWarning, stacklevel=3)

@@ -1,0 +1,17 @@
+"""The Notify of who wants to be told of nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dotflow.abc.notify import Notify
+
+if TYPE_CHECKING:
+    from dotflow.core.task import Task
+
+
+class NotifyDefault(Notify):
+    """Tells nobody."""
+
+    def hook_status_task(self, task: Task) -> None:
+        """Do nothing."""

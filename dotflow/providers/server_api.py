@@ -1,0 +1,34 @@
+"""Reports to dotflow-api, in the managed dialect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dotflow.delivery.channel import Channel
+from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.numbering import next_task_id
+from dotflow.providers.reporting import ReportingServer
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+class ServerAPI(ReportingServer):
+    """Reports to the dotflow-api that manages the run.
+
+    Args:
+        base_url: Its address.
+        user_token: The token.
+        timeout: Seconds for one call, in the background.
+
+    Raises:
+        ValueError: The address is no http or https URL.
+    """
+
+    def __init__(self, base_url: str, user_token: str, timeout: float = 15.0) -> None:
+        self._api = Channel(Destination(base_url, user_token, Dialect.MANAGED, timeout))
+        super().__init__(self._api)
+
+    def get_next_task_id(self, workflow: str | UUID) -> int:
+        """The number that dotflow-api says; where it says none, one that cannot collide."""
+        return next_task_id(self._api, str(workflow))

@@ -1,0 +1,28 @@
+"""The Server of who reports nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dotflow.abc.server import Server
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from dotflow.core.task import Task
+
+
+class ServerNone(Server):
+    """Reports nothing, whatever the environment says."""
+
+    def create_workflow(self, workflow: str | UUID) -> None:
+        """Do nothing."""
+
+    def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
+        """Do nothing."""
+
+    def create_task(self, task: Task) -> None:
+        """Do nothing."""
+
+    def update_task(self, task: Task) -> None:
+        """Do nothing."""

@@ -1,0 +1,26 @@
+"""The Tracer of who traces nothing, or through a Server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc.tracer import Tracer
+
+if TYPE_CHECKING:
+    from dotflow.core.task import Task
+
+
+class TracerDefault(Tracer):
+    """Traces nothing."""
+
+    def start_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def end_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def start_task(self, task: Task) -> None:
+        """Do nothing."""
+
+    def end_task(self, task: Task) -> None:
+        """Do nothing."""
