@@ -1,0 +1,99 @@
+"""At the end of the process all that delivers is closed, together and with one deadline.
+
+No thread is started here: from Python 3.12 on none can be, when the interpreter ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import sys
+import time
+import weakref
+from typing import Any, Protocol
+
+from dotflow.logging import logger
+
+DEFAULT_TIMEOUT = 5.0
+LONGEST_TIMEOUT = 86_400.0
+
+
+class Closable(Protocol):
+    """Something that delivers, and takes time to end.
+
+    One with a method `hurry()` delivers in threads of its own: they are told to, and closed last,
+    so that all of them work while the others are closed one after another.
+    """
+
+    def close(self, timeout: float | None = None) -> Any:
+        """End within `timeout` seconds."""
+
+
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
+_kept: set[Any] = set()
+_children: set[int] = set()
+
+
+def close_at_exit(closable: Closable) -> None:
+    """Have `closable.close(timeout)` called at exit, unless it is gone by then."""
+    _open.add(closable)
+
+
+def keep(closable: Closable) -> None:
+    """Have it be there at exit: nothing else may hold it any more."""
+    _kept.add(closable)
+
+
+def forget(closable: Closable) -> None:
+    """Take back `close_at_exit` and `keep`: it is closed."""
+    _open.discard(closable)
+    _kept.discard(closable)
+
+
+def seconds_from_environment(name: str, default: float) -> float:
+    """The seconds that a variable says, from 0 to a day; the default where it says none."""
+    try:
+        seconds = float(os.environ.get(name) or default)
+    except ValueError:
+        return default
+    return default if math.isnan(seconds) else min(LONGEST_TIMEOUT, max(0.0, seconds))
+
+
+def flush_timeout() -> float:
+    """Seconds that all delivery together has at exit: DOTFLOW_FLUSH_TIMEOUT, 5 by default."""
+    return seconds_from_environment("DOTFLOW_FLUSH_TIMEOUT", DEFAULT_TIMEOUT)
+
+
+def close_in_child() -> None:
+    """Have a child of `multiprocessing` close at its end too: `atexit` does not run there."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None or os.getpid() in _children:
+        return
+    from multiprocessing.util import Finalize  # noqa: PLC0415 - a child has it already
+
+    _children.add(os.getpid())
+    # What the child's own finalizers report is to be sent too: they come before.
+    Finalize(None, _close_all, exitpriority=0)
+
+
+@atexit.register
+def _close_all() -> None:
+    deadline = time.monotonic() + flush_timeout()
+    everything = list(_open | _kept)
+    relays = [one for one in everything if hasattr(one, "hurry")]
+    others = [one for one in everything if not hasattr(one, "hurry")]
+    for relay in relays:
+        relay.hurry()
+    for index, one in enumerate(others):
+        left = max(0.0, deadline - time.monotonic())
+        _close(one, left / (len(others) - index))
+    for relay in relays:
+        _close(relay, max(0.0, deadline - time.monotonic()))
+
+
+def _close(closable: Closable, timeout: float) -> None:
+    try:
+        closable.close(timeout)
+    except Exception:  # noqa: BLE001 - the others are to be closed too
+        logger.warning("%s could not be closed.", type(closable).__name__, exc_info=True)

@@ -1,0 +1,134 @@
+"""The body of each call to dotflow-api."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from dotflow.delivery.message import Kind, Message
+from dotflow.delivery.strict_json import EXCEEDED, MAX_SIZE, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dotflow.core.task import Task, TaskError
+
+MAX_BODY = MAX_SIZE
+"""Bytes that a body may have: below what dotflow-api takes, with room for headers."""
+
+MAX_ERROR_TEXT = 2**16
+"""Characters of an error's message, and of its traceback, that are sent."""
+
+MAX_ERRORS = MAX_BODY // 4
+"""Bytes that a task's errors may have together; the last ones are kept."""
+
+CONTEXTS = ("initial_context", "previous_context", "current_context")
+PLAN = "tasks"
+
+
+def workflow_post(workflow: str, **fields: Any) -> Message:
+    """A workflow that was created, or that begins; fields that are None are left out."""
+    return Message(Kind.WORKFLOW_POST, workflow, None, _workflow_body({"id": workflow, **fields}))
+
+
+def workflow_patch(workflow: str, final: bool = False, **fields: Any) -> Message:
+    """A change of a workflow; fields that are None are left out."""
+    return Message(Kind.WORKFLOW_PATCH, workflow, None, _workflow_body(fields), final)
+
+
+def task_post(workflow: str, task: Task) -> Message:
+    """A task that was added, or that begins."""
+    fields = {
+        "id": to_json(task.task_id),
+        "name": to_json(task.step.name),
+        "group_name": to_json(task.group_name),
+        "status": to_json(task.status),
+        "initial_context": to_json(task.initial_context),
+    }
+    return Message(Kind.TASK_POST, workflow, task.task_id, _task_body(fields))
+
+
+def task_patch(workflow: str, task: Task) -> Message:
+    """A task as it is now: the seven fields, and no others."""
+    fields = {
+        "status": to_json(task.status),
+        "duration": to_json(task.duration),
+        "retry_count": to_json(task.retry_count),
+        "errors": _errors(task.errors),
+        "initial_context": to_json(task.initial_context),
+        "current_context": to_json(task.current_context),
+        "previous_context": to_json(task.previous_context),
+    }
+    return Message(Kind.TASK_PATCH, workflow, task.task_id, _task_body(fields))
+
+
+def plan(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """What a run is to do: its tasks, in order."""
+    return [
+        {"id": task.task_id, "name": task.step.name, "group_name": task.group_name}
+        for task in tasks
+    ]
+
+
+def without_contexts(message: Message) -> Message:
+    """The same report for a server that finds it too large: another message, with its own id.
+
+    A workflow's plan goes as contexts do: without the workflow its tasks could not be reported.
+    """
+    fields = {name: to_json(value) for name, value in json.loads(message.body).items()}
+    fields.update((name, EXCEEDED) for name in CONTEXTS if name in fields)
+    fields.pop(PLAN, None)
+    return Message(message.kind, message.workflow, message.task, _object(fields), message.final)
+
+
+def _workflow_body(values: dict[str, Any]) -> bytes:
+    fields = {name: to_json(value) for name, value in values.items() if value is not None}
+    body = _object(fields)
+    if len(body) > MAX_BODY or fields.get(PLAN) == EXCEEDED:
+        fields.pop(PLAN, None)
+        body = _object(fields)
+    return body
+
+
+def _task_body(fields: dict[str, bytes]) -> bytes:
+    """The object of the fields, its largest contexts replaced, one by one, until it fits."""
+    body = _object(fields)
+    for name in sorted(CONTEXTS, key=lambda one: len(fields.get(one, b"")), reverse=True):
+        if len(body) <= MAX_BODY:
+            break
+        if name in fields:
+            fields[name] = EXCEEDED
+            body = _object(fields)
+    return body
+
+
+def _object(fields: dict[str, bytes]) -> bytes:
+    return (
+        b"{" + b",".join(b'"%b":%b' % (name.encode(), one) for name, one in fields.items()) + b"}"
+    )
+
+
+def _errors(errors: Sequence[TaskError]) -> bytes:
+    """The list of the errors, the last ones where all are too many."""
+    kept: list[bytes] = []
+    room = MAX_ERRORS
+    for error in reversed(errors):
+        item = to_json(_error(error))
+        room -= len(item) + 1
+        if room < 0 and kept:
+            break
+        kept.append(item)
+    return b"[" + b",".join(reversed(kept)) + b"]"
+
+
+def _error(error: TaskError) -> dict[str, Any]:
+    return {
+        "attempt": error.attempt,
+        "exception": error.exception,
+        "message": _cut(error.message),
+        "traceback": _cut(error.traceback),
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_ERROR_TEXT else f"{text[:MAX_ERROR_TEXT]} [cut]"

@@ -1,0 +1,180 @@
+"""The one door to delivery: messages go in, and somebody else sees to them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+import requests
+
+from dotflow.abc.server import FlushResult
+from dotflow.delivery.at_exit import flush_timeout, seconds_from_environment
+from dotflow.delivery.client import Client
+from dotflow.delivery.forking import renew_in_child
+from dotflow.delivery.outbox import Counts, MemoryOutbox, Outbox
+from dotflow.delivery.relay import Relay
+from dotflow.logging import logger
+
+if TYPE_CHECKING:
+    from dotflow.delivery.dialect import Destination
+    from dotflow.delivery.message import Message
+
+ASK_TIMEOUT = 10.0
+"""Seconds that a question to dotflow-api may hold up its asker; DOTFLOW_NEXT_ID_TIMEOUT."""
+
+FIRST_DELAY = 0.1  # seconds
+LONGEST_DELAY = 2.0  # seconds
+
+
+class Channel:
+    """Takes messages for one dotflow-api, and delivers them in the background.
+
+    All channels of a process to one destination share the threads, the connections and what waits
+    in memory: a program may make a workflow, and with it a channel, a thousand times.
+
+    Args:
+        destination: Which dotflow-api, and how it is talked to.
+        outbox: Where messages wait; in memory by default.
+    """
+
+    def __init__(self, destination: Destination, outbox: Outbox | None = None) -> None:
+        self.destination = destination
+        if outbox is None:
+            self._relay = _shared.join(self, destination)
+        else:
+            self._relay = _relay(destination, outbox)
+        self._client = Client(destination)
+        self._before = self._relay.counts()
+        renew_in_child(self)
+
+    def put(self, message: Message) -> None:
+        """Take a message; returns at once and never raises for want of a server."""
+        self._relay.put(message)
+
+    def next_task_id(self, workflow: str) -> int:
+        """Ask the server for the first free task number of a workflow, with retries.
+
+        Blocks for at most `DOTFLOW_NEXT_ID_TIMEOUT` seconds (10 by default).
+
+        Raises:
+            requests.RequestException: The server gave no usable answer in that time.
+        """
+        limit = seconds_from_environment("DOTFLOW_NEXT_ID_TIMEOUT", ASK_TIMEOUT)
+        answers: list[int | requests.RequestException] = []
+
+        def ask() -> None:
+            answers.append(self._ask(workflow, time.monotonic() + limit))
+
+        # A look-up of a name, or an answer byte by byte, keeps to no time: so wait for a thread.
+        thread = threading.Thread(target=ask, name="dotflow-ask", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            ask()
+        else:
+            thread.join(limit)
+        answer = answers[0] if answers else requests.Timeout("no answer in time")
+        if isinstance(answer, int):
+            return answer
+        raise answer
+
+    def flush(self, timeout: float | None = None) -> FlushResult:
+        """Deliver what was put so far; return after at most `timeout` seconds."""
+        self._relay.flush(flush_timeout() if timeout is None else timeout)
+        return self._result()
+
+    def close(self, timeout: float | None = None) -> FlushResult:
+        """Flush, and end the threads and connections unless another channel needs them."""
+        if _shared.leave(self, self.destination):
+            return self.flush(timeout)
+        self._relay.close(timeout)
+        return self._result()
+
+    def renew(self) -> None:
+        """Begin anew in a forked child."""
+        self._client = Client(self.destination)
+        self._before = Counts()
+
+    def _ask(self, workflow: str, deadline: float) -> int | requests.RequestException:
+        delay = FIRST_DELAY
+        try:
+            while True:
+                left = max(0.05, deadline - time.monotonic())
+                try:
+                    return self._client.next_task_id(workflow, min(left, self.destination.timeout))
+                except (requests.HTTPError, requests.exceptions.InvalidJSONError) as error:
+                    return error  # an answer, and the next one would be the same
+                except requests.RequestException as error:
+                    if time.monotonic() + delay >= deadline:
+                        return error
+                time.sleep(delay)
+                delay = min(LONGEST_DELAY, delay * 2)
+        finally:
+            self._client.release()
+
+    def _result(self) -> FlushResult:
+        counts = self._relay.counts()
+        return FlushResult(
+            counts.delivered - self._before.delivered,
+            counts.pending,
+            counts.dead - self._before.dead,
+            complete=not counts.pending,
+        )
+
+
+class _SharedRelays:
+    """The relays that deliver from memory, one a destination."""
+
+    def __init__(self) -> None:
+        self._relays: weakref.WeakValueDictionary[Destination, Relay] = (
+            weakref.WeakValueDictionary()
+        )
+        self._users: weakref.WeakKeyDictionary[Relay, weakref.WeakSet[Channel]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Take a lock that nobody holds."""
+        self._lock = threading.Lock()
+
+    def join(self, channel: Channel, destination: Destination) -> Relay:
+        """The relay of a destination, with one more user."""
+        with self._lock:
+            relay = self._relays.get(destination)
+            if relay is None:
+                relay = self._relays[destination] = _relay(destination, MemoryOutbox())
+                self._users[relay] = weakref.WeakSet()
+            self._users[relay].add(channel)
+            return relay
+
+    def leave(self, channel: Channel, destination: Destination) -> bool:
+        """Take a user away; whether others are left."""
+        with self._lock:
+            relay = self._relays.get(destination)
+            users = self._users.get(relay) if relay is not None else None
+            if users is None or channel not in users:
+                return False
+            users.discard(channel)
+            if users:
+                return True
+            # Whoever comes now gets a relay that is not about to end.
+            with contextlib.suppress(KeyError):
+                del self._relays[destination]
+            return False
+
+
+_shared = _SharedRelays()
+
+
+def _relay(destination: Destination, outbox: Outbox) -> Relay:
+    if destination.is_plain_and_far:
+        logger.warning(
+            "%s is plain http to another machine: the token can be read on the way. Use https.",
+            destination.url,
+        )
+    return Relay(outbox, Client(destination))

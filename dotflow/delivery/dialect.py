@@ -1,0 +1,103 @@
+"""The two ways to talk to dotflow-api: who is asked, by which route, with which header."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from urllib.parse import quote, urlsplit
+
+from dotflow.delivery.message import Kind, Message
+
+
+class Dialect(Enum):
+    """The names of the dialects."""
+
+    DEFAULT = "default"
+    MANAGED = "managed"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A dotflow-api, and how it is talked to.
+
+    Args:
+        url: Its address; a slash at the end makes no difference.
+        token: What it knows us by; shown in no `repr`.
+        dialect: Which routes and which header it has.
+        timeout: Seconds for one call.
+
+    Raises:
+        ValueError: The address is no http or https URL, or holds what no message could be sent
+            to; or the token is one that no header can hold.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    dialect: Dialect = Dialect.DEFAULT
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            shown = "one with a password in it" if "@" in self.url else repr(self.url)
+            raise ValueError(
+                f"the address of dotflow-api must look like https://host[:port], not {shown}"
+            )
+        if "@" in parts.netloc:
+            raise ValueError("the address of dotflow-api must not hold a user or a password")
+        # A secret that was read from a file often ends with a newline.
+        token = self.token.strip()
+        if not token.isascii() or not token.isprintable():
+            raise ValueError(f"{self.token_variable} has characters that no HTTP header can hold")
+        object.__setattr__(self, "url", self.url.split("#")[0].rstrip("/"))
+        object.__setattr__(self, "token", token)
+
+    @property
+    def auth_header(self) -> tuple[str, str]:
+        """The header that proves who we are: its name and its value."""
+        if self.dialect is Dialect.MANAGED:
+            return "Authorization", f"Bearer {self.token}"
+        return "X-User-Token", self.token
+
+    @property
+    def token_variable(self) -> str:
+        """The environment variable that holds the token in this dialect."""
+        if self.dialect is Dialect.MANAGED:
+            return "SERVER_USER_TOKEN"
+        return "DOTFLOW_USER_TOKEN"
+
+    @property
+    def is_plain_and_far(self) -> bool:
+        """Whether the token would cross a network in clear text."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        near = host in ("localhost", "::1") or host.startswith("127.")
+        return parts.scheme == "http" and not near
+
+    def route(self, message: Message, server_id: str | None = None) -> tuple[str, str]:
+        """The method and the URL of a message.
+
+        Args:
+            message: The message.
+            server_id: The id that the server gave to the task, where it gave one.
+        """
+        workflow = f"{self.url}/workflows/{_quoted(message.workflow)}"
+        if message.kind is Kind.WORKFLOW_POST:
+            return "POST", f"{self.url}/workflows"
+        if message.kind is Kind.WORKFLOW_PATCH:
+            return "PATCH", workflow
+        if message.kind is Kind.TASK_POST:
+            return "POST", f"{workflow}/tasks"
+        if self.dialect is Dialect.MANAGED:
+            return "PATCH", f"{workflow}/tasks/{message.task}"
+        task = server_id if server_id is not None else str(message.task)
+        return "PATCH", f"{self.url}/tasks/{_quoted(task)}"
+
+    def next_task_id_url(self, workflow: str) -> str:
+        """Where the next task number of a workflow is asked for."""
+        return f"{self.url}/workflows/{_quoted(workflow)}/tasks/next-id"
+
+
+def _quoted(name: str) -> str:
+    # Half a surrogate pair is in the path what it is in a body: U+FFFD.
+    return quote(name.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), safe="")

@@ -1,0 +1,26 @@
+"""The first task number of a managed run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import requests
+
+from dotflow.core.dotflow import unused_task_id
+from dotflow.logging import logger
+
+if TYPE_CHECKING:
+    from dotflow.delivery.channel import Channel
+
+
+def next_task_id(channel: Channel, workflow: str) -> int:
+    """The number that dotflow-api says; where it says none, one that no earlier task can have."""
+    try:
+        return channel.next_task_id(workflow)
+    except requests.RequestException as error:
+        number = unused_task_id()
+        logger.warning(
+            "dotflow-api did not say which task number is the next of workflow %s (%s): numbering "
+            "from %d, where no earlier task can be.", workflow, type(error).__name__, number,
+        )  # fmt: skip
+        return number

@@ -1,0 +1,274 @@
+"""The threads that carry messages from the outbox to dotflow-api."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from dotflow.delivery import at_exit
+from dotflow.delivery.bodies import without_contexts
+from dotflow.delivery.client import Client, TooLargeError
+from dotflow.delivery.forking import renew_in_child
+from dotflow.delivery.message import Message, Outcome, Refused, TryLater
+from dotflow.logging import logger
+
+if TYPE_CHECKING:
+    from dotflow.delivery.outbox import Counts, Outbox
+
+WORKERS = 4
+FIRST_PAUSE = 0.5  # seconds
+LONGEST_PAUSE = 30.0  # seconds
+MEND_PAUSE = 180.0  # seconds: how often a destination that refuses our token is tried again
+LINGER = 10.0  # seconds that a thread and its connection are kept when there is nothing to send
+FAILURES_IN_A_ROW = 8  # as many speak of the server, whatever each of them says
+
+
+class Relay:
+    """Sends what the outbox holds, several records at a time; never raises, never blocks a put.
+
+    The threads start when there is something to send, and end some time after all is sent. While
+    there is one the relay is alive, and is closed at exit. In a forked child it begins anew.
+
+    Args:
+        outbox: Where messages wait.
+        client: What sends one.
+        workers: How many threads may send at once.
+        linger: Seconds that a thread waits for another message before it ends.
+    """
+
+    def __init__(
+        self, outbox: Outbox, client: Client, workers: int = WORKERS, linger: float = LINGER
+    ) -> None:
+        self._outbox = outbox
+        self._client = client
+        self._workers = workers
+        self._linger = linger
+        self._complained: set[str] = set()
+        self._closing = False
+        self._resume_at = self._asked_until = 0.0
+        self._begin()
+        renew_in_child(self)
+        at_exit.close_at_exit(self)
+
+    def put(self, message: Message) -> None:
+        """Hand a message to the outbox; called on the workflow's path."""
+        if not self._outbox.put(message):
+            if self._closing:
+                self._complain("closed", "A report came after close(): it is not sent.")
+            else:
+                self._complain("full", "The outbox is full: reports are lost, counted as dead.")
+            return
+        with self._wake:
+            # Where the destination rests, a thread waits for the end of that already.
+            if not (self._threads and self._resume_at > time.monotonic()):
+                self._call_worker()
+
+    def counts(self) -> Counts:
+        """How many messages there are."""
+        return self._outbox.counts()
+
+    def hurry(self) -> None:
+        """Have all that waits be tried now, but for what the server asked to wait; do not wait."""
+        self._outbox.hurry()
+        with self._wake:
+            self._resume_at = self._asked_until
+            if not self._threads and self._outbox.counts().pending:
+                self._call_worker()
+            self._wake.notify_all()
+
+    def flush(self, timeout: float) -> Counts:
+        """Wait until all is delivered or dead, or cannot be in time; at most `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        self.hurry()
+        if not self._threads and not self._closing:
+            self._work_here(deadline)
+        with self._wake:
+            while self._outbox.counts().pending and not self._closing:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._hopeless(deadline):
+                    break
+                self._settled.wait(left)
+        return self._outbox.counts()
+
+    def close(self, timeout: float | None = None) -> Counts:
+        """Flush, and end the threads; what is left stays in the outbox."""
+        if self._closing:
+            return self._outbox.counts()
+        deadline = time.monotonic() + (at_exit.flush_timeout() if timeout is None else timeout)
+        self.flush(max(0.0, deadline - time.monotonic()))
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+            self._settled.notify_all()
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        at_exit.forget(self)
+        self._client.close()
+        self._outbox.close()
+        return self._said_what_is_left()
+
+    def renew(self) -> None:
+        """Begin anew in a forked child."""
+        self._begin()
+        self._outbox.after_fork()
+        # The parent's connections are the parent's: only forgotten here, not closed.
+        self._client = Client(self._client.destination)
+
+    def _begin(self) -> None:
+        lock = threading.RLock()
+        self._wake = threading.Condition(lock)
+        self._settled = threading.Condition(lock)
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+        self._resume_at = self._asked_until = 0.0
+        self._pauses = 0
+        self._failures = 0
+
+    def _call_worker(self) -> None:
+        """Wake a thread, or start one; the lock is held."""
+        if self._idle:
+            self._wake.notify()
+        elif len(self._threads) < self._workers and not self._closing:
+            thread = threading.Thread(target=self._work, name="dotflow-relay", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # None may start when the interpreter ends, or none is left: see _work_here().
+                at_exit.keep(self)
+            else:
+                self._threads.add(thread)
+                at_exit.close_in_child()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                message = self._next()
+                if message is None:
+                    break
+                self._deliver(message)
+            except Exception:  # noqa: BLE001 - a thread that died would end all delivery
+                self._complain("fault", "The outbox failed, and is tried again.", fault=True)
+                with self._wake:
+                    self._wake.wait(FIRST_PAUSE)
+        self._client.release()
+
+    def _work_here(self, deadline: float) -> None:
+        """Send from this thread, where no other can be started."""
+        while (left := deadline - time.monotonic()) > 0 and self._resume_at <= time.monotonic():
+            claimed = self._outbox.claim(1)
+            if not claimed:
+                break
+            # To connect may take that long, and to answer too.
+            self._deliver(claimed[0], min(left / 2, self._client.destination.timeout))
+
+    def _next(self) -> Message | None:
+        """Wait for a message that may be sent; None where this thread is to end."""
+        idle_since = None
+        with self._wake:
+            while not self._closing:
+                now = time.monotonic()
+                wait: float | None = self._resume_at - now
+                if self._resume_at <= now:
+                    claimed = self._outbox.claim(1)
+                    wait = self._outbox.due_in()
+                    if claimed:
+                        if wait is not None:  # somebody has to be there when it is due
+                            self._call_worker()
+                        return claimed[0]
+                if wait is None:
+                    idle_since = idle_since or now
+                    wait = idle_since + self._linger - now
+                    if wait <= 0:
+                        break
+                else:
+                    idle_since = None
+                self._idle += 1
+                self._settled.notify_all()  # flush() may have nothing more to wait for
+                self._wake.wait(wait)
+                self._idle -= 1
+            self._threads.discard(threading.current_thread())
+        return None
+
+    def _deliver(self, message: Message, timeout: float | None = None) -> None:
+        outcome = self._send(message, timeout)
+        if outcome is not None:
+            self._outbox.settle(message, outcome)
+        with self._wake:
+            if outcome is not None:
+                self._learn(message, outcome)
+            self._settled.notify_all()
+
+    def _send(self, message: Message, timeout: float | None) -> Outcome | None:
+        """Send a message; None where a smaller one has taken its place."""
+        try:
+            return self._client.send(message, self._outbox.server_id(message), timeout)
+        except TooLargeError as error:
+            smaller = without_contexts(message)
+            if len(smaller.body) >= len(message.body):
+                return Refused(413, str(error))
+            self._outbox.replace(message, smaller)
+            return None
+        except Exception as error:  # noqa: BLE001 - a thread that died would end all delivery
+            self._complain("send", "A message could not be sent; it is tried again.", fault=True)
+            return TryLater(type(error).__name__)
+
+    def _learn(self, message: Message, outcome: Outcome) -> None:
+        """Conclude from one message what to do with the others; the lock is held."""
+        if isinstance(outcome, TryLater):
+            self._postponed(outcome)
+            return
+        self._pauses = self._failures = 0
+        if isinstance(outcome, Refused):
+            self._complain(
+                f"refused {outcome.status}",
+                f"dotflow-api refused the {message.kind.value} of workflow {message.workflow} for "
+                f"good: {outcome.reason}. Further ones like it are only counted.",
+            )
+
+    def _postponed(self, outcome: TryLater) -> None:
+        now = time.monotonic()
+        self._failures += 1
+        if outcome.mend is not None:
+            self._complain(
+                outcome.mend,
+                f"dotflow-api refuses the token ({outcome.reason}): set {outcome.mend}. Reports "
+                "are kept meanwhile.",
+            )
+        else:
+            self._complain("later", f"dotflow-api: {outcome.reason}; reports wait and go on later.")
+        if not outcome.everywhere and self._failures < FAILURES_IN_A_ROW:
+            return
+        if outcome.everywhere and outcome.after:
+            self._asked_until = max(self._asked_until, now + outcome.after)
+        if self._resume_at <= now:
+            self._pauses += 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._pauses - 1, 10))
+            pause *= random.uniform(0.8, 1.2)  # noqa: S311 - to spread load, not to keep secrets
+            self._resume_at = now + (pause if outcome.mend is None else MEND_PAUSE)
+        self._resume_at = max(self._resume_at, self._asked_until)
+
+    def _hopeless(self, deadline: float) -> bool:
+        """Whether nothing is under way, and nothing will be before a time; the lock is held."""
+        if self._idle < len(self._threads):
+            return False
+        due_in = self._outbox.due_in()
+        due = deadline if due_in is None else time.monotonic() + due_in
+        return due >= deadline or self._resume_at >= deadline
+
+    def _said_what_is_left(self) -> Counts:
+        counts = self._outbox.counts()
+        if counts.pending:
+            logger.warning(
+                "%d reports could not be delivered to %s in time. They were held in memory, and "
+                "are lost.", counts.pending, self._client.destination.url,
+            )  # fmt: skip
+        return counts
+
+    def _complain(self, kind: str, text: str, fault: bool = False) -> None:
+        """One line a kind of fault, not one a message."""
+        if kind not in self._complained:
+            self._complained.add(kind)
+            logger.warning(text, exc_info=fault)
