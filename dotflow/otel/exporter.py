@@ -1,0 +1,135 @@
+"""Spans as reports to dotflow-api."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from dotflow.delivery.channel import Channel
+from dotflow.delivery.dialect import Destination, Dialect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext
+
+    from dotflow.abc.server import FlushResult
+    from dotflow.otel.runs import Run
+
+VARIABLES = {
+    Dialect.MANAGED: ("SERVER_BASE_URL", "SERVER_USER_TOKEN"),
+    Dialect.DEFAULT: ("DOTFLOW_SERVER_URL", "DOTFLOW_USER_TOKEN"),
+}
+
+
+class DotflowSpanExporter(SpanExporter):
+    """Turns the start of a dotflow span into a POST to dotflow-api, and its end into a PATCH.
+
+    A span alone does not say what a record needs (contexts are cut and masked in it). What does,
+    the run, reaches the exporter beside the span: with `start`, and is found again by the span's
+    id. Spans that are none of dotflow's are passed over. All that happens here is that messages
+    are put into the outbox; no method touches a socket, or raises.
+
+    Args:
+        base_url: The address of dotflow-api; without one what the environment says.
+        user_token: The token; without one what the environment says.
+        dialect: Its dialect; without one that whose variables are set.
+        timeout: Seconds for one call, in the background.
+
+    Raises:
+        ValueError: There is no address or token, or the address is no http or https URL.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        user_token: str | None = None,
+        dialect: Dialect | str | None = None,
+        timeout: float = 15.0,
+    ) -> None:
+        destination = destination_of(base_url, user_token, dialect, timeout)
+        if destination is None:
+            raise ValueError(
+                "where is dotflow-api? Give base_url and user_token, or set DOTFLOW_SERVER_URL and "
+                "DOTFLOW_USER_TOKEN (managed: SERVER_BASE_URL and SERVER_USER_TOKEN)"
+            )
+        self.channel = Channel(destination)
+        self._lock = threading.Lock()
+        self._open: dict[int, Run] = {}
+
+    def start(self, run: Run, span_context: SpanContext) -> None:
+        """Report that a run began; once, however often it is called. Called by the engine's thread.
+
+        Args:
+            run: The workflow's or task's run.
+            span_context: The context of its span.
+        """
+        with self._lock:
+            if run.started_by is self:
+                return
+            run.started_by = self
+            if span_context.is_valid:
+                self._open[span_context.span_id] = run
+        for message in run.start_messages(span_context):
+            self.channel.put(message)
+
+    def update(self, run: Run) -> None:
+        """Report a run that will be tried again."""
+        self.channel.put(run.update_message())
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Report the ends of the runs that these spans belong to."""
+        for span in spans:
+            context = span.get_span_context()
+            run = self._open.get(context.span_id) if context is not None else None
+            if run is not None:
+                self.end(run, context)
+        return SpanExportResult.SUCCESS
+
+    def end(self, run: Run, span_context: SpanContext | None) -> None:
+        """Report that a run ended; once, however often it is called."""
+        with self._lock:
+            if run.started_by is not self:
+                return
+            run.started_by = None
+            if span_context is not None:
+                self._open.pop(span_context.span_id, None)
+        self.channel.put(run.end_message())
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Deliver what was reported so far; whether all was within the time."""
+        return self.channel.flush(timeout_millis / 1000).complete
+
+    def shutdown(self) -> None:
+        """Deliver what can be within `DOTFLOW_FLUSH_TIMEOUT`, and end the threads."""
+        self.close()
+
+    def close(self, timeout: float | None = None) -> FlushResult:
+        """Deliver what can be within `timeout` seconds, end the threads, say what came of it."""
+        return self.channel.close(timeout)
+
+
+def destination_of(
+    base_url: str | None,
+    user_token: str | None,
+    dialect: Dialect | str | None,
+    timeout: float = 15.0,
+) -> Destination | None:
+    """The dotflow-api that the arguments and the environment name; None where they name none.
+
+    Raises:
+        ValueError: There is no such dialect, or the address is no http or https URL.
+    """
+    wanted = [Dialect(dialect)] if dialect is not None else list(VARIABLES)
+    for one in sorted(wanted, key=lambda each: each is Dialect.DEFAULT):
+        url = base_url or os.environ.get(VARIABLES[one][0])
+        token = user_token or os.environ.get(VARIABLES[one][1])
+        if base_url and dialect is None and not os.environ.get(VARIABLES[one][0]):
+            one = Dialect.DEFAULT  # an address in code, and nothing that says "managed"
+        if url and token:
+            return Destination(url, token, one, timeout)
+    return None

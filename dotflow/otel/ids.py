@@ -1,0 +1,59 @@
+"""Trace ids that follow from workflow ids: whoever has the run has the trace."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.trace import INVALID_TRACE_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_pinned: ContextVar[int | None] = ContextVar("dotflow_trace_id", default=None)
+
+
+def trace_id_of(workflow: str) -> int:
+    """The trace id (128 bits) of a workflow: its id where that is a UUID, else a hash of it."""
+    try:
+        number = UUID(workflow).int
+    except ValueError:
+        number = INVALID_TRACE_ID
+    if number != INVALID_TRACE_ID:
+        return number
+    digest = hashlib.blake2b(workflow.encode("utf-8", "replace"), digest_size=16).digest()
+    return int.from_bytes(digest, "big")
+
+
+@contextmanager
+def pinned(trace_id: int) -> Iterator[None]:
+    """Have the WorkflowIdGenerator give this trace id to the root that is started within."""
+    token = _pinned.set(trace_id)
+    try:
+        yield
+    finally:
+        _pinned.reset(token)
+
+
+class WorkflowIdGenerator(IdGenerator):
+    """Gives a workflow's root its pinned trace id, and random ids to everything else."""
+
+    def __init__(self) -> None:
+        self._random = RandomIdGenerator()
+
+    def generate_span_id(self) -> int:
+        """A random span id (64 bits)."""
+        return self._random.generate_span_id()
+
+    def generate_trace_id(self) -> int:
+        """The pinned trace id where there is one, else a random one (128 bits)."""
+        pinned_id = _pinned.get()
+        return self._random.generate_trace_id() if pinned_id is None else pinned_id
+
+    def is_trace_id_random(self) -> bool:
+        """Whether the low 56 bits are random: those of a version 4 UUID, and of a hash, are."""
+        return True

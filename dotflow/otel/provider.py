@@ -1,0 +1,200 @@
+"""The tracer provider: the application's, or one made by the standard variables."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+from dotflow import __version__
+from dotflow.otel import propagation
+from dotflow.otel.ids import WorkflowIdGenerator
+from dotflow.otel.otlp import OtlpSettings, SpanCounts, span_processors
+from dotflow.otel.sampling import UuidFairSampler
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+SCOPE = "dotflow"
+
+_lock = threading.Lock()
+
+
+class SpanProcessors(SpanProcessor):
+    """The processors of a provider that we made: unlike the SDK's list, one can be taken out."""
+
+    def __init__(self) -> None:
+        self._processors: tuple[SpanProcessor, ...] = ()
+        self._lock = threading.Lock()
+
+    def add_span_processor(self, processor: SpanProcessor) -> None:
+        """Add one; the provider's method of the same name calls this."""
+        with self._lock:
+            self._processors = (*self._processors, processor)
+
+    def remove(self, processor: SpanProcessor) -> None:
+        """Take one out."""
+        with self._lock:
+            self._processors = tuple(one for one in self._processors if one is not processor)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Hand on the start."""
+        for processor in self._processors:
+            processor.on_start(span, parent_context)
+
+    def _on_ending(self, span: Span) -> None:
+        for processor in self._processors:
+            processor._on_ending(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Hand on the end."""
+        for processor in self._processors:
+            processor.on_end(span)
+
+    def shutdown(self) -> None:
+        """Shut down all."""
+        for processor in self._processors:
+            processor.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush all; whether all did."""
+        return all(processor.force_flush(timeout_millis) for processor in self._processors)
+
+
+class OwnTracerProvider(TracerProvider):
+    """The provider that we make where the application has none.
+
+    Args:
+        resource: What produces the spans.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        self.processors = SpanProcessors()
+        super().__init__(
+            resource=resource,
+            shutdown_on_exit=False,  # dotflow.delivery.at_exit does, with a deadline
+            active_span_processor=self.processors,  # type: ignore[arg-type]
+            id_generator=WorkflowIdGenerator(),
+        )
+        if self.sampler not in (ALWAYS_ON, ALWAYS_OFF):
+            self.sampler = UuidFairSampler(self.sampler)
+        self._shared: dict[OtlpSettings, tuple[list[BatchSpanProcessor], SpanCounts, int]] = {}
+
+    def acquire(self, settings: OtlpSettings) -> SpanCounts:
+        """Have spans exported as the settings say; users with the same settings share."""
+        processors, counts, users = self._shared.get(settings) or ([], SpanCounts(), 0)
+        if not users:
+            processors = span_processors(settings, counts)
+            for processor in processors:
+                self.processors.add_span_processor(processor)
+        self._shared[settings] = (processors, counts, users + 1)
+        return counts
+
+    def release(self, settings: OtlpSettings) -> list[BatchSpanProcessor]:
+        """Take back `acquire`; the processors that nobody uses any more are to be shut down."""
+        processors, counts, users = self._shared[settings]
+        if users > 1:
+            self._shared[settings] = (processors, counts, users - 1)
+            return []
+        del self._shared[settings]
+        for processor in processors:
+            self.processors.remove(processor)
+        return list(processors)
+
+
+class Pipeline:
+    """What one ServerOtel has of a provider: a tracer, and the processors that it added.
+
+    Args:
+        settings: What the arguments say of OTLP.
+        processor: What turns spans into reports to dotflow-api, or None.
+        set_global: Whether a provider that is made becomes the global one.
+        tracer_provider: The provider to use, in place of the global one.
+        service_name: `service.name` of a provider that is made, where the environment has none.
+
+    Attributes:
+        provider: The provider.
+        tracer: Its tracer for dotflow's spans.
+        pins_trace_ids: Whether the trace id of a root can be chosen.
+        counts: The spans that left through OTLP, where this pipeline sees that.
+    """
+
+    def __init__(
+        self,
+        settings: OtlpSettings,
+        processor: SpanProcessor | None = None,
+        set_global: bool = True,
+        tracer_provider: Any = None,
+        service_name: str = SCOPE,
+    ) -> None:
+        self._settings = settings
+        self._processor = processor
+        self._closed = False
+        with _lock:
+            self.provider = tracer_provider or _existing() or _make(set_global, service_name)
+            self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
+            self.counts = self._add_processors()
+        generator = getattr(self.provider, "id_generator", None)
+        self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
+        self.tracer = self.provider.get_tracer(SCOPE, __version__)
+
+    def flush(self) -> bool:
+        """Export all that has ended; may take as long as the exporters do."""
+        flush = getattr(self.provider, "force_flush", None)
+        return flush is None or bool(flush())
+
+    def close(self) -> None:
+        """Export what has ended and take out what was added; may take as long as exporters do."""
+        with _lock:
+            if self._closed:
+                return
+            self._closed = True
+            to_shut = self._added
+            if self._own is not None:
+                if self._processor is not None:
+                    self._own.processors.remove(self._processor)
+                to_shut = self._own.release(self._settings)
+        for processor in to_shut:
+            processor.shutdown()
+
+    def _add_processors(self) -> SpanCounts:
+        self._added: list[BatchSpanProcessor] = []
+        if self._own is not None:
+            if self._processor is not None:
+                self._own.processors.add_span_processor(self._processor)
+            return self._own.acquire(self._settings)
+        counts = SpanCounts()
+        add = getattr(self.provider, "add_span_processor", None)
+        if add is None:  # not the SDK's: it makes spans, and only it knows what becomes of them
+            return counts
+        if self._processor is not None:
+            add(self._processor)
+        # The application has seen to its own export. An endpoint in our arguments is one more.
+        if self._settings.endpoint is not None:
+            self._added = span_processors(self._settings, counts)
+            for processor in self._added:
+                add(processor)
+        return counts
+
+
+def _existing() -> Any:
+    """The application's provider; None where it has none."""
+    provider = trace.get_tracer_provider()
+    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+
+
+def _make(set_global: bool, service_name: str) -> TracerProvider:
+    resource = Resource.create()
+    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        resource = resource.merge(Resource({SERVICE_NAME: service_name}))
+    provider = OwnTracerProvider(resource)
+    if set_global:
+        trace.set_tracer_provider(provider)
+    else:
+        propagation.providers.add(provider)
+    return provider

@@ -1,0 +1,348 @@
+"""ServerOtel: every workflow run is a trace, every task a span."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import Link, SpanContext, SpanKind
+
+from dotflow.abc.server import Carrier, FlushResult, Server, WorkflowDescription
+from dotflow.core.types import TypeStatus, WorkflowStatus
+from dotflow.delivery.at_exit import close_at_exit, flush_timeout, forget
+from dotflow.delivery.dialect import Dialect
+from dotflow.delivery.numbering import next_task_id
+from dotflow.otel import propagation
+from dotflow.otel.exporter import DotflowSpanExporter, destination_of
+from dotflow.otel.ids import pinned, trace_id_of
+from dotflow.otel.otlp import OtlpSettings
+from dotflow.otel.processor import DotflowSpanProcessor
+from dotflow.otel.provider import Pipeline
+from dotflow.otel.record import SpanRecorder
+from dotflow.otel.runs import Run, TaskRun, WorkflowRun, with_run
+from dotflow.otel.values import CONTEXT_LIMIT, Redact
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from dotflow.core.task import Task, TaskError
+
+KNOWN_ROOTS = 1000
+"""Workflow ids whose last root is remembered, to be linked to by a second run."""
+
+
+class ServerOtel(Server):
+    """Reports runs as OpenTelemetry spans, and, where a dotflow-api is configured, there too.
+
+    Nothing starts and nothing global is set before the first run. An application's tracer
+    provider is used as it is; where there is none, one is made by the standard `OTEL_*` variables.
+
+    Args:
+        base_url: The address of a dotflow-api; without one what the environment says
+            (`DOTFLOW_SERVER_URL`, or `SERVER_BASE_URL` of the managed dialect).
+        user_token: Its token; without one what the environment says (`DOTFLOW_USER_TOKEN`, or
+            `SERVER_USER_TOKEN`).
+        dialect: "default" or "managed"; without one that whose variables are set.
+        endpoint: An OTLP endpoint; without one what `OTEL_EXPORTER_OTLP_ENDPOINT` and its kin say.
+        protocol: "http/protobuf" or "grpc"; without one what `OTEL_EXPORTER_OTLP_PROTOCOL` says.
+        tracer_provider: The provider to use, in place of the global one.
+        set_global: Whether a provider that is made becomes the global one.
+        service_name: `service.name` of a provider that is made, where the environment has none.
+        contexts: Whether spans carry the tasks' contexts; dotflow-api has them either way.
+        context_limit: Characters of a context that a span carries.
+        redact: Called as `redact(role, value)` with the role ("initial", "previous", "current")
+            and the value of a context; spans carry what it returns.
+
+    Raises:
+        ValueError: There is no such dialect or protocol, or an address is no http or https URL.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        user_token: str | None = None,
+        dialect: Dialect | str | None = None,
+        *,
+        endpoint: str | None = None,
+        protocol: str | None = None,
+        tracer_provider: Any = None,
+        set_global: bool = True,
+        service_name: str = "dotflow",
+        contexts: bool = True,
+        context_limit: int = CONTEXT_LIMIT,
+        redact: Redact | None = None,
+    ) -> None:
+        self._otlp = OtlpSettings(endpoint, protocol)
+        self._destination = destination_of(base_url, user_token, dialect)
+        self._provider_choice = (set_global, tracer_provider, service_name)
+        self._record = SpanRecorder(contexts, context_limit, redact)
+        self._lock = threading.Lock()
+        self._exporter: DotflowSpanExporter | None = None
+        self._pipeline: Pipeline | None = None
+        self._descriptions: dict[str, WorkflowDescription] = {}
+        self._runs: dict[str, WorkflowRun] = {}
+        self._roots: OrderedDict[str, SpanContext] = OrderedDict()
+
+    # The life of a run, as the engine reports it.
+
+    def get_next_task_id(self, workflow: str | UUID) -> int:
+        """The number that dotflow-api says (managed dialect); it never collides."""
+        exporter = self._open_exporter()
+        if exporter is None or exporter.channel.destination.dialect is not Dialect.MANAGED:
+            return super().get_next_task_id(workflow)
+        return next_task_id(exporter.channel, str(workflow))
+
+    def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
+        """Keep what is known of a run until it starts."""
+        self._descriptions[str(workflow)] = description
+
+    def create_workflow(self, workflow: str | UUID) -> None:
+        """Nothing yet: the run's span begins when the run does."""
+
+    def create_task(self, task: Task) -> None:
+        """Nothing yet: the task is in the plan, and its span begins when it does."""
+
+    def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
+        """Begin the run's span at "In progress", end it at "Completed" or "Failed"."""
+        wid = str(workflow)
+        if status == WorkflowStatus.IN_PROGRESS:
+            self._begin_workflow(wid)
+        elif status in (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED):
+            self._end_workflow(wid, status)
+
+    def update_task(self, task: Task) -> None:
+        """Begin the task's span when it begins, end it when it ends, report a retry between."""
+        run = self._runs.get(str(task.workflow_id))
+        if run is None:
+            return
+        if task.status == TypeStatus.IN_PROGRESS:
+            self._begin_task(run, task)
+        elif task.status == TypeStatus.RETRY:
+            if run.exporter is not None and task.task_id in run.tasks:
+                run.exporter.update(run.tasks[task.task_id])
+        elif task.status in (TypeStatus.COMPLETED, TypeStatus.FAILED):
+            if task.task_id not in run.tasks:  # restored from a checkpoint
+                self._begin_task(run, task)
+            self._end_task(run, task)
+
+    def start_attempt(self, task: Task, attempt: int, time_ns: int) -> None:
+        """Begin the span of a try."""
+        run = self._run_of(task)
+        if run is not None:
+            run.attempt = self._tracer.start_span(
+                "attempt",
+                context=run.context,
+                attributes=self._record.attempt(attempt),
+                start_time=time_ns,
+            )
+
+    def end_attempt(self, task: Task, attempt: int, error: TaskError | None, time_ns: int) -> None:
+        """End the span of a try, with the error it failed with."""
+        run = self._run_of(task)
+        if run is not None and run.attempt is not None:
+            self._record.end_attempt(run.attempt, error, time_ns)
+            run.attempt = None
+
+    # Spans that become current.
+
+    def activate(self, task: Task) -> AbstractContextManager[Any]:
+        """Make the attempt's span, or the task's, current in this thread."""
+        run = self._run_of(task)
+        return nullcontext() if run is None else _Active(_innermost(run))
+
+    def carrier(self, task: Task) -> Carrier:
+        """What leads another process to the attempt's span, or the task's."""
+        run = self._run_of(task)
+        return {} if run is None else propagation.carrier_of(_innermost(run))
+
+    @classmethod
+    def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:
+        """Make the span that a carrier leads to current, in a child process."""
+        return propagation.attached(carrier)
+
+    # Delivery.
+
+    @property
+    def tracer_provider(self) -> Any:
+        """The tracer provider that runs are traced with; found or made now, if it was not yet."""
+        return self._open().provider
+
+    @property
+    def spans_exported(self) -> int:
+        """Spans that left through OTLP so far (those of other libraries on our provider too)."""
+        return 0 if self._pipeline is None else self._pipeline.counts.exported
+
+    @property
+    def spans_failed(self) -> int:
+        """Spans that OTLP could not deliver so far."""
+        return 0 if self._pipeline is None else self._pipeline.counts.failed
+
+    def flush(self, timeout: float | None = None) -> FlushResult:
+        """Send what has ended, to OTLP and to dotflow-api, within `timeout` seconds for both.
+
+        Args:
+            timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
+        """
+        pipeline = self._pipeline
+        return self._within(timeout, pipeline and pipeline.flush, "flush")
+
+    def close(self, timeout: float | None = None) -> FlushResult:
+        """Flush, and release threads and connections; a later run begins anew.
+
+        Args:
+            timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
+        """
+        forget(self)
+        pipeline = self._pipeline
+        result = self._within(timeout, pipeline and pipeline.close, "close")
+        with self._lock:
+            self._pipeline = self._exporter = None
+        return result
+
+    def shutdown(self) -> FlushResult:
+        """The same as `close`, by OpenTelemetry's word."""
+        return self.close()
+
+    def _within(self, timeout: float | None, send_spans: Any, verb: str) -> FlushResult:
+        """Flush or close both channels side by side; the SDK does not keep deadlines itself."""
+        deadline = time.monotonic() + (flush_timeout() if timeout is None else timeout)
+        before = self.spans_failed
+        thread = threading.Thread(target=send_spans, name="dotflow-otlp", daemon=True)
+        if send_spans is not None:
+            thread.start()
+        result = FlushResult()
+        if self._exporter is not None:
+            left = deadline - time.monotonic()
+            result = getattr(self._exporter.channel, verb)(max(0.0, left))
+        if send_spans is None:
+            return result
+        thread.join(max(0.0, deadline - time.monotonic()))
+        sent = not thread.is_alive() and self.spans_failed == before
+        return FlushResult(result.delivered, result.pending, result.dead, result.complete and sent)
+
+    # The spans themselves.
+
+    @property
+    def _tracer(self) -> trace.Tracer:
+        return self._open().tracer
+
+    def _open(self) -> Pipeline:
+        """The tracer provider, found or made when the first run starts."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            exporter = self._open_exporter()
+            with self._lock:
+                if self._pipeline is None:
+                    processor = DotflowSpanProcessor(exporter) if exporter is not None else None
+                    self._pipeline = Pipeline(self._otlp, processor, *self._provider_choice)
+                    close_at_exit(self)
+                pipeline = self._pipeline
+        return pipeline
+
+    def _open_exporter(self) -> DotflowSpanExporter | None:
+        with self._lock:
+            if self._exporter is None and self._destination is not None:
+                self._exporter = DotflowSpanExporter(
+                    self._destination.url,
+                    self._destination.token,
+                    self._destination.dialect,
+                    self._destination.timeout,
+                )
+            return self._exporter
+
+    def _begin_workflow(self, wid: str) -> None:
+        pipeline = self._open()
+        description = self._descriptions.get(wid) or WorkflowDescription()
+        context = propagation.where_the_run_comes_from()
+        known = description.managed or wid in self._roots
+        run = WorkflowRun(wid, description, context, self._exporter, known)
+        parent = trace.get_current_span(context).get_span_context()
+        is_entry = not parent.is_valid or parent.is_remote
+        with pinned(trace_id_of(wid)) if pipeline.pins_trace_ids else nullcontext():
+            run.span = pipeline.tracer.start_span(
+                run.name,
+                context=with_run(run, context),
+                kind=SpanKind.SERVER if is_entry else SpanKind.INTERNAL,
+                attributes=self._record.workflow(run),
+                links=[Link(self._roots[wid])] if wid in self._roots else None,
+            )
+        run.context = trace.set_span_in_context(run.span, context)
+        self._runs[wid] = run
+        self._remember_root(wid, run.span.get_span_context())
+        self._report_start(run)
+
+    def _end_workflow(self, wid: str, status: str) -> None:
+        run = self._runs.pop(wid, None)
+        if run is None:
+            return
+        run.finish(status)
+        self._record.end_workflow(run)
+        run.span.end()
+        self._report_end(run)
+
+    def _begin_task(self, workflow: WorkflowRun, task: Task) -> None:
+        run = TaskRun(task, workflow)
+        run.span = self._tracer.start_span(
+            task.step.name,
+            context=with_run(run, workflow.context),
+            attributes=self._record.task(run),
+            start_time=task.started_ns,
+        )
+        run.context = trace.set_span_in_context(run.span, workflow.context)
+        workflow.tasks[task.task_id] = run
+        self._report_start(run)
+
+    def _end_task(self, workflow: WorkflowRun, task: Task) -> None:
+        run = workflow.tasks.pop(task.task_id)
+        if run.attempt is not None:  # a child that died within a try
+            self._record.end_attempt(run.attempt, task.errors[-1], task.finished_ns)
+        if task.status == TypeStatus.FAILED and workflow.first_failed is None:
+            workflow.first_failed = task
+        self._record.end_task(run)
+        run.span.end(task.finished_ns)
+        self._report_end(run)
+
+    @staticmethod
+    def _report_start(run: Run) -> None:
+        # A recorded span has brought the run to its exporter already: then this is nothing.
+        if run.exporter is not None:
+            run.exporter.start(run, run.span.get_span_context())
+
+    @staticmethod
+    def _report_end(run: Run) -> None:
+        if run.exporter is not None:
+            run.exporter.end(run, run.span.get_span_context())
+
+    def _run_of(self, task: Task) -> TaskRun | None:
+        workflow = self._runs.get(str(task.workflow_id))
+        return None if workflow is None else workflow.tasks.get(task.task_id)
+
+    def _remember_root(self, wid: str, root: SpanContext) -> None:
+        self._roots[wid] = root
+        self._roots.move_to_end(wid)
+        if len(self._roots) > KNOWN_ROOTS:
+            self._roots.popitem(last=False)
+
+
+def _innermost(run: TaskRun) -> Context:
+    if run.attempt is None:
+        return run.context
+    return trace.set_span_in_context(run.attempt, run.context)
+
+
+class _Active(AbstractContextManager[None]):
+    """Makes a context current, and what was current before it again."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = attach(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        detach(self._token)

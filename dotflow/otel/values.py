@@ -1,0 +1,139 @@
+"""Values as the text of span attributes: bounded, masked, and such as every exporter can encode."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dotflow.core.context import Context
+from dotflow.delivery.strict_json import MAX_DEPTH, safe_str
+
+CONTEXT_LIMIT = 4096
+"""Characters of a context that a span carries."""
+
+MESSAGE_LIMIT = 4096
+STACKTRACE_LIMIT = 16_384
+
+MASK = "***"
+_SECRET = re.compile(
+    r"passw|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization"
+    r"|cookie|session[_-]?id",
+    re.IGNORECASE,
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Redact = Callable[[str, Any], Any]
+"""Called with the role of a context ("initial", "previous", "current") and its value; returns what
+spans may show of it."""
+
+
+def clean(text: str) -> str:
+    """The text without half surrogate pairs, which protobuf cannot encode."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def cut(text: str, limit: int) -> str:
+    """The first `limit` characters of a text, clean."""
+    return clean(text[:limit])
+
+
+def cut_start(text: str, limit: int) -> str:
+    """The last `limit` characters of a text, clean: a stack trace says most at its end."""
+    return clean(text[-limit:])
+
+
+class ContextText:
+    """Writes contexts as the JSON text that spans carry.
+
+    Args:
+        limit: Characters of one context.
+        redact: What a program wants hidden that its keys do not show.
+    """
+
+    def __init__(self, limit: int = CONTEXT_LIMIT, redact: Redact | None = None) -> None:
+        self._limit = limit
+        self._redact = redact
+
+    def write(self, role: str, context: Context) -> tuple[str, bool]:
+        """The text of a context, and whether it was cut. Never raises.
+
+        The values of keys that look like credentials are masked. What it costs is bound by the
+        limit, not by the size of the value.
+        """
+        try:
+            value = context.storage
+            if self._redact is not None:
+                value = self._redact(role, value)
+            return self._bounded(value)
+        except Exception as error:  # noqa: BLE001 - a value may raise anything when looked at
+            return json.dumps(f"<{type(error).__name__} while it was written>"), False
+
+    def _bounded(self, value: Any) -> tuple[str, bool]:
+        parts: list[str] = []
+        length = 0
+        for part in _pieces(value, self._limit, MAX_DEPTH, ()):
+            parts.append(part)
+            length += len(part)
+            if length > self._limit:
+                return clean("".join(parts)[: self._limit]), True
+        return clean("".join(parts)), False
+
+
+def _pieces(value: Any, limit: int, depth: int, above: tuple[int, ...]) -> Iterator[str]:
+    """The JSON text of a value, piece by piece, so that a reader may stop early."""
+    if isinstance(value, Context):
+        value = value.storage
+    if isinstance(value, str):
+        yield _quoted(value, limit)
+    elif value is None or isinstance(value, bool):
+        yield json.dumps(value)
+    elif isinstance(value, (int, float)):
+        yield _number(value, limit)
+    elif not isinstance(value, (dict, list, tuple)):
+        yield _quoted(_leaf(value, limit), limit)
+    elif id(value) in above or depth == 0:
+        yield '"{...}"' if isinstance(value, dict) else '"[...]"'
+    elif isinstance(value, dict):
+        yield from _object(value, limit, depth - 1, (*above, id(value)))
+    else:
+        yield "["
+        for number, item in enumerate(value):
+            if number:
+                yield ", "
+            yield from _pieces(item, limit, depth - 1, (*above, id(value)))
+        yield "]"
+
+
+def _object(value: dict[Any, Any], limit: int, depth: int, above: tuple[int, ...]) -> Iterator[str]:
+    yield "{"
+    for number, (key, item) in enumerate(value.items()):
+        if number:
+            yield ", "
+        name = key if isinstance(key, str) else safe_str(key)
+        yield f"{_quoted(name, limit)}: "
+        if _SECRET.search(name):
+            yield f'"{MASK}"'
+        else:
+            yield from _pieces(item, limit, depth, above)
+    yield "}"
+
+
+def _quoted(text: str, limit: int) -> str:
+    # One character more than fits, so that the reader sees that it does not.
+    return json.dumps(text[: limit + 1], ensure_ascii=False)
+
+
+def _number(value: float, limit: int) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'"{float(value)}"'
+    return json.dumps(value) if abs(value) < 10**limit else '"<int>"'
+
+
+def _leaf(value: Any, limit: int) -> str:
+    # The text of a megabyte of bytes is four megabytes long.
+    if isinstance(value, (bytes, bytearray)):
+        return safe_str(value[: limit + 1])
+    return safe_str(value)

@@ -1,0 +1,296 @@
+"""A small dotflow-api on a real socket that can be told to misbehave."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+TOKEN = "s3cr3t-t0ken"
+
+
+@dataclass
+class Seen:
+    """One request as it came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    raw: bytes
+    connection: int
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def line(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def body(self) -> Any:
+        return strict_loads(self.raw) if self.raw else None
+
+    @property
+    def key(self) -> str | None:
+        return self.headers.get("idempotency-key")
+
+
+def strict_loads(text: bytes | str) -> Any:
+    """What a parser says that takes no NaN, no twin keys and no broken UTF-8."""
+
+    def refuse(name):
+        raise ValueError(f"not JSON: {name}")
+
+    def unique(pairs):
+        assert len(dict(pairs)) == len(pairs), f"a key twice: {pairs}"
+        return dict(pairs)
+
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "strict")
+    return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+
+
+Fault = Callable[["Handler", Seen], None]
+
+
+def status(code: int, body: Any = None, effect: bool = False, **headers: str) -> Fault:
+    """Answer so; with `effect` only after the request was taken all the same."""
+
+    def fault(handler, seen):
+        if effect:
+            handler.server.api.apply(seen)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        handler.answer(code, {} if body is None else body, named)
+
+    return fault
+
+
+def reset(effect: bool = False) -> Fault:
+    """Break off the connection; with `effect` after the request was taken."""
+
+    def fault(handler, seen):
+        if effect:
+            handler.server.api.apply(seen)
+        handler.close_connection = True
+        linger = struct.pack("ii", 1, 0)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        handler.connection.close()
+
+    return fault
+
+
+def hang(handler: Handler, seen: Seen) -> None:
+    """Never answer."""
+    handler.close_connection = True
+    handler.server.stopped.wait()
+
+
+def trickle(handler: Handler, seen: Seen) -> None:
+    """Answer byte by byte, without end."""
+    handler.close_connection = True
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while not handler.server.stopped.wait(0.02):
+        handler.wfile.write(b" ")
+
+
+def garbage(handler: Handler, seen: Seen) -> None:
+    """Say something that is no HTTP."""
+    handler.close_connection = True
+    handler.wfile.write(b"\x00\x01 what?\r\n\r\n")
+
+
+def huge(handler: Handler, seen: Seen) -> None:
+    """Take the request, and answer with 30 MB."""
+    handler.server.api.apply(seen)
+    handler.answer(201, {"id": "x" * 30_000_000}, {})
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self):
+        super().setup()
+        self.number = self.server.api.connected(self.connection)
+
+    def serve(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        raw = self.rfile.read(length)
+        seen = Seen(self.command, self.path, headers, raw, self.number)
+        api = self.server.api
+        fault = api.note(seen)
+        try:
+            if fault is not None:
+                fault(self, seen)
+            else:
+                if api.latency:
+                    time.sleep(api.latency)
+                self.answer(*api.apply(seen), {})
+        except OSError:
+            self.close_connection = True
+
+    do_GET = do_POST = do_PATCH = serve  # noqa: N815 - http.server's names
+
+    def answer(self, code, body, headers):
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *args):
+        pass
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+class FaultServer:
+    """Records what comes, keeps workflows and tasks as dotflow-api does, fails where told to."""
+
+    def __init__(self, strict: bool = True) -> None:
+        self.strict = strict
+        self.latency = 0.0
+        self.seen: list[Seen] = []
+        self.workflows: dict[str, dict] = {}
+        self.tasks: dict[tuple[str, int], dict] = {}
+        self.history: dict[str, list[str]] = {}
+        self._server_ids: dict[str, tuple[str, int]] = {}
+        self._answers: dict[str, tuple[int, Any]] = {}
+        self._rules: list[list] = []
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.RLock()
+        self._http = _Http(("127.0.0.1", 0), Handler)
+        self._http.api = self
+        self._http.stopped = threading.Event()
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def on(self, pattern: str, fault: Fault, times: int | None = None) -> None:
+        """Have requests whose "METHOD /path" matches fail so, as often as said."""
+        with self._lock:
+            self._rules.append([re.compile(pattern), fault, times])
+
+    def well(self) -> None:
+        """Fail no more."""
+        with self._lock:
+            self._rules.clear()
+
+    def lines(self) -> list[str]:
+        with self._lock:
+            return [one.line for one in self.seen]
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+        """Wait until something is so, and return it."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"not within {seconds} s; seen: {self.lines()}"
+            time.sleep(0.005)
+        return found
+
+    def connected(self, connection: socket.socket) -> int:
+        with self._lock:
+            self._sockets.append(connection)
+            return len(self._sockets)
+
+    @property
+    def connections(self) -> int:
+        return len(self._sockets)
+
+    @property
+    def open_connections(self) -> int:
+        return sum(one.fileno() >= 0 for one in self._sockets)
+
+    def note(self, seen: Seen) -> Fault | None:
+        with self._lock:
+            self.seen.append(seen)
+            for rule in self._rules:
+                if rule[2] != 0 and rule[0].search(seen.line):
+                    if rule[2] is not None:
+                        rule[2] -= 1
+                    return rule[1]
+        return None
+
+    def apply(self, seen: Seen) -> tuple[int, Any]:
+        """Do what a request asks; a repeat is answered as it was before."""
+        with self._lock:
+            known = self._answers.get(seen.key or "")
+            if known is None:
+                known = self._apply(seen)
+                if seen.key is not None and known[0] < 300:
+                    self._answers[seen.key] = known
+            return known
+
+    def _apply(self, seen: Seen) -> tuple[int, Any]:
+        parts = seen.path.strip("/").split("/")
+        match seen.method, parts:
+            case "GET", ["workflows", wid, "tasks", "next-id"]:
+                used = [tid for owner, tid in self.tasks if owner == wid]
+                return 200, {"next_id": max(used, default=0) + 1}
+            case "POST", ["workflows"]:
+                return self._create(self.workflows, seen.body["id"], seen, seen.body["id"])
+            case "PATCH", ["workflows", wid]:
+                return self._change(self.workflows, wid, seen, wid)
+            case "POST", ["workflows", wid, "tasks"]:
+                if self.strict and wid not in self.workflows:
+                    return 404, {"detail": "no such workflow"}
+                key = (wid, seen.body["id"])
+                server_id = f"srv-{len(self._server_ids) + 1}"
+                self._server_ids[server_id] = key
+                return self._create(self.tasks, key, seen, server_id)
+            case "PATCH", ["tasks", server_id]:
+                return self._change(self.tasks, self._server_ids.get(server_id), seen, server_id)
+            case "PATCH", ["workflows", wid, "tasks", tid]:
+                return self._change(self.tasks, (wid, int(tid)), seen, tid)
+        return 404, {"detail": "no such route"}
+
+    def _create(self, table, key, seen, server_id) -> tuple[int, Any]:
+        if key in table:
+            return 409, {"detail": "exists", "id": server_id}
+        table[key] = dict(seen.body)
+        self._remember(key, seen)
+        return 201, {"id": server_id}
+
+    def _change(self, table, key, seen, server_id) -> tuple[int, Any]:
+        if key not in table:
+            if self.strict:
+                return 404, {"detail": "no such record"}
+            table[key] = {}
+        table[key].update(seen.body)
+        self._remember(key, seen)
+        return 200, {"id": server_id}
+
+    def _remember(self, key, seen) -> None:
+        wid = key if isinstance(key, str) else key[0]
+        name = "workflow" if isinstance(key, str) else f"task {key[1]}"
+        self.history.setdefault(wid, []).append(f"{seen.method} {name} {seen.body.get('status')}")
+
+    def close(self) -> None:
+        self._http.stopped.set()
+        self._http.shutdown()
+        self._http.server_close()
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._thread.join()
