@@ -1,0 +1,1 @@
+"""The `dotflow` command: `setup` says what there is, `commands` has one module a command."""

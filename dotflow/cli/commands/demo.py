@@ -1,0 +1,239 @@
+"""Run a pipeline on real data, and show the trace and the records that it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import sys
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+import dotflow
+from dotflow.cli.errors import CommandError
+from dotflow.core.config import Config
+from dotflow.core.types import WorkflowStatus
+from dotflow.providers import LogDefault
+from dotflow.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from dotflow.abc.server import FlushResult
+    from dotflow.core.dotflow import DotFlow
+    from dotflow.delivery.dialect import Destination
+
+DATABASE = Settings.START_PATH / "dotflow-demo.db"
+FLUSH_TIMEOUT = 20.0  # seconds
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo has to show.
+
+    Attributes:
+        workflow: The workflow that ran.
+        status: What the run came to: "Completed" or "Failed".
+        spans: Its spans, in the order in which they ended.
+        spans_exported: How many of them left through OTLP.
+        delivery: What became of the reports.
+        api_url: The dotflow-api that has the records.
+        record: The workflow, as dotflow-api has it; None where it does not say.
+        tasks: The tasks, as dotflow-api has them; None where it does not say.
+        database: The file of the reference API that was started for the demo, or None.
+    """
+
+    workflow: DotFlow
+    status: str
+    spans: list[ReadableSpan]
+    spans_exported: int
+    delivery: FlushResult
+    api_url: str
+    record: dict[str, Any] | None
+    tasks: list[dict[str, Any]] | None
+    database: Path | None
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace, 32 hex digits."""
+        roots = [span for span in self.spans if span.name == self.workflow.name]
+        return format(roots[0].get_span_context().trace_id, "032x") if roots else ""  # type: ignore[union-attr]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the run completed and all of it was delivered."""
+        return (
+            self.status == WorkflowStatus.COMPLETED
+            and self.delivery.complete
+            and not self.delivery.dead
+        )
+
+    def task_records(self) -> list[dict[str, Any]]:
+        """One object a task: from dotflow-api, or from the run where dotflow-api does not say."""
+        spans = {
+            (span.attributes or {}).get("dotflow.task.id"): span.get_span_context()
+            for span in self.spans
+        }
+        tasks = self.tasks
+        if tasks is None:
+            tasks = [
+                {"task_id": task.task_id, "name": task.step.name, "status": task.status,
+                 "retry_count": task.retry_count, "duration": task.duration}
+                for task in self.workflow.result_task()
+            ]  # fmt: skip
+        return [
+            {
+                "id": task["task_id"],
+                "name": task["name"],
+                "status": task["status"],
+                "retry_count": task["retry_count"],
+                "duration": task["duration"],
+                "span_id": format(spans[task["task_id"]].span_id, "016x")  # type: ignore[union-attr]
+                if spans.get(task["task_id"])
+                else None,
+            }
+            for task in tasks
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "workflow_id": str(self.workflow.workflow_id),
+            "trace_id": self.trace_id,
+            "status": self.record["status"] if self.record else self.status,
+            "tasks": self.task_records(),
+            "spans_exported": self.spans_exported,
+            "messages_delivered": self.delivery.delivered,
+            "messages_pending": self.delivery.pending,
+            "api_url": self.api_url,
+        }
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; 0 only where the run completed and everything was delivered."""
+    demo = run_demo()
+    if arguments.json:
+        sys.stdout.write(json.dumps(demo.as_json()) + "\n")
+    else:
+        from dotflow.cli.waterfall import show
+
+        show(demo, Console(highlight=False))
+    return 0 if demo.is_well else 1
+
+
+def run_demo() -> Demo:
+    """Run the pipeline of examples/ and collect what was reported of it."""
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import (
+        InMemorySpanExporter,
+    )
+
+    from dotflow.otel import ServerOtel
+
+    example = _example()
+    with _destination() as (destination, database), example.Mirror() as mirror:
+        # Not global: the API may run in this very process, and its framework would trace itself.
+        server = ServerOtel(
+            destination.url, destination.token, destination.dialect, set_global=False
+        )
+        collected = InMemorySpanExporter()
+        server.tracer_provider.add_span_processor(SimpleSpanProcessor(collected))
+        workflow = example.pipeline(
+            mirror.url, Config(server=server, log=LogDefault(level="ERROR"))
+        )
+        failed: list[bool] = []
+        workflow.start(mode="sequential_group", on_failure=lambda tasks: failed.append(bool(tasks)))
+        delivery = server.flush(FLUSH_TIMEOUT)
+        record, tasks = _records(destination, str(workflow.workflow_id))
+        exported = server.spans_exported
+        server.close()
+    return Demo(
+        workflow,
+        WorkflowStatus.FAILED if failed else WorkflowStatus.COMPLETED,
+        list(collected.get_finished_spans()),
+        exported,
+        delivery,
+        destination.url,
+        record,
+        tasks,
+        database,
+    )
+
+
+def _example() -> Any:
+    """The pipeline: inside the package where that was built as a wheel, else beside it."""
+    package = Path(dotflow.__file__).parent
+    for folder in (package / "examples", package.parent / "examples"):
+        file = folder / "penguins.py"
+        if file.exists():
+            spec = spec_from_file_location("penguins", file)
+            if spec is not None and spec.loader is not None:
+                module = module_from_spec(spec)
+                spec.loader.exec_module(module)
+                return module
+    raise CommandError("The examples are not installed: reinstall dotflow")
+
+
+@contextlib.contextmanager
+def _destination() -> Iterator[tuple[Destination, Path | None]]:
+    """The dotflow-api of the environment; without one a reference API in this process."""
+    from dotflow.delivery.dialect import Destination
+    from dotflow.otel.exporter import destination_of
+
+    configured = destination_of(None, None, None)
+    if configured is not None:
+        yield configured, None
+        return
+    try:
+        from dotflow.api import ApiServer
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"The demo starts a dotflow-api, which needs {error.name}: "
+            "pip install 'dotflow\\[api]'. Or name one with DOTFLOW_SERVER_URL and "
+            "DOTFLOW_USER_TOKEN."
+        ) from error
+    DATABASE.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_urlsafe()
+    with ApiServer(f"sqlite:///{DATABASE}", token) as api:
+        yield Destination(api.url, token), DATABASE
+
+
+def _records(
+    destination: Destination, workflow: str
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]] | None]:
+    """The workflow and its tasks as dotflow-api has them now; None for what it does not say."""
+    import requests
+    from requests.auth import AuthBase
+
+    class Token(AuthBase):
+        def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+            name, value = destination.auth_header
+            request.headers[name] = value
+            return request
+
+    def get(path: str) -> Any:
+        try:
+            answer = requests.get(
+                f"{destination.url}/workflows/{path}", auth=Token(), timeout=10,
+                allow_redirects=False,
+            )  # fmt: skip
+            return answer.json() if answer.ok else None
+        except requests.RequestException:
+            return None
+
+    record, answer = get(workflow), get(f"{workflow}/tasks")
+    tasks = answer.get("tasks") if isinstance(answer, dict) else None
+    known = isinstance(record, dict) and "status" in record
+    return record if known else None, tasks if isinstance(tasks, list) else None

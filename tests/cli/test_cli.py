@@ -1,0 +1,89 @@
+"""The `dotflow` command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+import dotflow
+from dotflow.cli.setup import Command
+from dotflow.main import main
+
+
+def test_alone_it_prints_the_description(capsys):
+    """Without a command it says what it is and what there is."""
+    assert Command([]).run() == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert dotflow.__description__ in text
+    assert "demo" in text
+
+
+@pytest.mark.parametrize("flag", ["-v", "--version"])
+def test_version(flag, capsys):
+    """-v prints the version."""
+    with pytest.raises(SystemExit) as ended:
+        Command([flag]).run()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dotflow=={dotflow.__version__}\n"
+
+
+def test_an_unknown_command_is_an_error(capsys):
+    """argparse's 2 for words that are off."""
+    with pytest.raises(SystemExit) as ended:
+        Command(["fly"]).run()
+    assert ended.value.code == 2
+    assert "fly" in capsys.readouterr().err
+
+
+def test_main_exits_with_the_status(monkeypatch):
+    """The console script's exit status is the command's."""
+    monkeypatch.setattr(sys, "argv", ["dotflow"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("command", ["api", "demo"])
+def test_without_the_extra_the_remedy_is_named(command, monkeypatch, capsys):
+    """What is not installed is said in one line, with the command that installs it."""
+    monkeypatch.setitem(sys.modules, "dotflow.api", None)
+    monkeypatch.delitem(sys.modules, "dotflow.api.server", raising=False)
+    assert Command([command]).run() == 1
+    said = capsys.readouterr().err
+    assert "pip install 'dotflow[api]'" in " ".join(said.split())
+    assert "Traceback" not in said
+
+
+def test_a_database_that_is_none_is_one_clear_line(capsys):
+    """A bad URL is an error at the border."""
+    assert Command(["api", "--database", "nonsense"]).run() == 1
+    said = capsys.readouterr().err
+    assert "Error:" in said
+    assert "Traceback" not in said
+
+
+def test_api_serves_until_it_is_interrupted(tmp_path):
+    """`dotflow api` answers, with the token, and ends at Ctrl-C."""
+    script = "from dotflow.main import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "api", "--port", "0",
+         "--database", f"sqlite:///{tmp_path}/records.db"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "DOTFLOW_API_TOKEN": "t"},
+    )  # fmt: skip
+    with process:
+        line = process.stdout.readline()
+        url = next(word for word in line.split() if word.startswith("http"))
+        assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
+        assert requests.get(f"{url}/workflows", timeout=10).status_code == 401
+        allowed = requests.get(f"{url}/workflows", headers={"X-User-Token": "t"}, timeout=10)
+        assert allowed.json()["workflows"] == []
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) in (0, 130)
+    assert (tmp_path / "records.db").exists()
