@@ -17,5 +17,5 @@ class Api(Server):
             f"{cls.__name__} derives from dotflow.abc.api.Api, which is deprecated: "
             "derive from dotflow.abc.server.Server instead",
             DeprecationWarning,
-            stacklevel=2,
+            stacklevel=3,  # past the frame of ABCMeta
         )

@@ -74,8 +74,7 @@ class Log:
         if level < (LEVELS.get(lowest, logging.INFO) if isinstance(lowest, str) else lowest):
             return
         message = _json(level, values) if self._format == "json" else _text(level, values)
-        # As an argument, so that a percent sign in it stays one.
-        self._logger.log(level, "%s", message)
+        self._logger.log(level, message)
 
 
 def _text(level: int, values: dict[str, Any]) -> str:

@@ -26,12 +26,14 @@ class WorkflowDescription:
     Attributes:
         name: The name that was given; None where none was.
         managed: Whether the id came from outside, so that the record exists already.
+        resumed: Whether the run goes on with an earlier one, whose tasks have records too.
         mode: How the run goes; None until `start()`.
         tasks: The planned tasks, in order; empty until `start()`.
     """
 
     name: str | None = None
     managed: bool = False
+    resumed: bool = False
     mode: str | None = None
     tasks: Sequence[Task] = ()
 

@@ -117,7 +117,8 @@ class Action:
         assert self.func is not None  # noqa: S101 - __call__ has looked
         if self._instance is not None and self._takes_instance:
             args = (self._instance, *args)
-        args = (*args, *(contexts[name] for name in self._positional))
+        if self._positional:
+            args = (*args, *(contexts[name] for name in self._positional))
         for name in self._keywords:
             kwargs[name] = contexts[name]
         result = self.func(*args, **kwargs)

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from dotflow.core.reporter import Leave
     from dotflow.core.task import Task
 
-CARRIER_WAIT = 1.0
+CARRIER_WAIT = 0.5
 """Seconds that a try waits for the parent to say what its span is, before it starts without."""
 
 parent_ends: weakref.WeakSet[Connection] = weakref.WeakSet()
 """The parent's ends of all connections to children: a forked child has to close its copies, or
 no other child would notice that the parent is gone."""
+
+
+guard = Guard()
+"""The guard of a child: that of its Config stays with the parent."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,6 @@ class ChildReporter:
         self._connection = connection
         self._server = server
         self._job = job
-        self._guard = Guard()
 
     def start(self) -> None:
         """The task begins: the parent has reported that."""
@@ -114,7 +117,8 @@ class ChildReporter:
     def start_attempt(self, attempt: int, time_ns: int) -> Leave:
         """Tell the parent of a try, and make the span current that it answers with."""
         self._connection.send(AttemptStarted(attempt, time_ns))
-        while self._connection.poll(CARRIER_WAIT):
+        # Where nobody traces there is no span to be told of, and nothing to wait for.
+        while self._job.carrier and self._connection.poll(CARRIER_WAIT):
             answer = self._connection.recv()
             # An answer to an earlier try came too late for it.
             if isinstance(answer, AttemptCarrier) and answer.attempt == attempt:
@@ -144,7 +148,7 @@ class ChildReporter:
             task.status = TypeStatus.FAILED
 
     def _enter(self, carrier: Mapping[str, str]) -> Leave:
-        return self._guard.enter(self._server, "attach", carrier)
+        return guard.enter(self._server, "attach", carrier)
 
 
 def bare(task: Task) -> Task:

@@ -43,7 +43,7 @@ class TaskEngine:
         self._attempts = max(1, task.step.retry)
         self._failure: tuple[BaseException, TaskError] | None = None
         self._storage_error: Exception | None = None
-        self._watch = Stopwatch()
+        self._watch: Stopwatch
 
     @contextmanager
     def start(self) -> Iterator[TaskEngine]:

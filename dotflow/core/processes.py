@@ -122,7 +122,8 @@ class Lane:
         match message:
             case child.AttemptStarted(attempt, time_ns):
                 self._reporter.note_attempt(attempt, time_ns)
-                self._send(child.AttemptCarrier(attempt, self._carrier()))
+                if carrier := self._carrier():
+                    self._send(child.AttemptCarrier(attempt, carrier))
             case child.AttemptEnded(attempt, failure, time_ns):
                 self._reporter.end_attempt(attempt, failure, time_ns)
             case child.Retrying(failure):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextvars import copy_context
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -218,7 +219,9 @@ class Manager:
         self.config = config
         self.started = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self._started = time.perf_counter()
-        self._description = description or WorkflowDescription()
+        self._description = replace(
+            description or WorkflowDescription(), mode=mode, tasks=tuple(tasks), resumed=resume
+        )
         self._prepare_storage(resume)
         for task in tasks:
             task.reset()
@@ -268,12 +271,10 @@ class Manager:
             return
         call, wid, mode = self.config.guard.call, self.workflow_id, self.mode
         server = self.config.server
-        known = self._description
         call(self.config.tracer, "start_workflow", workflow_id=wid, mode=mode,
              tasks_count=len(self.tasks))  # fmt: skip
         call(self.config.metrics, "workflow_started", workflow_id=wid, mode=mode)
-        call(server, "describe_workflow", wid,
-             WorkflowDescription(known.name, known.managed, mode, tuple(self.tasks)))  # fmt: skip
+        call(server, "describe_workflow", wid, self._description)
         call(server, "update_workflow", workflow=wid, status=WorkflowStatus.IN_PROGRESS)
 
     def _end(self, failed: bool) -> None:

@@ -12,11 +12,14 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from dotflow import __version__
 from dotflow.otel import propagation
+from dotflow.otel.deadline import DeadlineRunner
 from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.otlp import OtlpSettings, SpanCounts, span_processors
 from dotflow.otel.sampling import UuidFairSampler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -135,6 +138,7 @@ class Pipeline:
         self._settings = settings
         self._processor = processor
         self._closed = False
+        self._runner = DeadlineRunner()
         with _lock:
             self.provider = tracer_provider or _existing() or _make(set_global, service_name)
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
@@ -143,13 +147,22 @@ class Pipeline:
         self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
         self.tracer = self.provider.get_tracer(SCOPE, __version__)
 
-    def flush(self) -> bool:
-        """Export all that has ended; may take as long as the exporters do."""
+    def begin(self, verb: str) -> Callable[[float], bool]:
+        """Begin to "flush" or to "close"; return what waits for it, at most some seconds.
+
+        That says whether it ended in time and lost no span on the way.
+        """
+        failed_before = self.counts.failed
+        wait = self._runner.begin({"flush": self._flush, "close": self._close}[verb])
+        if verb == "close":
+            self._runner.stop()
+        return lambda timeout: wait(timeout) and self.counts.failed == failed_before
+
+    def _flush(self) -> bool:
         flush = getattr(self.provider, "force_flush", None)
         return flush is None or bool(flush())
 
-    def close(self) -> None:
-        """Export what has ended and take out what was added; may take as long as exporters do."""
+    def _close(self) -> None:
         with _lock:
             if self._closed:
                 return

@@ -75,6 +75,7 @@ class WorkflowRun(Run):
         context: The context that it runs in.
         exporter: As in Run.
         known: Whether dotflow-api has a record of the workflow.
+        again: Whether it may have records of the tasks too, of an earlier run.
     """
 
     def __init__(
@@ -84,12 +85,14 @@ class WorkflowRun(Run):
         context: Context,
         exporter: DotflowSpanExporter | None,
         known: bool,
+        again: bool,
     ) -> None:
         super().__init__(exporter)
         self.workflow = workflow
         self.description = description
         self.context = context
         self.known = known
+        self.again = again
         self.tasks: dict[int, TaskRun] = {}
         self.first_failed: Task | None = None
         self.status: str = WorkflowStatus.IN_PROGRESS
@@ -153,7 +156,7 @@ class TaskRun(Run):
     def start_messages(self, _span_context: SpanContext) -> list[Message]:
         """A POST; also a PATCH where a record of an earlier run may be there to be moved."""
         post = task_post(self.workflow.workflow, self.task)
-        return [post, self.update_message()] if self.workflow.known else [post]
+        return [post, self.update_message()] if self.workflow.again else [post]
 
     def update_message(self) -> Message:
         """A PATCH of the task as it is."""

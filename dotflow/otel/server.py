@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -188,8 +189,7 @@ class ServerOtel(Server):
         Args:
             timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
         """
-        pipeline = self._pipeline
-        return self._within(timeout, pipeline and pipeline.flush, "flush")
+        return self._deliver("flush", timeout)
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release threads and connections; a later run begins anew.
@@ -198,8 +198,7 @@ class ServerOtel(Server):
             timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
         """
         forget(self)
-        pipeline = self._pipeline
-        result = self._within(timeout, pipeline and pipeline.close, "close")
+        result = self._deliver("close", timeout)
         with self._lock:
             self._pipeline = self._exporter = None
         return result
@@ -208,22 +207,16 @@ class ServerOtel(Server):
         """The same as `close`, by OpenTelemetry's word."""
         return self.close()
 
-    def _within(self, timeout: float | None, send_spans: Any, verb: str) -> FlushResult:
-        """Flush or close both channels side by side; the SDK does not keep deadlines itself."""
+    def _deliver(self, verb: str, timeout: float | None) -> FlushResult:
+        """Flush or close both ways out, side by side, within one deadline."""
         deadline = time.monotonic() + (flush_timeout() if timeout is None else timeout)
-        before = self.spans_failed
-        thread = threading.Thread(target=send_spans, name="dotflow-otlp", daemon=True)
-        if send_spans is not None:
-            thread.start()
+        pipeline, exporter = self._pipeline, self._exporter
+        sent = [] if pipeline is None else [pipeline.begin(verb)]
         result = FlushResult()
-        if self._exporter is not None:
-            left = deadline - time.monotonic()
-            result = getattr(self._exporter.channel, verb)(max(0.0, left))
-        if send_spans is None:
-            return result
-        thread.join(max(0.0, deadline - time.monotonic()))
-        sent = not thread.is_alive() and self.spans_failed == before
-        return FlushResult(result.delivered, result.pending, result.dead, result.complete and sent)
+        if exporter is not None:
+            result = getattr(exporter.channel, verb)(max(0.0, deadline - time.monotonic()))
+        spans_left = [one for one in sent if not one(max(0.0, deadline - time.monotonic()))]
+        return replace(result, complete=result.complete and not spans_left)
 
     # The spans themselves.
 
@@ -257,10 +250,13 @@ class ServerOtel(Server):
 
     def _begin_workflow(self, wid: str) -> None:
         pipeline = self._open()
-        description = self._descriptions.get(wid) or WorkflowDescription()
+        description = self._descriptions.pop(wid, None) or WorkflowDescription()
         context = propagation.where_the_run_comes_from()
-        known = description.managed or wid in self._roots
-        run = WorkflowRun(wid, description, context, self._exporter, known)
+        again = wid in self._roots
+        run = WorkflowRun(
+            wid, description, context, self._exporter,
+            known=description.managed or again, again=description.resumed or again,
+        )  # fmt: skip
         parent = trace.get_current_span(context).get_span_context()
         is_entry = not parent.is_valid or parent.is_remote
         with pinned(trace_id_of(wid)) if pipeline.pins_trace_ids else nullcontext():

@@ -13,7 +13,7 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from dotflow import DotFlow, action
+from dotflow import Context, DotFlow, action
 from dotflow.otel import DotflowSpanExporter, DotflowSpanProcessor
 
 TOKEN = "a-token-of-the-tests"
@@ -336,3 +336,33 @@ def test_the_token_is_in_no_repr(api, servers):
     exporter = DotflowSpanExporter(api.url, TOKEN)
     exporter.shutdown()
     assert TOKEN not in repr(vars(server)) + repr(vars(exporter)) + repr(vars(exporter.channel))
+
+
+def test_every_odd_value_arrives_valid_at_both_ends(api, servers, quiet, otlp):
+    """One task a value: each completes unchanged, and span and record are there and valid."""
+    from test_otel_values import ODD, spoken
+
+    made = {name: make() for name, make in ODD.items()}
+
+    @action
+    def give(initial_context):
+        return made[initial_context.storage]
+
+    server = servers(api.url, TOKEN, endpoint=otlp.http_url)
+    flow = DotFlow(config=quiet(server))
+    for name in made:
+        flow.task.add(give, initial_context=name)
+    flow.start()
+    assert server.flush(20).complete
+    for task, value in zip(flow.result_task(), made.values(), strict=True):
+        expected = value.storage if isinstance(value, Context) else value
+        assert task.status == "Completed"
+        assert task.current_context.storage is expected
+    spans = [span for span in otlp.wait_for(len(made) + 1) if span.name == "give"]
+    assert len(spans) == len(made)
+    for span in spans:
+        if "dotflow.task.context.current.truncated" not in span.attributes:
+            spoken(span.attributes["dotflow.task.context.current"])
+    tasks = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
+    assert [task["status"] for task in tasks] == ["Completed"] * len(made)
+    assert all(task["current_context"] is not None for task in tasks)

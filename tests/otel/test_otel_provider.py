@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -289,3 +291,18 @@ def test_shutdown_is_close_and_may_be_called_twice(otlp):
     server.tracer_provider  # noqa: B018 - opens it
     assert server.shutdown().complete
     assert server.shutdown().complete
+
+
+def test_a_server_that_nobody_holds_leaves_no_thread(otlp, quiet):
+    """Garbage collection ends what close would have ended."""
+    provider = TracerProvider()
+    server = ServerOtel(tracer_provider=provider)
+    run(server, quiet)
+    assert [one for one in threading.enumerate() if one.name == "dotflow-otlp-flush"]
+    del server
+    gc.collect()
+    deadline = time.monotonic() + 5
+    while [one for one in threading.enumerate() if one.name == "dotflow-otlp-flush"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    provider.shutdown()

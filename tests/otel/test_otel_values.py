@@ -107,6 +107,7 @@ def test_reporting_never_changes_or_fails_a_run(value):
     assert flow.result_storage()[0]["value"] is value
     assert not config.guard.failures
     assert len(exporter.get_finished_spans()) == 2
+    server.close()
     provider.shutdown()
 
 
@@ -175,6 +176,7 @@ def _span_of(result, **kwargs):
     flow = DotFlow(config=Config(server=server, log=LogDefault(level="ERROR")))
     flow.task.add(action(lambda: result))
     flow.start()
+    server.close()
     provider.shutdown()
     return next(one for one in exporter.get_finished_spans() if one.name == "<lambda>")
 
