@@ -1,9 +1,9 @@
-"""What reporting costs a workflow: microseconds a no-op task, over the same run that reports nowhere.
+"""What reporting costs: microseconds a no-op task, over the same run that reports nowhere.
 
     .venv/bin/python benchmarks/overhead.py [--tasks 1000] [--repetitions 7]
 
-Every case runs in a process of its own, all cases once a repetition, each time in another order; the
-figures are medians. "run" is the time of `start()`, "with flush" the time until all was delivered.
+Every case runs in a process of its own, all cases once a repetition, each time in another order;
+the figures are medians. "run" is the time of `start()`, "with flush" the time until all was delivered.
 The receivers (an OTLP endpoint and a dotflow-api that answer at once) are a process of their own.
 """
 
@@ -127,7 +127,7 @@ def receive() -> None:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_PATCH = do_POST
+        do_PATCH = do_POST  # noqa: N815 - http.server's
 
         def log_message(self, *_: object) -> None:
             pass

@@ -139,7 +139,7 @@ def rows_of(species: str) -> str:
 
 def main() -> None:
     """Run the pipeline and print its summaries."""
-    from dotflow.otel import ServerOtel  # noqa: PLC0415 - `dotflow demo` brings its own
+    from dotflow.otel import ServerOtel
 
     with Mirror() as mirror:
         workflow = pipeline(mirror.url, Config(server=ServerOtel()))

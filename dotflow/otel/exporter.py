@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dotflow.delivery.channel import Channel
-from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.environment import find_destination
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +17,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from dotflow.abc.server import FlushResult
+    from dotflow.delivery.dialect import Dialect
     from dotflow.otel.runs import Run
-
-VARIABLES = {
-    Dialect.MANAGED: ("SERVER_BASE_URL", "SERVER_USER_TOKEN"),
-    Dialect.DEFAULT: ("DOTFLOW_SERVER_URL", "DOTFLOW_USER_TOKEN"),
-}
 
 
 class DotflowSpanExporter(SpanExporter):
@@ -51,7 +46,7 @@ class DotflowSpanExporter(SpanExporter):
         dialect: Dialect | str | None = None,
         timeout: float = 15.0,
     ) -> None:
-        destination = destination_of(base_url, user_token, dialect, timeout)
+        destination = find_destination(base_url, user_token, dialect, timeout)
         if destination is None:
             raise ValueError(
                 "where is dotflow-api? Give base_url and user_token, or set DOTFLOW_SERVER_URL and "
@@ -111,25 +106,3 @@ class DotflowSpanExporter(SpanExporter):
     def close(self, timeout: float | None = None) -> FlushResult:
         """Deliver what can be within `timeout` seconds, end the threads, say what came of it."""
         return self.channel.close(timeout)
-
-
-def destination_of(
-    base_url: str | None,
-    user_token: str | None,
-    dialect: Dialect | str | None,
-    timeout: float = 15.0,
-) -> Destination | None:
-    """The dotflow-api that the arguments and the environment name; None where they name none.
-
-    Raises:
-        ValueError: There is no such dialect, or the address is no http or https URL.
-    """
-    wanted = [Dialect(dialect)] if dialect is not None else list(VARIABLES)
-    for one in sorted(wanted, key=lambda each: each is Dialect.DEFAULT):
-        url = base_url or os.environ.get(VARIABLES[one][0])
-        token = user_token or os.environ.get(VARIABLES[one][1])
-        if base_url and dialect is None and not os.environ.get(VARIABLES[one][0]):
-            one = Dialect.DEFAULT  # an address in code, and nothing that says "managed"
-        if url and token:
-            return Destination(url, token, one, timeout)
-    return None

@@ -173,7 +173,7 @@ class Pipeline:
                     self._own.processors.remove(self._processor)
                 to_shut = self._own.release(self._settings)
         for processor in to_shut:
-            processor.shutdown()
+            processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
 
     def _add_processors(self) -> SpanCounts:
         self._added: list[BatchSpanProcessor] = []

@@ -84,6 +84,7 @@ class WorkflowRun(Run):
         description: WorkflowDescription,
         context: Context,
         exporter: DotflowSpanExporter | None,
+        *,
         known: bool,
         again: bool,
     ) -> None:

@@ -17,9 +17,10 @@ from dotflow.abc.server import Carrier, FlushResult, Server, WorkflowDescription
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.delivery.at_exit import close_at_exit, flush_timeout, forget
 from dotflow.delivery.dialect import Dialect
+from dotflow.delivery.environment import find_destination
 from dotflow.delivery.numbering import next_task_id
 from dotflow.otel import propagation
-from dotflow.otel.exporter import DotflowSpanExporter, destination_of
+from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.otlp import OtlpSettings
 from dotflow.otel.processor import DotflowSpanProcessor
@@ -79,7 +80,7 @@ class ServerOtel(Server):
         redact: Redact | None = None,
     ) -> None:
         self._otlp = OtlpSettings(endpoint, protocol)
-        self._destination = destination_of(base_url, user_token, dialect)
+        self._destination = find_destination(base_url, user_token, dialect)
         self._provider_choice = (set_global, tracer_provider, service_name)
         self._record = SpanRecorder(contexts, context_limit, redact)
         self._lock = threading.Lock()
@@ -144,6 +145,7 @@ class ServerOtel(Server):
 
     def end_attempt(self, task: Task, attempt: int, error: TaskError | None, time_ns: int) -> None:
         """End the span of a try, with the error it failed with."""
+        del attempt  # a task has one attempt at a time
         run = self._run_of(task)
         if run is not None and run.attempt is not None:
             self._record.end_attempt(run.attempt, error, time_ns)

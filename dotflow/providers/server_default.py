@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from dotflow.delivery.channel import Channel
-from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.dialect import Dialect
+from dotflow.delivery.environment import find_destination
 from dotflow.providers.reporting import ReportingServer
 
 
@@ -18,7 +17,7 @@ class ServerDefault(ReportingServer):
         timeout: Seconds for one call, in the background.
 
     Raises:
-        ValueError: The address is no http or https URL.
+        ValueError: An address without a token (or the reverse), or one that is no URL, was given.
     """
 
     def __init__(
@@ -27,9 +26,5 @@ class ServerDefault(ReportingServer):
         user_token: str | None = None,
         timeout: float = 15.0,
     ) -> None:
-        url = base_url or os.environ.get("DOTFLOW_SERVER_URL")
-        token = user_token or os.environ.get("DOTFLOW_USER_TOKEN")
-        channel = None
-        if url and token:
-            channel = Channel(Destination(url, token, Dialect.DEFAULT, timeout))
-        super().__init__(channel)
+        destination = find_destination(base_url, user_token, Dialect.DEFAULT, timeout)
+        super().__init__(None if destination is None else Channel(destination))

@@ -190,9 +190,9 @@ def _example() -> Any:
 def _destination() -> Iterator[tuple[Destination, Path | None]]:
     """The dotflow-api of the environment; without one a reference API in this process."""
     from dotflow.delivery.dialect import Destination
-    from dotflow.otel.exporter import destination_of
+    from dotflow.delivery.environment import find_destination
 
-    configured = destination_of(None, None, None)
+    configured = find_destination()
     if configured is not None:
         yield configured, None
         return
