@@ -5,5 +5,5 @@ from __future__ import annotations
 from abc import ABC
 
 
-class FileClient(ABC):  # noqa: B024 - a marker class, as it always was
+class FileClient(ABC):
     """Marks a class that reads and writes files."""

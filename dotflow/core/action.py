@@ -49,7 +49,7 @@ class Action:
         backoff: Whether the delay doubles after each failed attempt.
     """
 
-    def __init__(  # noqa: PLR0917 - the contract's order
+    def __init__(
         self,
         func: Callable[..., Any] | None = None,
         task: Any = None,
@@ -114,7 +114,7 @@ class Action:
     def _call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], contexts: dict[str, Context]
     ) -> Any:
-        assert self.func is not None  # noqa: S101 - __call__ has looked
+        assert self.func is not None
         if self._instance is not None and self._takes_instance:
             args = (self._instance, *args)
         if self._positional:
@@ -127,7 +127,7 @@ class Action:
     @cached_property
     def _takes_instance(self) -> bool:
         """Whether a method was written with `self`: any first parameter that is no context."""
-        assert self.func is not None  # noqa: S101 - only bound actions ask
+        assert self.func is not None
         if isinstance(self.func, (staticmethod, type)):
             return False
         first = next(iter(_parameters(self.func)), None)
@@ -238,7 +238,7 @@ def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
     def run() -> None:
         try:
             outcome.append(asyncio.run(coroutine))
-        except BaseException as raised:  # noqa: BLE001 - raised again in the caller's thread
+        except BaseException as raised:
             error.append(raised)
 
     thread = threading.Thread(target=copy_context().run, args=(run,), name="dotflow-coroutine")

@@ -41,7 +41,7 @@ class Config:
         NotCallableObject: A slot was given something that is not of its contract.
     """
 
-    def __init__(  # noqa: PLR0917 - the contract's order
+    def __init__(
         self,
         storage: Storage | None = None,
         notify: Notify | None = None,
@@ -51,8 +51,9 @@ class Config:
         tracer: Tracer | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        from dotflow import providers  # noqa: PLC0415 - they import this package
-        from dotflow.providers.environment import server_from_environment  # noqa: PLC0415
+        # Here, for they import this package.
+        from dotflow import providers
+        from dotflow.providers.environment import server_from_environment
 
         self.storage = _slot("storage", storage, Storage, providers.StorageDefault)
         self.notify = _slot("notify", notify, Notify, providers.NotifyDefault)

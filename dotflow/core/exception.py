@@ -14,7 +14,7 @@ Exception
   InvalidOnInputChange       no such policy
 """
 
-# ruff: noqa: N818 - the names are the contract's
+
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class InvalidOnInputChange(Exception):
 def __getattr__(name: str) -> Any:
     # TaskError lives with Task, which imports this module.
     if name == "TaskError":
-        from dotflow.core.task import TaskError  # noqa: PLC0415
+        from dotflow.core.task import TaskError
 
         return TaskError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,7 +97,7 @@ class Task(TaskInstance):
         ImportModuleError: An import string leads nowhere.
     """
 
-    def __init__(  # noqa: PLR0917 - the contract's order
+    def __init__(
         self,
         task_id: int,
         step: Any,
@@ -118,7 +118,7 @@ class Task(TaskInstance):
         self.step = step
         self.callback = callback
         self.initial_context = initial_context
-        self.created_at = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
+        self.created_at = datetime.now()
         self.status = TypeStatus.NOT_STARTED
         self.config.guard.call(self.config.server, "create_task", task=self)
 
@@ -272,13 +272,14 @@ class Task(TaskInstance):
         self._errors = []
         self._previous_context = self._current_context = None
 
-    def schema(self, max: int | None = None) -> SerializerTask:  # noqa: A002 - the contract's name
+    def schema(self, max: int | None = None) -> SerializerTask:
         """The task as a pydantic model; `max` is the most characters that its JSON may have."""
-        from dotflow.core.serializers.task import SerializerTask  # noqa: PLC0415 - slow to import
+        # Here, for pydantic's models are slow to make, and few runs need them.
+        from dotflow.core.serializers.task import SerializerTask
 
         return SerializerTask.of(self, max=max)
 
-    def result(self, max: int | None = None) -> dict[str, Any]:  # noqa: A002
+    def result(self, max: int | None = None) -> dict[str, Any]:
         """The task as a dict of JSON values; `max` as in `schema`."""
         return self.schema(max=max).result()
 
@@ -358,7 +359,7 @@ class TaskBuilder:
 
     def schema(self) -> SerializerWorkflow:
         """The workflow as a pydantic model."""
-        from dotflow.core.serializers.workflow import SerializerWorkflow  # noqa: PLC0415
+        from dotflow.core.serializers.workflow import SerializerWorkflow
 
         return SerializerWorkflow(
             workflow_id=self.workflow_id,
@@ -406,7 +407,8 @@ def _flat(step: Any) -> Iterator[Any]:
 
 
 def _unreported() -> Any:
-    from dotflow.providers.server_none import ServerNone  # noqa: PLC0415 - it imports this package
+    # Here, for it imports this package.
+    from dotflow.providers.server_none import ServerNone
 
     return ServerNone()
 
@@ -414,7 +416,7 @@ def _unreported() -> Any:
 def _message(error: BaseException) -> str:
     try:
         return message_error(error)
-    except Exception:  # noqa: BLE001 - the words of an error are only reported
+    except Exception:
         return f"<{type(error).__name__} whose message raises>"
 
 
@@ -431,7 +433,7 @@ def _error_type(error: BaseException) -> str:
 def _local(nanoseconds: int | None) -> datetime | None:
     if nanoseconds is None:
         return None
-    return datetime.fromtimestamp(nanoseconds / 1e9)  # noqa: DTZ006 - the contract's dates are naive
+    return datetime.fromtimestamp(nanoseconds / 1e9)
 
 
 def _nanoseconds(value: datetime | None) -> int | None:

@@ -118,7 +118,7 @@ class Background(Flow):
         around: Called in the thread with what runs the tasks.
     """
 
-    def __init__(  # noqa: PLR0917 - the contract's order
+    def __init__(
         self,
         tasks: list[Task],
         workflow_id: str | UUID | None,
@@ -192,7 +192,7 @@ class Manager:
 
     thread: threading.Thread
 
-    def __init__(  # noqa: PLR0917 - the contract's order
+    def __init__(
         self,
         tasks: list[Task],
         on_success: Callable[..., Any] = basic_callback,
@@ -217,7 +217,7 @@ class Manager:
         self.on_input_change = on_input_change
         self.fingerprint = fingerprint
         self.config = config
-        self.started = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
+        self.started = datetime.now()
         self._started = time.perf_counter()
         self._description = replace(
             description or WorkflowDescription(), mode=mode, tasks=tuple(tasks), resumed=resume

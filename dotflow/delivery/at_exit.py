@@ -70,7 +70,7 @@ def close_in_child() -> None:
     process = sys.modules.get("multiprocessing.process")
     if process is None or process.parent_process() is None or os.getpid() in _children:
         return
-    from multiprocessing.util import Finalize  # noqa: PLC0415 - a child has it already
+    from multiprocessing.util import Finalize
 
     _children.add(os.getpid())
     # What the child's own finalizers report is to be sent too: they come before.

@@ -157,12 +157,17 @@ class Relay:
 
     def _work_here(self, deadline: float) -> None:
         """Send from this thread, where no other can be started."""
-        while (left := deadline - time.monotonic()) > 0 and self._resume_at <= time.monotonic():
-            claimed = self._outbox.claim(1)
-            if not claimed:
+        while (left := deadline - time.monotonic()) > 0 and not self._threads:
+            rest = self._resume_at - time.monotonic()
+            claimed = self._outbox.claim(1) if rest <= 0 else []
+            if claimed:
+                # To connect may take that long, and to answer too.
+                self._deliver(claimed[0], min(left / 2, self._client.destination.timeout))
+                continue
+            due_in = self._outbox.due_in()
+            if due_in is None or max(rest, due_in) >= left:
                 break
-            # To connect may take that long, and to answer too.
-            self._deliver(claimed[0], min(left / 2, self._client.destination.timeout))
+            time.sleep(max(rest, due_in))
 
     def _next(self) -> Message | None:
         """Wait for a message that may be sent; None where this thread is to end."""

@@ -7,7 +7,7 @@ import logging
 import sys
 import weakref
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from dotflow.abc.log import LEVELS, Log
 from dotflow.settings import Settings
@@ -18,7 +18,13 @@ OUTPUTS = ("console", "file", "both")
 _numbers = itertools.count(1)
 
 
-class StandardErrorHandler(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    StreamHandler = logging.StreamHandler[TextIO]
+else:  # Python 3.10 cannot say of what
+    StreamHandler = logging.StreamHandler
+
+
+class StandardErrorHandler(StreamHandler):
     """Writes to what `sys.stderr` is when a line is written, not when the handler was made."""
 
     def __init__(self) -> None:
@@ -45,13 +51,13 @@ class LogDefault(Log):
         level: str = "INFO",
         output: str = "console",
         path: str | Path = Settings.LOG_PATH,
-        format: str = "simple",  # noqa: A002 - the contract's name
+        format: str = "simple",
     ) -> None:
         self._level = LEVELS.get(str(level).upper(), logging.INFO)
         self._format = format if format in FORMATS else "simple"
         # getLogger() would keep the logger and its handlers for ever.
         name = f"{Settings.LOG_PROFILE}.log-{next(_numbers)}"
-        self._logger = logging.Logger(name, self._level)  # noqa: LOG001
+        self._logger = logging.Logger(name, self._level)
         self._logger.propagate = False
         if output not in OUTPUTS:
             output = "console"

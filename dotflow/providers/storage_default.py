@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.storage import Storage
 from dotflow.core.context import Context
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from dotflow.core.task import Task
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     context: Context
     expires: float | None  # by the monotonic clock
     fingerprint: str | None

@@ -1,0 +1,121 @@
+"""Workflows and tasks as spans of the program's own tracer provider."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc.tracer import Tracer
+from dotflow.core.types.status import TypeStatus
+from dotflow.providers.opentelemetry_api import load
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from dotflow.core.task import Task
+
+
+@dataclass
+class _Run:
+    """The open spans of one workflow."""
+
+    span: Span | None = None
+    tasks: dict[int, Span] = field(default_factory=dict)
+
+
+class TracerOpenTelemetry(Tracer):
+    """Makes a span `workflow:{id}` of a run, and spans `task:{number}` within it.
+
+    The spans go to the tracer provider that the program has configured, now or later; without one
+    nothing is recorded. `ServerOtel` says far more of a run: use that where you can.
+
+    Args:
+        service_name: The name of the instrumentation scope. (The `service.name` of the spans is
+            that of the provider's resource.)
+
+    Raises:
+        ModuleNotFound: OpenTelemetry is not installed.
+    """
+
+    def __init__(self, service_name: str = "dotflow") -> None:
+        self._trace = load("trace")
+        self._tracer = self._trace.get_tracer(service_name)
+        self._lock = threading.Lock()
+        self._runs: dict[str, _Run] = {}
+
+    def start_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
+        """Start the run's span; where it is open already, keep it."""
+        wid = str(workflow_id)
+        attributes = {f"dotflow.{name}": str(value) for name, value in kwargs.items()}
+        with self._lock:
+            run = self._runs.setdefault(wid, _Run())
+            if run.span is None:
+                run.span = self._tracer.start_span(
+                    f"workflow:{wid}", attributes={"dotflow.workflow_id": wid, **attributes}
+                )
+
+    def end_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
+        """End the run's span, and those of its tasks that are open still."""
+        with self._lock:
+            run = self._runs.pop(str(workflow_id), None)
+        if run is None:
+            return
+        for left in run.tasks.values():
+            left.end()
+        if run.span is None:
+            return
+        if kwargs.get("duration") is not None:
+            run.span.set_attribute("dotflow.duration", kwargs["duration"])
+        self._end(run.span, "workflow failed" if kwargs.get("failed") else None)
+
+    def start_task(self, task: Task) -> None:
+        """Start the task's span within the run's; where it is open already, keep it."""
+        wid = str(task.workflow_id)
+        with self._lock:
+            run = self._runs.setdefault(wid, _Run())
+            if task.task_id in run.tasks:
+                return
+            context = self._trace.set_span_in_context(run.span) if run.span is not None else None
+            run.tasks[task.task_id] = self._tracer.start_span(
+                f"task:{task.task_id}",
+                context=context,
+                attributes={"dotflow.workflow_id": wid, "dotflow.task_id": str(task.task_id)},
+            )
+
+    def end_task(self, task: Task) -> None:
+        """End the task's span with what became of the task."""
+        span = self._take(task)
+        if span is None:
+            return
+        span.set_attribute("dotflow.task.status", str(task.status))
+        if task.duration is not None:
+            span.set_attribute("dotflow.task.duration", task.duration)
+        if task.retry_count:
+            span.set_attribute("dotflow.task.retry_count", task.retry_count)
+        if task.status != TypeStatus.FAILED:
+            self._end(span, None)
+            return
+        if task.errors:
+            last = task.errors[-1]
+            span.add_event(
+                "exception",
+                {"exception.type": last.exception, "exception.message": last.message},
+            )
+        self._end(span, task.errors[-1].message if task.errors else str(task.status))
+
+    def _take(self, task: Task) -> Span | None:
+        wid = str(task.workflow_id)
+        with self._lock:
+            run = self._runs.get(wid)
+            if run is None:
+                return None
+            span = run.tasks.pop(task.task_id, None)
+            if run.span is None and not run.tasks:
+                del self._runs[wid]
+            return span
+
+    def _end(self, span: Span, failure: str | None) -> None:
+        code = self._trace.StatusCode.OK if failure is None else self._trace.StatusCode.ERROR
+        span.set_status(code, failure)
+        span.end()

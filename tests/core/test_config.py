@@ -1,0 +1,44 @@
+"""Config: one provider a slot."""
+
+from __future__ import annotations
+
+import pytest
+
+from dotflow import Config, providers
+from dotflow.core.exception import NotCallableObject
+
+SLOTS = ["storage", "notify", "log", "server", "scheduler", "tracer", "metrics"]
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_defaults(slot):
+    """A slot that is not given, or None, holds a default of its own."""
+    cls = getattr(providers, f"{slot.capitalize()}Default")
+    assert type(getattr(Config(), slot)) is cls
+    config = Config(**{slot: None})
+    assert type(getattr(config, slot)) is cls
+    assert getattr(config, slot) is not getattr(Config(), slot)
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_given_providers_are_kept(slot):
+    """A provider that is given is the one that is held."""
+    given = getattr(providers, f"{slot.capitalize()}Default")()
+    assert getattr(Config(**{slot: given}), slot) is given
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+@pytest.mark.parametrize("wrong", [5, "x", object(), "the class"])
+def test_other_values_are_refused(slot, wrong):
+    """What is no instance of the slot's contract is refused, naming the slot."""
+    if wrong == "the class":
+        wrong = getattr(providers, f"{slot.capitalize()}Default")
+    with pytest.raises(NotCallableObject, match=f"'{slot}'"):
+        Config(**{slot: wrong})
+
+
+def test_order_of_the_slots():
+    """The slots can be given by position, in the contract's order."""
+    given = [getattr(providers, f"{slot.capitalize()}Default")() for slot in SLOTS]
+    config = Config(*given)
+    assert [getattr(config, slot) for slot in SLOTS] == given

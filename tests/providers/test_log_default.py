@@ -1,0 +1,144 @@
+"""LogDefault: where its lines go, and what they look like."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import logging
+import re
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+
+from dotflow import Task, action
+from dotflow.abc.log import Log
+from dotflow.providers import LogDefault
+from dotflow.settings import Settings
+
+
+@action
+def step():
+    return 1
+
+
+@pytest.fixture
+def task():
+    made = Task(task_id=4, step=step, workflow_id="w")
+    made.errors = ValueError("half \ud800 a pair")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("output", "console", "file"),
+    [
+        ("console", True, False), ("file", False, True), ("both", True, True),
+        ("bogus", True, False),
+    ],
+)  # fmt: skip
+def test_outputs(task, capsys, output, console, file):
+    """Lines go to standard error, to the file, or both; the file's folders are made."""
+    path = Path("deep/er/flow.log")
+    log = LogDefault(output=output, path=path)
+    assert isinstance(log, Log)
+    capsys.readouterr()
+    log.info(task=task)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert ("ID w - 4" in captured.err) is console
+    assert (path.exists() and "ID w - 4" in path.read_text()) is file
+
+
+def test_files_are_appended_to(task):
+    """A second log of the same file adds its lines."""
+    for _ in range(2):
+        LogDefault(output="file", path="flow.log").info(task=task)
+    assert len(Path("flow.log").read_text().splitlines()) == 2
+
+
+def test_the_default_path_is_the_settings():
+    """The file is Settings.LOG_PATH by default."""
+    assert LogDefault.__init__.__defaults__ == ("INFO", "console", Settings.LOG_PATH, "simple")
+
+
+def test_simple_lines(task):
+    """A simple line has the time, the level, and a logger of the instance's own."""
+    first, second = (LogDefault(output="file", path=f"{n}.log") for n in "ab")
+    first.warning(task=task)
+    second.warning(task=task)
+    pattern = r"\d{4}-.* - WARNING \[(dotflow\.\S+)\]: ID w - 4 - Not started\n"
+    names = [re.fullmatch(pattern, Path(f"{n}.log").read_text())[1] for n in "ab"]
+    assert names[0] != names[1]
+
+
+@pytest.mark.parametrize("kind", ["json", "simple", "bogus"])
+def test_formats(task, kind):
+    """Lines of the json format are bare objects, one a line; an unknown format is simple."""
+    log = LogDefault(output="file", path="flow.log", format=kind)
+    log.info(task=task)
+    log.error(task=task)
+    lines = Path("flow.log").read_text().splitlines()
+    if kind == "json":
+        assert [json.loads(line)["level"] for line in lines] == ["INFO", "ERROR"]
+    else:
+        assert " - INFO [" in lines[0]
+
+
+@pytest.mark.parametrize("kind", ["json", "simple"])
+def test_texts_that_utf8_cannot_write(task, capsys, kind):
+    """Half a surrogate pair in an error is written escaped."""
+    capsys.readouterr()
+    LogDefault(output="file", path="flow.log", format=kind).error(task=task)
+    assert "half \\ud800 a pair" in Path("flow.log").read_text()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("level", "written"),
+    [
+        ("DEBUG", 4),
+        ("INFO", 3),
+        ("WARNING", 2),
+        ("ERROR", 1),
+        ("error", 1),
+        ("bogus", 3),
+        (None, 3),
+    ],
+)
+def test_levels(task, level, written):
+    """Lines below the level are not written; an unknown level is INFO."""
+    log = LogDefault(level=level, output="file", path="flow.log", format="json")
+    for method in (log.debug, log.info, log.warning, log.error):
+        method(task=task)
+    assert len(Path("flow.log").read_text().splitlines()) == written
+
+
+def test_nothing_propagates(task, caplog):
+    """Lines do not reach the root logger."""
+    LogDefault(output="file", path="flow.log").error(task=task)
+    assert caplog.records == []
+
+
+def test_nothing_is_left_of_an_instance(task):
+    """A log that is let go leaves no logger and no open file."""
+    before = set(logging.Logger.manager.loggerDict)
+    log = LogDefault(output="both", path="flow.log")
+    log.info(task=task)
+    handlers = log._logger.handlers
+    stream = handlers[1].stream
+    gone = weakref.ref(log)
+    del log
+    gc.collect()
+    assert gone() is None
+    assert stream.closed
+    assert set(logging.Logger.manager.loggerDict) == before
+
+
+def test_standard_error_is_that_of_now(task, monkeypatch):
+    """Lines go to what sys.stderr is when they are written."""
+    log = LogDefault()
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    log.info(task=task)
+    assert "ID w - 4" in stream.getvalue()

@@ -1,0 +1,132 @@
+"""What importing dotflow loads, and the names that it promises."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import dotflow
+
+HEAVY = ("opentelemetry.sdk", "grpc", "fastapi", "uvicorn", "starlette", "sqlalchemy", "croniter")
+
+NAMES = {
+    "dotflow": "action Config Context DotFlow Task __version__ __description__",
+    "dotflow.constants": "INITIAL_TASK_ID",
+    "dotflow.settings": "Settings",
+    "dotflow.types": "TypeStatus TypeStorage",
+    "dotflow.utils": "basic_function basic_callback traceback_error message_error write_file "
+    "read_file hostname",
+    "dotflow.utils.basic_functions": "basic_function basic_callback",
+    "dotflow.utils.error_handler": "traceback_error message_error",
+    "dotflow.utils.tools": "write_file read_file hostname",
+    "dotflow.logging": "logger",
+    "dotflow.abc.storage": "Storage",
+    "dotflow.abc.notify": "Notify",
+    "dotflow.abc.log": "Log LEVELS LogRecord LogRecordError",
+    "dotflow.abc.tracer": "Tracer",
+    "dotflow.abc.metrics": "Metrics",
+    "dotflow.abc.scheduler": "Scheduler",
+    "dotflow.abc.server": "Server",
+    "dotflow.abc.api": "Api",
+    "dotflow.abc.flow": "Flow",
+    "dotflow.abc.http": "HTTPRequest",
+    "dotflow.abc.tcp": "TCPClient TCPServer",
+    "dotflow.abc.file": "FileClient",
+    "dotflow.core.action": "Action",
+    "dotflow.core.config": "Config",
+    "dotflow.core.context": "Context ContextInstance",
+    "dotflow.core.dotflow": "DotFlow",
+    "dotflow.core.task": "Task TaskBuilder TaskInstance TaskError",
+    "dotflow.core.engine": "TaskEngine",
+    "dotflow.core.module": "Module",
+    "dotflow.core.workflow": "Manager Sequential SequentialGroup Background Parallel grouper",
+    "dotflow.core.exception": "MissingActionDecorator ExecutionModeNotExist ImportModuleError "
+    "NotCallableObject ProblemOrdering ModuleNotFound ExecutionWithClassError "
+    "InvalidWorkflowFactory WorkflowFlagConflict InputChangedError InvalidOnInputChange TaskError",
+    "dotflow.core.fingerprint": "fingerprint_of fp_key read_fingerprint write_fingerprint",
+    "dotflow.core.types": "TypeExecution TypeOverlap TypeStatus TypeStorage WorkflowStatus "
+    "TypeInputChange VALID_POLICIES",
+    "dotflow.core.types.execution": "TypeExecution",
+    "dotflow.core.types.overlap": "TypeOverlap",
+    "dotflow.core.types.status": "TypeStatus",
+    "dotflow.core.types.storage": "TypeStorage",
+    "dotflow.core.types.workflow": "WorkflowStatus",
+    "dotflow.core.types.input_change": "TypeInputChange VALID_POLICIES",
+    "dotflow.core.serializers.task": "SerializerTask SerializerTaskError",
+    "dotflow.core.serializers.workflow": "SerializerWorkflow",
+    "dotflow.core.serializers.transport": "SerializerTransport",
+    "dotflow.core.decorators": "time",
+    "dotflow.core.decorators.time": "time",
+    "dotflow.providers": "StorageDefault StorageFile NotifyDefault LogDefault SchedulerDefault "
+    "ServerDefault ServerAPI TracerDefault MetricsDefault",
+    "dotflow.providers.storage_default": "StorageDefault",
+    "dotflow.providers.storage_file": "StorageFile",
+    "dotflow.providers.notify_default": "NotifyDefault",
+    "dotflow.providers.log_default": "LogDefault",
+    "dotflow.providers.scheduler_default": "SchedulerDefault",
+    "dotflow.providers.server_default": "ServerDefault",
+    "dotflow.providers.server_api": "ServerAPI",
+    "dotflow.providers.tracer_default": "TracerDefault",
+    "dotflow.providers.metrics_default": "MetricsDefault",
+}
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_names(module):
+    """Every public name can be imported from where the contract says."""
+    found = importlib.import_module(module)
+    missing = [name for name in NAMES[module].split() if not hasattr(found, name)]
+    assert missing == []
+
+
+def test_all_of_dotflow():
+    """`from dotflow import *` gives the five names of every program."""
+    assert sorted(dotflow.__all__) == ["Config", "Context", "DotFlow", "Task", "action"]
+    assert dotflow.action.__module__ == "dotflow.core.action"
+    assert isinstance(dotflow.__version__, str)
+    assert isinstance(dotflow.__description__, str)
+
+
+@pytest.mark.parametrize("statement", ["import dotflow", "import dotflow.providers", "Config()"])
+def test_imports_are_light(statement):
+    """Importing dotflow loads neither an SDK nor a web server, nor does a default Config."""
+    program = (
+        f"import sys\nfrom dotflow import Config\n{statement}\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True, text=True, timeout=20, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("package", ["abc", "core", "providers"])
+def test_modules_can_be_imported_first(package):
+    """No module needs another to have been imported before it."""
+    names = [name for name in NAMES if name.startswith(f"dotflow.{package}.")]
+    program = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    for loaded in [one for one in sys.modules if one.split('.')[0] == 'dotflow']:\n"
+        "        del sys.modules[loaded]\n"
+        "    importlib.import_module(name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *names[::4]],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_unknown_providers():
+    """A name that is no provider is an AttributeError that says so."""
+    with pytest.raises(AttributeError, match="StorageNothing"):
+        dotflow.providers.StorageNothing
