@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/overhead.py [--tasks 1000] [--repetitions 7]
 
 Every case runs in a process of its own, all cases once a repetition, each time in another order;
-the figures are medians. "run" is the time of `start()`, "with flush" the time until all was delivered.
+the figures are medians: "run" the time of `start()`, "with flush" the time until all was delivered.
 The receivers (an OTLP endpoint and a dotflow-api that answer at once) are a process of their own.
 """
 

@@ -129,4 +129,4 @@ def test_modules_can_be_imported_first(package):
 def test_unknown_providers():
     """A name that is no provider is an AttributeError that says so."""
     with pytest.raises(AttributeError, match="StorageNothing"):
-        dotflow.providers.StorageNothing
+        dotflow.providers.StorageNothing  # noqa: B018

@@ -5,5 +5,5 @@ from __future__ import annotations
 from abc import ABC
 
 
-class FileClient(ABC):
+class FileClient(ABC):  # noqa: B024 - a marker class, as it always was
     """Marks a class that reads and writes files."""

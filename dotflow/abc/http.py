@@ -6,7 +6,7 @@ from abc import ABC
 from typing import Any
 
 
-class HTTPRequest(ABC):
+class HTTPRequest(ABC):  # noqa: B024 - a base class to hold two values, as it always was
     """Holds where a request goes and with what.
 
     Args:

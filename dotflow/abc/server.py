@@ -81,7 +81,7 @@ class Server(ABC):
     def update_task(self, task: Task) -> None:
         """Report a task that began, failed an attempt, ended, or was restored; see its status."""
 
-    def get_next_task_id(self, workflow: str | UUID) -> int:
+    def get_next_task_id(self, workflow: str | UUID) -> int:  # noqa: ARG002 - the default needs none
         """The first free task id of a workflow that came from outside."""
         return INITIAL_TASK_ID
 
@@ -97,28 +97,26 @@ class Server(ABC):
             time_ns: Nanoseconds since the epoch, by the clock of the process that tries.
         """
 
-    def end_attempt(
-        self, task: Task, attempt: int, error: TaskError | None, time_ns: int
-    ) -> None:
+    def end_attempt(self, task: Task, attempt: int, error: TaskError | None, time_ns: int) -> None:
         """Report the end of that try, with the error it failed with, or None."""
 
-    def activate(self, task: Task) -> AbstractContextManager[Any]:
+    def activate(self, task: Task) -> AbstractContextManager[Any]:  # noqa: ARG002
         """Make the innermost span of the task current while its step runs in this thread."""
         return nullcontext()
 
-    def carrier(self, task: Task) -> Carrier:
+    def carrier(self, task: Task) -> Carrier:  # noqa: ARG002
         """What a step that runs in another process needs to find its span."""
         return {}
 
     @classmethod
-    def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:
+    def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:  # noqa: ARG003
         """Make the span that a carrier leads to current; called in the child process.
 
         A class method, so that a started (not forked) child can be given it without the instance.
         """
         return nullcontext()
 
-    def flush(self, timeout: float | None = None) -> FlushResult:
+    def flush(self, timeout: float | None = None) -> FlushResult:  # noqa: ARG002
         """Send what was reported so far; return after at most `timeout` seconds."""
         return FlushResult()
 

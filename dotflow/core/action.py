@@ -114,7 +114,7 @@ class Action:
     def _call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], contexts: dict[str, Context]
     ) -> Any:
-        assert self.func is not None
+        assert self.func is not None  # noqa: S101 - __call__ has looked
         if self._instance is not None and self._takes_instance:
             args = (self._instance, *args)
         if self._positional:
@@ -127,7 +127,7 @@ class Action:
     @cached_property
     def _takes_instance(self) -> bool:
         """Whether a method was written with `self`: any first parameter that is no context."""
-        assert self.func is not None
+        assert self.func is not None  # noqa: S101 - __call__ has looked
         if isinstance(self.func, (staticmethod, type)):
             return False
         first = next(iter(_parameters(self.func)), None)
@@ -238,7 +238,7 @@ def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
     def run() -> None:
         try:
             outcome.append(asyncio.run(coroutine))
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - raised again in the caller's thread
             error.append(raised)
 
     thread = threading.Thread(target=copy_context().run, args=(run,), name="dotflow-coroutine")

@@ -197,7 +197,7 @@ def run_job(
         with engine.start():
             engine.execute_with_retry()
         broken = _call_back(task)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the parent has to know of any end
         ending = error
     failure = task.errors[-1] if task.status == TypeStatus.FAILED else broken
     if ending is not None and failure is None:
@@ -214,7 +214,7 @@ def _call_back(task: Task) -> TaskError | None:
     """Call the task's callback; its error fails a task that the step has not failed already."""
     try:
         task.callback(task=task)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a callback may raise as it likes
         if task.status == TypeStatus.FAILED:
             logger.exception("The callback of failed task %s raised.", task.task_id)
         return TaskError(error)
@@ -224,7 +224,7 @@ def _call_back(task: Task) -> TaskError | None:
 def _send_outcome(connection: Connection, task: Task, outcome: Outcome) -> None:
     try:
         payload = ForkingPickler.dumps(outcome)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a callback may raise as it likes
         what = f"the result of step {task.step.name!r} cannot be sent to the parent process"
         failure = pickling_failure(what, error)
         payload = ForkingPickler.dumps(Outcome(None, failure, outcome.finished_ns, outcome.last))

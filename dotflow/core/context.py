@@ -13,7 +13,7 @@ class ContextInstance:
     def __init__(
         self, task_id: int | None = None, storage: Any = None, workflow_id: Any = None
     ) -> None:
-        self._time: datetime = datetime.now()
+        self._time: datetime = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self._task_id = task_id
         self._storage = storage
         self._workflow_id = workflow_id

@@ -84,7 +84,7 @@ class TaskEngine:
         for attempt in range(1, self._attempts + 1):
             try:
                 result = self._attempt(attempt)
-            except Exception as error:
+            except Exception as error:  # noqa: PERF203 - that is what an attempt is
                 if attempt == self._attempts:
                     raise
                 self._reporter.retry(self._failure_of(error))
@@ -155,7 +155,7 @@ class TaskEngine:
         def run() -> None:
             try:
                 outcome.append(self._step())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again in the engine's thread
                 raised.append(error)
 
         thread = threading.Thread(

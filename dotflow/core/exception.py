@@ -14,8 +14,6 @@ Exception
   InvalidOnInputChange       no such policy
 """
 
-
-
 from __future__ import annotations
 
 from typing import Any

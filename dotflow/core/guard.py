@@ -26,7 +26,7 @@ class Guard:
         """Call a hook and return what it returns; None where it raised."""
         try:
             return getattr(provider, hook)(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - that is what a guard is for
             self._failed(provider, hook, error)
             return None
 
@@ -41,14 +41,14 @@ class Guard:
             return _nothing
         try:
             manager.__enter__()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - that is what a guard is for
             self._failed(provider, hook, error)
             return _nothing
 
         def leave() -> None:
             try:
                 manager.__exit__(None, None, None)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 self._failed(provider, hook, error)
 
         return leave

@@ -19,7 +19,7 @@ class Module:
             itself raises when imported is let through.
     """
 
-    def __new__(cls, value: Any) -> Any:
+    def __new__(cls, value: Any) -> Any:  # noqa: D102 - the class says it
         return _load(value) if isinstance(value, str) else value
 
 

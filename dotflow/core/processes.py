@@ -86,7 +86,7 @@ class Lane:
                     self._previous = kept
                 elif self._launch(task):
                     return True
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
             self.error = error
         self.finish()
         return False
@@ -98,7 +98,7 @@ class Lane:
 
     def handle(self) -> bool:
         """Take what the child has told; return whether its task is still under way."""
-        assert self.connection is not None
+        assert self.connection is not None  # noqa: S101 - the lane is one that waits
         if not self.connection.poll():
             # Gone, though a process of its own may hold its end of the connection open.
             self._end(None, self._death(), time.time_ns())
@@ -109,8 +109,8 @@ class Lane:
             self._end(None, self._death(), time.time_ns())
             return False
         try:
-            message = pickle.loads(payload)
-        except Exception as error:
+            message = pickle.loads(payload)  # noqa: S301 - from our own child
+        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
             name = self.tasks[self._index].step.name
             what = f"the result of step {name!r} cannot be read in the parent process"
             self._end(None, child.pickling_failure(what, error), time.time_ns())
@@ -118,7 +118,7 @@ class Lane:
         return self._take(message)
 
     def _take(self, message: Any) -> bool:
-        assert self._reporter is not None and self.connection is not None
+        assert self._reporter is not None and self.connection is not None  # noqa: S101, PT018
         match message:
             case child.AttemptStarted(attempt, time_ns):
                 self._reporter.note_attempt(attempt, time_ns)
@@ -177,7 +177,7 @@ class Lane:
         try:
             if self._process is None or not self._process.is_alive():
                 self._start_process()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
             failure = TaskError(error)
         # Only now: it takes a process some milliseconds to start, which are not the step's.
         self._reporter.start()
@@ -193,7 +193,7 @@ class Lane:
         job = child.Job(self._index, task.previous_context, task.started_ns, self._carrier())
         try:
             self._send(job)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
             what = f"the input of step {task.step.name!r} cannot be sent to its process"
             return child.pickling_failure(what, error)
         return None
@@ -216,7 +216,7 @@ class Lane:
         self.connection, self._process = ours, process
 
     def _send(self, message: Any) -> None:
-        assert self.connection is not None
+        assert self.connection is not None  # noqa: S101 - the lane is one that waits
         # Where the child is gone, whoever reads its end of the story will say so.
         with contextlib.suppress(OSError):
             self.connection.send(message)
@@ -226,14 +226,14 @@ class Lane:
         return task.config.guard.call(task.config.server, "carrier", task) or {}
 
     def _end(self, context: Context | None, failure: TaskError | None, finished_ns: int) -> None:
-        assert self._reporter is not None
+        assert self._reporter is not None  # noqa: S101 - a task was launched
         task, reporter = self._reporter.task, self._reporter
         self._reporter = None
         try:
             if context is not None:
                 failure = self._keep(task, context)
             reporter.end(failure, finished_ns)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
             self.error = self.error or error
         self.failed = self.failed or task.status == TypeStatus.FAILED
         self._ended = task
@@ -241,14 +241,14 @@ class Lane:
     def _keep(self, task: Task, context: Context) -> TaskError | None:
         try:
             task.current_context = context
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
             self.error = error
             return TaskError(error)
         return None
 
     def _death(self) -> TaskError:
         """What to say of a child that ended without a word."""
-        assert self._process is not None
+        assert self._process is not None  # noqa: S101 - it was there to end
         task = self.tasks[self._index]
         self._process.join(REAP_WAIT)
         code = self._process.exitcode

@@ -105,7 +105,7 @@ class TaskReporter:
         storage_error = None
         try:
             task.current_context = None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised by end(), once the end is reported
             storage_error = error
         task.status = TypeStatus.FAILED
         return storage_error

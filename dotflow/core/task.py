@@ -118,7 +118,7 @@ class Task(TaskInstance):
         self.step = step
         self.callback = callback
         self.initial_context = initial_context
-        self.created_at = datetime.now()
+        self.created_at = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self.status = TypeStatus.NOT_STARTED
         self.config.guard.call(self.config.server, "create_task", task=self)
 
@@ -272,14 +272,14 @@ class Task(TaskInstance):
         self._errors = []
         self._previous_context = self._current_context = None
 
-    def schema(self, max: int | None = None) -> SerializerTask:
+    def schema(self, max: int | None = None) -> SerializerTask:  # noqa: A002 - the contract's name
         """The task as a pydantic model; `max` is the most characters that its JSON may have."""
         # Here, for pydantic's models are slow to make, and few runs need them.
         from dotflow.core.serializers.task import SerializerTask
 
         return SerializerTask.of(self, max=max)
 
-    def result(self, max: int | None = None) -> dict[str, Any]:
+    def result(self, max: int | None = None) -> dict[str, Any]:  # noqa: A002
         """The task as a dict of JSON values; `max` as in `schema`."""
         return self.schema(max=max).result()
 
@@ -416,7 +416,7 @@ def _unreported() -> Any:
 def _message(error: BaseException) -> str:
     try:
         return message_error(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the words of an error are only reported
         return f"<{type(error).__name__} whose message raises>"
 
 
@@ -433,7 +433,7 @@ def _error_type(error: BaseException) -> str:
 def _local(nanoseconds: int | None) -> datetime | None:
     if nanoseconds is None:
         return None
-    return datetime.fromtimestamp(nanoseconds / 1e9)
+    return datetime.fromtimestamp(nanoseconds / 1e9)  # noqa: DTZ006 - the contract's dates are naive
 
 
 def _nanoseconds(value: datetime | None) -> int | None:

@@ -217,7 +217,7 @@ class Manager:
         self.on_input_change = on_input_change
         self.fingerprint = fingerprint
         self.config = config
-        self.started = datetime.now()
+        self.started = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self._started = time.perf_counter()
         self._description = replace(
             description or WorkflowDescription(), mode=mode, tasks=tuple(tasks), resumed=resume

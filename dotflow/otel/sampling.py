@@ -30,7 +30,7 @@ class UuidFairSampler(Sampler):
     def __init__(self, inner: Sampler) -> None:
         self.inner = inner
 
-    def should_sample(  # noqa: PLR0917 - the SDK's
+    def should_sample(
         self,
         parent_context: Context | None,
         trace_id: int,

@@ -51,13 +51,13 @@ class LogDefault(Log):
         level: str = "INFO",
         output: str = "console",
         path: str | Path = Settings.LOG_PATH,
-        format: str = "simple",
+        format: str = "simple",  # noqa: A002 - the contract's name
     ) -> None:
         self._level = LEVELS.get(str(level).upper(), logging.INFO)
         self._format = format if format in FORMATS else "simple"
         # getLogger() would keep the logger and its handlers for ever.
         name = f"{Settings.LOG_PROFILE}.log-{next(_numbers)}"
-        self._logger = logging.Logger(name, self._level)
+        self._logger = logging.Logger(name, self._level)  # noqa: LOG001
         self._logger.propagate = False
         if output not in OUTPUTS:
             output = "console"

@@ -23,7 +23,7 @@ class Kept(logging.Handler):
 
 def make(**attributes):
     kept = Kept()
-    logger = logging.Logger("kept")
+    logger = logging.Logger("kept")  # noqa: LOG001 - one that nothing else knows
     logger.addHandler(kept)
     log = type("Made", (Log,), {"_logger": logger, **attributes})()
     return log, kept.lines

@@ -29,7 +29,7 @@ class Both:
         return f"{self.seen}-{previous_context.storage}"
 
     @action
-    def alpha(previous_context):
+    def alpha(previous_context):  # noqa: N805 - without self, as the contract allows
         return previous_context.storage + "!"
 
     @action

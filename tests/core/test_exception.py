@@ -65,4 +65,4 @@ def test_task_error_can_be_imported_from_here():
     """TaskError is also found among the exceptions; nothing else is made up."""
     assert exception.TaskError is TaskError
     with pytest.raises(AttributeError, match="nothing"):
-        exception.nothing
+        exception.nothing  # noqa: B018

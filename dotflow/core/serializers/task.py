@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -80,7 +80,7 @@ class SerializerTask(BaseModel):
             self.error = self.errors[-1]
 
     @classmethod
-    def of(cls, task: Task, max: int | None = None) -> SerializerTask:
+    def of(cls, task: Task, max: int | None = None) -> SerializerTask:  # noqa: A002
         """The model of a task."""
         return cls(
             task_id=task.task_id,
@@ -174,7 +174,7 @@ def _text(value: Any) -> str:
 def _str(value: Any) -> str:
     try:
         return str(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - any value may be a context, and it is only shown here
         return f"<{type(value).__name__}>"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from dotflow.core.serializers.task import SerializerTask
-from dotflow.core.serializers.workflow import SerializerWorkflow
+from dotflow.core.serializers.workflow import SerializerWorkflow  # noqa: TC001 - pydantic reads the annotations
 
 
 class SerializerTransport(BaseModel):

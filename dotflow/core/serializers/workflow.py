@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from dotflow.core.serializers.task import SerializerTask, Text, WorkflowId
+from dotflow.core.serializers.task import SerializerTask, Text, WorkflowId  # noqa: TC001 - read by pydantic
 
 
 class SerializerWorkflow(BaseModel):
