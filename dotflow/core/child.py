@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.engine import TaskEngine
 from dotflow.core.guard import Guard
-from dotflow.core.task import TaskError
+from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
 

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.reporter import Reporter, Stopwatch, TaskReporter
-from dotflow.core.task import ERROR_TYPE, TaskError
+from dotflow.core.task_error import ERROR_TYPE, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

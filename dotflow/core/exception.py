@@ -132,7 +132,7 @@ class InvalidOnInputChange(Exception):
 def __getattr__(name: str) -> Any:
     # TaskError lives with Task, which imports this module.
     if name == "TaskError":
-        from dotflow.core.task import TaskError
+        from dotflow.core.task_error import TaskError
 
         return TaskError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

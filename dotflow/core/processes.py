@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.core import child
 from dotflow.core.checkpoint import first_context, read_back, restore
 from dotflow.core.reporter import TaskReporter
-from dotflow.core.task import ERROR_TYPE, TaskError
+from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.core.types.status import TypeStatus
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from dotflow.core.types.status import TypeStatus
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task, TaskError
+    from dotflow.core.task import Task
+    from dotflow.core.task_error import TaskError
 
 Leave = Callable[[], None]
 

@@ -13,9 +13,9 @@ from dotflow.core.config import Config
 from dotflow.core.context import Context
 from dotflow.core.exception import MissingActionDecorator, NotCallableObject
 from dotflow.core.module import Module
+from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.utils.basic_functions import basic_callback
-from dotflow.utils.error_handler import message_error, traceback_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,31 +24,7 @@ if TYPE_CHECKING:
     from dotflow.core.serializers.task import SerializerTask
     from dotflow.core.serializers.workflow import SerializerWorkflow
 
-# Where the engine itself gives an exception its `error.type`, because the class does not say it.
-ERROR_TYPE = "__dotflow_error_type__"
-
-
-class TaskError:
-    """One failed attempt of a task, as text.
-
-    Args:
-        error: The exception; without one all is empty.
-        attempt: The number of the attempt; None for the one that failed the task.
-
-    Attributes:
-        exception: The name of the exception's class.
-        message: What it says.
-        traceback: Its full traceback text.
-        error_type: The value of OpenTelemetry's `error.type`: the qualified class name, or
-            "timeout" where the engine's limit ended the attempt.
-    """
-
-    def __init__(self, error: BaseException | None = None, attempt: int | None = None) -> None:
-        self.attempt = attempt
-        self.exception = type(error).__name__ if error is not None else ""
-        self.message = _message(error) if error is not None else ""
-        self.traceback = traceback_error(error) if error is not None else ""
-        self.error_type = _error_type(error) if error is not None else ""
+__all__ = ["Task", "TaskBuilder", "TaskError", "TaskInstance", "resolve_callback", "resolve_step"]
 
 
 class TaskInstance:
@@ -411,23 +387,6 @@ def _unreported() -> Any:
     from dotflow.providers.server_none import ServerNone
 
     return ServerNone()
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return message_error(error)
-    except Exception:  # noqa: BLE001 - the words of an error are only reported
-        return f"<{type(error).__name__} whose message raises>"
-
-
-def _error_type(error: BaseException) -> str:
-    given = getattr(error, ERROR_TYPE, None)
-    if isinstance(given, str):
-        return given
-    cls = type(error)
-    if cls.__module__ in ("builtins", None):
-        return cls.__qualname__
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _local(nanoseconds: int | None) -> datetime | None:
