@@ -127,7 +127,7 @@ class Action:
     @cached_property
     def _takes_instance(self) -> bool:
         """Whether a method was written with `self`: any first parameter that is no context."""
-        assert self.func is not None  # noqa: S101 - __call__ has looked
+        assert self.func is not None  # noqa: S101 - only bound actions ask
         if isinstance(self.func, (staticmethod, type)):
             return False
         first = next(iter(_parameters(self.func)), None)

@@ -224,7 +224,7 @@ def _call_back(task: Task) -> TaskError | None:
 def _send_outcome(connection: Connection, task: Task, outcome: Outcome) -> None:
     try:
         payload = ForkingPickler.dumps(outcome)
-    except Exception as error:  # noqa: BLE001 - a callback may raise as it likes
+    except Exception as error:  # noqa: BLE001 - a result may fail to pickle as it likes
         what = f"the result of step {task.step.name!r} cannot be sent to the parent process"
         failure = pickling_failure(what, error)
         payload = ForkingPickler.dumps(Outcome(None, failure, outcome.finished_ns, outcome.last))

@@ -110,7 +110,7 @@ class Lane:
             return False
         try:
             message = pickle.loads(payload)  # noqa: S301 - from our own child
-        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
+        except Exception as error:  # noqa: BLE001 - a result may fail to unpickle as it likes
             name = self.tasks[self._index].step.name
             what = f"the result of step {name!r} cannot be read in the parent process"
             self._end(None, child.pickling_failure(what, error), time.time_ns())
@@ -177,7 +177,7 @@ class Lane:
         try:
             if self._process is None or not self._process.is_alive():
                 self._start_process()
-        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
+        except Exception as error:  # noqa: BLE001 - no process is to be had
             failure = TaskError(error)
         # Only now: it takes a process some milliseconds to start, which are not the step's.
         self._reporter.start()
@@ -193,7 +193,7 @@ class Lane:
         job = child.Job(self._index, task.previous_context, task.started_ns, self._carrier())
         try:
             self._send(job)
-        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
+        except Exception as error:  # noqa: BLE001 - an input may fail to pickle as it likes
             what = f"the input of step {task.step.name!r} cannot be sent to its process"
             return child.pickling_failure(what, error)
         return None
@@ -216,7 +216,7 @@ class Lane:
         self.connection, self._process = ours, process
 
     def _send(self, message: Any) -> None:
-        assert self.connection is not None  # noqa: S101 - the lane is one that waits
+        assert self.connection is not None  # noqa: S101 - a process was started
         # Where the child is gone, whoever reads its end of the story will say so.
         with contextlib.suppress(OSError):
             self.connection.send(message)
@@ -241,7 +241,7 @@ class Lane:
     def _keep(self, task: Task, context: Context) -> TaskError | None:
         try:
             task.current_context = context
-        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
+        except Exception as error:  # noqa: BLE001 - a result that is not kept fails its task
             self.error = error
             return TaskError(error)
         return None
