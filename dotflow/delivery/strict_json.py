@@ -34,8 +34,12 @@ def to_json(value: Any, limit: int = MAX_SIZE) -> bytes:
         limit: Bytes. A value whose JSON would be larger becomes EXCEEDED; it is not written out
             first, for a few lists within each other may stand for more than any memory holds.
     """
-    if value is None or (type(value) is Context and value.storage is None):
+    if type(value) is Context:
+        value = value.storage
+    if value is None:
         return b"null"
+    if type(value) is int and -_BIG < value < _BIG:
+        return b"%d" % value
     try:
         try:
             _check(value, limit)

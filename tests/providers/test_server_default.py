@@ -112,8 +112,7 @@ def test_the_states_come_in_order(api, server):
     """Where nothing waits each state of each record is reported as it comes."""
     workflow = workflow_of(server, slow)
     server.flush(3)
-    server_flush = lambda task: server.flush(3)
-    workflow.task.queue[0].callback = server_flush
+    workflow.task.queue[0].callback = lambda task: server.flush(3)
     workflow.start()
     server.flush(3)
     history = api.history[str(workflow.workflow_id)]

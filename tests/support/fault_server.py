@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 TOKEN = "s3cr3t-t0ken"
 
@@ -179,7 +180,7 @@ class FaultServer:
         self._http = _Http(("127.0.0.1", 0), Handler)
         self._http.api = self
         self._http.stopped = threading.Event()
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
@@ -241,8 +242,8 @@ class FaultServer:
                     self._answers[seen.key] = known
             return known
 
-    def _apply(self, seen: Seen) -> tuple[int, Any]:
-        parts = seen.path.strip("/").split("/")
+    def _apply(self, seen: Seen) -> tuple[int, Any]:  # noqa: PLR0911 - one a route
+        parts = [unquote(one) for one in seen.path.strip("/").split("/")]
         match seen.method, parts:
             case "GET", ["workflows", wid, "tasks", "next-id"]:
                 used = [tid for owner, tid in self.tasks if owner == wid]

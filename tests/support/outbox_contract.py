@@ -182,7 +182,7 @@ class OutboxContract:
         assert [one.final for one in drain(outbox)] == [True, False]
 
     def test_try_later_waits_and_keeps_its_place(self, outbox):
-        """A message that is tried later is due after a while, and the next of its record after it."""
+        """A message that is tried later is due after a while, before the next of its record."""
         outbox.put(task_post(1))
         outbox.put(task_patch(1, status="Completed"))
         [post] = outbox.claim()
@@ -263,7 +263,7 @@ class OutboxContract:
         assert outbox.server_id(task_patch(1)) == "srv-1"
 
     def test_settling_what_is_not_claimed_changes_nothing(self, outbox):
-        """A message that was claimed before a fork, or settled already, is no concern of this one."""
+        """A message that was claimed before a fork, or settled already, is no concern here."""
         one = workflow_post()
         outbox.settle(one, Delivered())
         outbox.put(one)

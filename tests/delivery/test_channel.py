@@ -1,0 +1,208 @@
+"""The one door to delivery."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+
+import pytest
+import requests
+from support.fault_server import TOKEN, hang, reset, status, trickle
+from support.outbox_contract import task_post, workflow_post
+
+from dotflow.delivery.channel import Channel
+from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.numbering import next_task_id
+from dotflow.delivery.outbox import MemoryOutbox
+
+
+@pytest.fixture
+def channels():
+    """Makes channels, and closes them all."""
+    made = []
+
+    def make(destination, *args):
+        made.append(Channel(destination, *args))
+        return made[-1]
+
+    yield make
+    for channel in made:
+        channel.close(0)
+
+
+def relay_threads():
+    return [one for one in threading.enumerate() if one.name == "dotflow-relay"]
+
+
+def test_flush_says_what_became_of_it(api, default, channels):
+    """A flush counts what was delivered, what waits and what is dead."""
+    channel = channels(default)
+    api.on("POST .*tasks", status(422))
+    channel.put(workflow_post())
+    channel.put(task_post(1))
+    result = channel.flush(3)
+    assert (result.delivered, result.pending, result.dead, result.complete) == (1, 0, 1, True)
+
+
+def test_flush_is_not_complete_while_something_waits(api, default, channels):
+    """What is left is told."""
+    channel = channels(default)
+    api.on(".", status(503))
+    channel.put(workflow_post())
+    result = channel.flush(0.1)
+    assert (result.delivered, result.pending, result.complete) == (0, 1, False)
+
+
+def test_without_a_timeout_the_variable_counts(api, default, channels, monkeypatch):
+    """DOTFLOW_FLUSH_TIMEOUT is how long a flush takes at most."""
+    monkeypatch.setenv("DOTFLOW_FLUSH_TIMEOUT", "0.1")
+    channel = channels(default)
+    api.on(".", hang)
+    channel.put(workflow_post())
+    started = time.monotonic()
+    assert not channel.flush().complete
+    assert not channel.close().complete
+    assert time.monotonic() - started < 1.5
+
+
+def test_channels_to_one_destination_share(api, default, channels):
+    """A thousand channels to one place have the threads and connections of one."""
+    for number in range(200):
+        channels(default).put(workflow_post(f"w{number}"))
+    assert channels(default).flush(5).complete
+    assert len(api.workflows) == 200
+    assert len(relay_threads()) <= 4
+    assert api.connections <= 4
+
+
+def test_each_destination_has_its_own(api, default, managed, channels):
+    """Another dialect or token is another destination."""
+    one, two = channels(default), channels(managed)
+    one.put(workflow_post("a"))
+    two.put(workflow_post("b"))
+    assert one.flush(3).complete
+    assert two.flush(3).complete
+    assert {"x-user-token" in seen.headers for seen in api.seen} == {True, False}
+
+
+def test_closing_one_leaves_the_others(api, default, channels):
+    """The threads end with the last channel; the one that is closed first is flushed."""
+    one, two = channels(default), channels(default)
+    one.put(workflow_post("a"))
+    assert one.close(3).complete
+    two.put(workflow_post("b"))
+    assert two.close(3).delivered == 2
+    assert set(api.workflows) == {"a", "b"}
+    assert not relay_threads()
+
+
+def test_counts_are_those_since_the_channel_was_made(api, default, channels):
+    """A later channel does not count what an earlier one delivered."""
+    first = channels(default)
+    first.put(workflow_post("a"))
+    first.flush(3)
+    second = channels(default)
+    second.put(workflow_post("b"))
+    assert second.flush(3).delivered == 1
+
+
+def test_a_closed_channel_does_not_keep_a_later_one_from_working(api, default, channels):
+    """After the last channel is closed, a new one to the same place works."""
+    channels(default).close(1)
+    later = channels(default)
+    later.put(workflow_post())
+    assert later.flush(3).complete
+
+
+def test_what_a_forgotten_channel_took_is_delivered(api, default):
+    """A channel that nobody holds any more has its messages delivered all the same."""
+    api.latency = 0.1
+    channel = Channel(default)
+    channel.put(workflow_post())
+    channel.put(task_post(1))
+    gone = weakref.ref(channel)
+    del channel
+    gc.collect()
+    assert gone() is None
+    api.wait_for(lambda: api.tasks)
+    Channel(default).close(3)
+
+
+def test_an_outbox_of_ones_own(api, default, channels):
+    """A channel with an outbox that was given delivers from it, and shares nothing."""
+    outbox = MemoryOutbox()
+    outbox.put(workflow_post("before"))
+    channel, other = channels(default, outbox), channels(default)
+    channel.put(workflow_post("after"))
+    assert channel.close(3).delivered == 2
+    assert set(api.workflows) == {"before", "after"}
+    assert other.flush(1).delivered == 0
+
+
+def test_plain_http_to_another_machine_is_warned_of_once(channels, caplog):
+    """A token that would cross a network in clear text is worth one line."""
+    destination = Destination("http://dotflow.example", TOKEN)
+    channels(destination)
+    channels(destination)
+    assert caplog.text.count("plain http") == 1
+    assert TOKEN not in caplog.text
+
+
+# The question for the next number.
+
+
+def test_next_task_id_asks_again_until_there_is_an_answer(api, managed, channels):
+    """Faults that pass are not the answer."""
+    for fault in (status(503), reset(), status(429)):
+        api.on("GET", fault, times=1)
+    channel = channels(managed)
+    assert channel.next_task_id("w") == 1
+    assert len(api.seen) == 4
+
+
+@pytest.mark.parametrize("fault", [hang, trickle, status(500), reset()])
+def test_next_task_id_blocks_no_longer_than_it_may(api, channels, monkeypatch, fault):
+    """The asker goes on after its time, whatever the server does."""
+    monkeypatch.setenv("DOTFLOW_NEXT_ID_TIMEOUT", "0.3")
+    api.on("GET", fault)
+    channel = channels(Destination(api.url, TOKEN, Dialect.MANAGED, timeout=5))
+    started = time.monotonic()
+    with pytest.raises(requests.RequestException):
+        channel.next_task_id("w")
+    assert time.monotonic() - started < 0.8
+    api.close()
+
+
+def test_next_task_id_takes_a_no_for_an_answer(api, managed, channels):
+    """A 404 is not asked for again."""
+    api.on("GET", status(404))
+    with pytest.raises(requests.HTTPError):
+        channels(managed).next_task_id("w")
+    assert len(api.seen) == 1
+
+
+def test_next_task_id_keeps_no_connection(api, managed, channels):
+    """The question leaves no connection open in the thread that asked it."""
+    channel = channels(managed)
+    channel.next_task_id("w")
+    api.wait_for(lambda: api.open_connections == 0)
+
+
+@pytest.mark.parametrize("value", ["", "soon", "nan"])
+def test_a_limit_that_is_none_is_the_default(api, managed, channels, monkeypatch, value):
+    """A variable without sense does no harm."""
+    monkeypatch.setenv("DOTFLOW_NEXT_ID_TIMEOUT", value)
+    assert channels(managed).next_task_id("w") == 1
+
+
+def test_a_number_that_cannot_collide(api, managed, channels, monkeypatch, caplog):
+    """Without an answer numbers begin where no earlier task can be, and a line says so."""
+    monkeypatch.setenv("DOTFLOW_NEXT_ID_TIMEOUT", "0.05")
+    api.on("GET", status(503))
+    channel = channels(managed)
+    first, second = next_task_id(channel, "w"), next_task_id(channel, "w")
+    assert 10**15 < first < second < 2**53
+    assert caplog.text.count("numbering from") == 2
+    assert TOKEN not in caplog.text
