@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -11,6 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from dotflow import __version__
+from dotflow.delivery import at_exit
 from dotflow.otel import propagation
 from dotflow.otel.deadline import DeadlineRunner
 from dotflow.otel.ids import WorkflowIdGenerator
@@ -18,12 +20,13 @@ from dotflow.otel.otlp import OtlpSettings, SpanCounts, span_processors
 from dotflow.otel.sampling import UuidFairSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 SCOPE = "dotflow"
+
+Wait = Callable[[float], bool]
+"""Waits at most some seconds, and says whether all went well in that time."""
 
 _lock = threading.Lock()
 
@@ -137,7 +140,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._processor = processor
-        self._closed = False
+        self._closing: Wait | None = None
         self._runner = DeadlineRunner()
         with _lock:
             self.provider = tracer_provider or _existing() or _make(set_global, service_name)
@@ -146,17 +149,35 @@ class Pipeline:
         generator = getattr(self.provider, "id_generator", None)
         self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
         self.tracer = self.provider.get_tracer(SCOPE, __version__)
+        # Kept, for whoever made the runs may be gone at exit, and their spans not yet sent.
+        at_exit.keep(self)
 
-    def begin(self, verb: str) -> Callable[[float], bool]:
-        """Begin to "flush" or to "close"; return what waits for it, at most some seconds.
-
-        That says whether it ended in time and lost no span on the way.
-        """
+    def begin_flush(self) -> Wait:
+        """Begin to export all that has ended; return what waits for it, at most some seconds."""
         failed_before = self.counts.failed
-        wait = self._runner.begin({"flush": self._flush, "close": self._close}[verb])
-        if verb == "close":
-            self._runner.stop()
+        wait = self._runner.begin(self._flush)
         return lambda timeout: wait(timeout) and self.counts.failed == failed_before
+
+    def hurry(self) -> None:
+        """Begin to close, without waiting for it."""
+        with _lock:
+            if self._closing is None:
+                failed_before = self.counts.failed
+                wait = self._runner.begin(self._close)
+                self._runner.stop()
+                self._closing = lambda timeout: (
+                    wait(timeout) and self.counts.failed == failed_before
+                )
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Export what has ended and take out what was added.
+
+        Returns:
+            Whether that was done within `timeout` seconds, and lost no span on the way.
+        """
+        self.hurry()
+        assert self._closing is not None  # noqa: S101 - hurry() has set it
+        return self._closing(at_exit.flush_timeout() if timeout is None else timeout)
 
     def _flush(self) -> bool:
         flush = getattr(self.provider, "force_flush", None)
@@ -164,9 +185,6 @@ class Pipeline:
 
     def _close(self) -> None:
         with _lock:
-            if self._closed:
-                return
-            self._closed = True
             to_shut = self._added
             if self._own is not None:
                 if self._processor is not None:
@@ -174,6 +192,7 @@ class Pipeline:
                 to_shut = self._own.release(self._settings)
         for processor in to_shut:
             processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
+        at_exit.forget(self)
 
     def _add_processors(self) -> SpanCounts:
         self._added: list[BatchSpanProcessor] = []

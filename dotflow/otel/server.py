@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,7 +16,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from dotflow.abc.server import Carrier, FlushResult, Server, WorkflowDescription
 from dotflow.core.types import TypeStatus, WorkflowStatus
-from dotflow.delivery.at_exit import close_at_exit, flush_timeout, forget
+from dotflow.delivery.at_exit import flush_timeout
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
 from dotflow.delivery.numbering import next_task_id
@@ -30,6 +31,7 @@ from dotflow.otel.runs import Run, TaskRun, WorkflowRun, with_run
 from dotflow.otel.values import CONTEXT_LIMIT, Redact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from dotflow.core.task import Task, TaskError
@@ -191,7 +193,13 @@ class ServerOtel(Server):
         Args:
             timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
         """
-        return self._deliver("flush", timeout)
+        left = _countdown(timeout)
+        spans_sent = None if self._pipeline is None else self._pipeline.begin_flush()
+        result = FlushResult()
+        if self._exporter is not None:
+            result = self._exporter.channel.flush(left())
+        is_sent = spans_sent is None or spans_sent(left())
+        return replace(result, complete=result.complete and is_sent)
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release threads and connections; a later run begins anew.
@@ -199,26 +207,20 @@ class ServerOtel(Server):
         Args:
             timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
         """
-        forget(self)
-        result = self._deliver("close", timeout)
+        left = _countdown(timeout)
         with self._lock:
+            pipeline, exporter = self._pipeline, self._exporter
             self._pipeline = self._exporter = None
-        return result
+        if pipeline is not None:
+            self._abandoned.detach()
+            pipeline.hurry()
+        result = FlushResult() if exporter is None else exporter.channel.close(left())
+        is_sent = pipeline is None or pipeline.close(left())
+        return replace(result, complete=result.complete and is_sent)
 
     def shutdown(self) -> FlushResult:
         """The same as `close`, by OpenTelemetry's word."""
         return self.close()
-
-    def _deliver(self, verb: str, timeout: float | None) -> FlushResult:
-        """Flush or close both ways out, side by side, within one deadline."""
-        deadline = time.monotonic() + (flush_timeout() if timeout is None else timeout)
-        pipeline, exporter = self._pipeline, self._exporter
-        sent = [] if pipeline is None else [pipeline.begin(verb)]
-        result = FlushResult()
-        if exporter is not None:
-            result = getattr(exporter.channel, verb)(max(0.0, deadline - time.monotonic()))
-        spans_left = [one for one in sent if not one(max(0.0, deadline - time.monotonic()))]
-        return replace(result, complete=result.complete and not spans_left)
 
     # The spans themselves.
 
@@ -235,7 +237,9 @@ class ServerOtel(Server):
                 if self._pipeline is None:
                     processor = DotflowSpanProcessor(exporter) if exporter is not None else None
                     self._pipeline = Pipeline(self._otlp, processor, *self._provider_choice)
-                    close_at_exit(self)
+                    # What nobody holds any more is closed, its spans sent.
+                    self._abandoned = weakref.finalize(self, self._pipeline.hurry)
+                    self._abandoned.atexit = False
                 pipeline = self._pipeline
         return pipeline
 
@@ -325,6 +329,12 @@ class ServerOtel(Server):
         self._roots.move_to_end(wid)
         if len(self._roots) > KNOWN_ROOTS:
             self._roots.popitem(last=False)
+
+
+def _countdown(timeout: float | None) -> Callable[[], float]:
+    """Tells the seconds that are left of a time that begins now."""
+    deadline = time.monotonic() + (flush_timeout() if timeout is None else timeout)
+    return lambda: max(0.0, deadline - time.monotonic())
 
 
 def _innermost(run: TaskRun) -> Context:

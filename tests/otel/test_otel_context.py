@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import requests
 from opentelemetry import baggage, context, trace
 from opentelemetry.trace import SpanKind
 
@@ -247,3 +248,33 @@ def test_the_standard_variables_alone_switch_otlp_on(protocol, otlp):
     assert {span.resource["team"] for span in spans} == {"data"}
     steps = {span.span_id for span in spans if span.name == "step"}
     assert {span.parent_id for span in spans if span.name == "inner"} == steps
+
+
+def test_a_server_that_is_gone_before_the_end_loses_nothing(otlp, api):
+    """A program whose workflow was local to a function still sends all at its end."""
+    program = textwrap.dedent("""
+        import gc
+        from dotflow import Config, DotFlow, action
+        from dotflow.otel import ServerOtel
+
+        def work():
+            flow = DotFlow(config=Config(server=ServerOtel()), name="etl")
+            flow.task.add(action(lambda: 1))
+            flow.start()
+
+        work()
+        gc.collect()
+    """)
+    environment = {
+        **os.environ,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.http_url,
+        "DOTFLOW_SERVER_URL": api.url,
+        "DOTFLOW_USER_TOKEN": "a-token-of-the-tests",
+    }
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+    spans = otlp.wait_for(2, seconds=1)
+    assert sorted(span.name for span in spans) == ["<lambda>", "etl"]
+    answer = requests.get(
+        f"{api.url}/workflows", headers={"X-User-Token": "a-token-of-the-tests"}, timeout=10
+    )
+    assert [one["status"] for one in answer.json()["workflows"]] == ["Completed"]
