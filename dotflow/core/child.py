@@ -39,12 +39,26 @@ guard = Guard()
 
 @dataclass(frozen=True)
 class Job:
-    """Parent to child: run a task of the list."""
+    """Parent to child: run a task of the list.
+
+    Attributes:
+        index: Which.
+        previous_context: The result of the task before.
+        started_ns: When the task began, in nanoseconds since the epoch.
+        carrier: What leads to the span of the task.
+        first_attempt: What leads to the span of its first try; None where tries have no spans.
+    """
 
     index: int
     previous_context: Context
     started_ns: int | None
     carrier: Mapping[str, str]
+    first_attempt: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Child to parent: the process is there, and waits for a job."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ class AttemptCarrier:
 
 @dataclass(frozen=True)
 class AttemptStarted:
-    """Child to parent: a try begins; answered with an AttemptCarrier."""
+    """Child to parent: a further try begins; answered with an AttemptCarrier."""
 
     attempt: int
     time_ns: int
@@ -115,7 +129,9 @@ class ChildReporter:
         return self._enter(self._job.carrier)
 
     def start_attempt(self, attempt: int, time_ns: int) -> Leave:
-        """Tell the parent of a try, and make the span current that it answers with."""
+        """Make the span of a try current; of a further one the parent is told, and says which."""
+        if attempt == 1:  # the parent has reported that with the start of the task
+            return self._enter(self._job.first_attempt or self._job.carrier)
         self._connection.send(AttemptStarted(attempt, time_ns))
         # Where nobody traces there is no span to be told of, and nothing to wait for.
         while self._job.carrier and self._connection.poll(CARRIER_WAIT):
@@ -170,6 +186,7 @@ def serve(
             end.close()
     with connection, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         # Where the parent is gone nobody is left to tell, and nothing is left to do.
+        connection.send(Ready())
         while (job := _next_job(connection)) is not None:
             outcome = run_job(connection, tasks[job.index], workflow_id, server, job)
             _send_outcome(connection, tasks[job.index], outcome)

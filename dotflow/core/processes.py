@@ -58,6 +58,7 @@ class Lane:
         self._leaving: list[BaseProcess] = []
         self._index = -1
         self._reporter: TaskReporter | None = None
+        self._has_begun = False  # whether the start of the current task is reported
         self._previous = first_context(workflow_id)
         self._ended: Task | None = None  # whose result the next task gets
 
@@ -120,6 +121,8 @@ class Lane:
     def _take(self, message: Any) -> bool:
         assert self._reporter is not None and self.connection is not None  # noqa: S101, PT018
         match message:
+            case child.Ready():
+                return self._begin(self._reporter.task)
             case child.AttemptStarted(attempt, time_ns):
                 self._reporter.note_attempt(attempt, time_ns)
                 if carrier := self._carrier():
@@ -165,38 +168,45 @@ class Lane:
         if self._process is not None:
             self._process.kill()
         self.finish()
-        if self._reporter is not None:
+        if self._reporter is not None and self._has_begun:
             self._end(None, TaskError(error), time.time_ns())
 
     def _launch(self, task: Task) -> bool:
-        """Begin a task in the child; False where that failed, and the task with it."""
+        """See to a child for a task, and begin it there; False where that failed, and the task."""
         task.workflow_id = self._workflow_id
         task.previous_context = self._previous
         self._reporter = TaskReporter(task)
-        failure: TaskError | None = None
+        if self._process is not None and self._process.is_alive():
+            return self._begin(task)
         try:
-            if self._process is None or not self._process.is_alive():
-                self._start_process()
+            # The task begins when the child is ready: the milliseconds until then are no step's.
+            self._start_process()
         except Exception as error:  # noqa: BLE001 - no process is to be had
-            failure = TaskError(error)
-        # Only now: it takes a process some milliseconds to start, which are not the step's.
-        self._reporter.start()
-        failure = failure or self._hand_over(task)
-        if failure is None:
-            return True
-        self.finish()
-        self._end(None, failure, time.time_ns())
-        return False
+            self._end(None, TaskError(error), time.time_ns())
+            return False
+        return True
 
-    def _hand_over(self, task: Task) -> TaskError | None:
-        """Send a task to the child; what was wrong where it cannot be sent."""
-        job = child.Job(self._index, task.previous_context, task.started_ns, self._carrier())
+    def _begin(self, task: Task) -> bool:
+        """Report the start of a task and send it to the child; False where that cannot be."""
+        assert self._reporter is not None  # noqa: S101 - the task was launched
+        self._reporter.start()
+        self._has_begun = True
+        carrier, first_attempt = self._carrier(), None
+        if task.step.retry > 1:
+            self._reporter.note_attempt(1, task.started_ns or time.time_ns())
+            first_attempt = self._carrier()
         try:
-            self._send(job)
+            self._send(
+                child.Job(
+                    self._index, task.previous_context, task.started_ns, carrier, first_attempt
+                )
+            )
         except Exception as error:  # noqa: BLE001 - an input may fail to pickle as it likes
             what = f"the input of step {task.step.name!r} cannot be sent to its process"
-            return child.pickling_failure(what, error)
-        return None
+            self.finish()
+            self._end(None, child.pickling_failure(what, error), time.time_ns())
+            return False
+        return True
 
     def _start_process(self) -> None:
         self.finish()
@@ -229,6 +239,9 @@ class Lane:
         assert self._reporter is not None  # noqa: S101 - a task was launched
         task, reporter = self._reporter.task, self._reporter
         self._reporter = None
+        if not self._has_begun:  # the child did not come up
+            reporter.start()
+        self._has_begun = False
         try:
             if context is not None:
                 failure = self._keep(task, context)

@@ -30,6 +30,9 @@ class TaskError:
         self.traceback = traceback_error(error) if error is not None else ""
         self.error_type = _error_type(error) if error is not None else ""
 
+    def __repr__(self) -> str:
+        return f"TaskError(attempt={self.attempt}, {self.exception}: {self.message})"
+
 
 def _message(error: BaseException) -> str:
     try:

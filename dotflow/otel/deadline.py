@@ -49,7 +49,8 @@ class DeadlineRunner:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        weakref.finalize(self, self._jobs.put, None)
+        # Not at exit, where the thread has its last work to do.
+        weakref.finalize(self, self._jobs.put, None).atexit = False
         # The queue, not self: a thread must not keep alive whom it works for.
         threading.Thread(
             target=_work, args=(self._jobs,), name="dotflow-otlp-flush", daemon=True

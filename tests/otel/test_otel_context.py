@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -239,10 +240,15 @@ def test_the_standard_variables_alone_switch_otlp_on(protocol, otlp):
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
         "OTEL_SERVICE_NAME": "nightly",
+        "OTEL_BSP_SCHEDULE_DELAY": "600000",  # nothing leaves but what is flushed
+        "DOTFLOW_FLUSH_TIMEOUT": "60",
         "OTEL_RESOURCE_ATTRIBUTES": "team=data",
     }
+    begin = time.monotonic()
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
-    spans = otlp.wait_for(10)
+    # Not a second was spent waiting for something at the end, as DOTFLOW_FLUSH_TIMEOUT allows.
+    assert time.monotonic() - begin < 30
+    spans = otlp.spans
     assert sorted(span.name for span in spans) == ["etl"] * 2 + ["inner"] * 4 + ["step"] * 4
     assert {span.resource["service.name"] for span in spans} == {"nightly"}
     assert {span.resource["team"] for span in spans} == {"data"}
@@ -270,9 +276,10 @@ def test_a_server_that_is_gone_before_the_end_loses_nothing(otlp, api):
         "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.http_url,
         "DOTFLOW_SERVER_URL": api.url,
         "DOTFLOW_USER_TOKEN": "a-token-of-the-tests",
+        "OTEL_BSP_SCHEDULE_DELAY": "600000",
     }
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
-    spans = otlp.wait_for(2, seconds=1)
+    spans = otlp.spans
     assert sorted(span.name for span in spans) == ["<lambda>", "etl"]
     answer = requests.get(
         f"{api.url}/workflows", headers={"X-User-Token": "a-token-of-the-tests"}, timeout=10
