@@ -135,7 +135,7 @@ class Action:
             first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD, first.VAR_POSITIONAL,
         )  # fmt: skip
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name of the function, method or class."""
         func = _innermost(self.func)

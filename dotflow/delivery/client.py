@@ -7,7 +7,7 @@ import threading
 import time
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -17,6 +17,9 @@ from urllib3.exceptions import NewConnectionError
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.message import Delivered, Kind, Message, Outcome, Refused, TryLater
 from dotflow.delivery.untraced import untraced
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_ANSWER = 2**16
 """Bytes of an answer that are read: an id, or the server's reason."""
@@ -155,22 +158,24 @@ class Client:
         """Make one call: the status, the answer parsed where it is JSON, and Retry-After."""
         seconds = self.destination.timeout if timeout is None else timeout
         deadline = time.monotonic() + 2 * seconds
+        session, settings = self._session()
+        request = requests.PreparedRequest()
+        request.prepare(method, url, {**session.headers, **headers}, data=body, auth=session.auth)
         with (
             untraced(),
-            self._session().request(
-                method,
-                url,
-                data=body,
-                headers=headers,
-                timeout=max(0.001, seconds),
-                allow_redirects=False,
-                stream=True,
+            session.send(
+                request, timeout=max(0.001, seconds), allow_redirects=False, **settings
             ) as response,
         ):
             raw = _read(response, deadline)
             return response.status_code, _parsed(raw), _retry_after(response.headers)
 
-    def _session(self) -> requests.Session:
+    def _session(self) -> tuple[requests.Session, Mapping[str, Any]]:
+        """The session of this thread, and what the environment says of proxies and CA bundles.
+
+        `requests` would look that up in the environment for each call, which costs as much as the
+        call itself.
+        """
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = requests.Session()
@@ -181,9 +186,12 @@ class Client:
             session.mount("http://", adapter)
             session.mount("https://", adapter)
             self._local.session = session
+            self._local.settings = session.merge_environment_settings(
+                self.destination.url, {}, stream=True, verify=None, cert=None
+            )
             with self._lock:
                 self._sessions.append(session)
-        return session
+        return session, self._local.settings
 
 
 class _Adapter(HTTPAdapter):

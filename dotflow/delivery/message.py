@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from enum import Enum
-from uuid import uuid4
 
 
 class Kind(Enum):
@@ -40,7 +40,7 @@ class Message:
     task: int | None
     body: bytes
     final: bool = False
-    id: str = field(default_factory=lambda: uuid4().hex)
+    id: str = field(default_factory=lambda: os.urandom(16).hex())
 
     def merged(self, later: Message) -> Message:
         """The one message that says what this one and a later PATCH of the same record say."""

@@ -12,6 +12,7 @@ from dotflow.delivery.bodies import without_contexts
 from dotflow.delivery.client import Client, TooLargeError
 from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.message import Message, Outcome, Refused, TryLater
+from dotflow.delivery.pace import QUIET, Pace
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ class Relay:
             else:
                 self._complain("full", "The outbox is full: reports are lost, counted as dead.")
             return
+        now = time.monotonic()
         with self._wake:
-            # Where the destination rests, a thread waits for the end of that already.
-            if not (self._threads and self._resume_at > time.monotonic()):
+            begins = self._pace.put(now)
+            # In a burst, and while the destination rests, a thread looks by itself.
+            if not self._threads or (begins and self._resume_at <= now):
                 self._call_worker()
 
     def counts(self) -> Counts:
@@ -73,6 +76,7 @@ class Relay:
         """Have all that waits be tried now, but for what the server asked to wait; do not wait."""
         self._outbox.hurry()
         with self._wake:
+            self._pace.is_hurried = True
             self._resume_at = self._asked_until
             if not self._threads and self._outbox.counts().pending:
                 self._call_worker()
@@ -90,6 +94,7 @@ class Relay:
                 if left <= 0 or self._hopeless(deadline):
                     break
                 self._settled.wait(left)
+            self._pace.is_hurried = False
         return self._outbox.counts()
 
     def close(self, timeout: float | None = None) -> Counts:
@@ -126,6 +131,7 @@ class Relay:
         self._resume_at = self._asked_until = 0.0
         self._pauses = 0
         self._failures = 0
+        self._pace = Pace()
 
     def _call_worker(self) -> None:
         """Wake a thread, or start one; the lock is held."""
@@ -175,14 +181,18 @@ class Relay:
         with self._wake:
             while not self._closing:
                 now = time.monotonic()
-                wait: float | None = self._resume_at - now
-                if self._resume_at <= now:
+                rest = self._pace.rest(now, self._outbox.counts().pending)
+                wait: float | None = max(self._resume_at - now, rest)
+                if self._resume_at <= now and not rest:
                     claimed = self._outbox.claim(1)
                     wait = self._outbox.due_in()
                     if claimed:
+                        self._pace.sent(now)
                         if wait is not None:  # somebody has to be there when it is due
                             self._call_worker()
                         return claimed[0]
+                    if self._pace.is_burst(now):  # in which put() wakes nobody
+                        wait = QUIET if wait is None else min(wait, QUIET)
                 if wait is None:
                     idle_since = idle_since or now
                     wait = idle_since + self._linger - now

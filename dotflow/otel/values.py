@@ -17,7 +17,11 @@ CONTEXT_LIMIT = 4096
 MESSAGE_LIMIT = 4096
 STACKTRACE_LIMIT = 16_384
 
+SMALL = 16  # items of a value that is written at once
+SMALL_TEXT = 256  # characters of a text in it
+
 MASK = "***"
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _SECRET = re.compile(
     r"passw|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization"
     r"|cookie|session[_-]?id",
@@ -72,6 +76,9 @@ class ContextText:
             return json.dumps(f"<{type(error).__name__} while it was written>"), False
 
     def _bounded(self, value: Any) -> tuple[str, bool]:
+        if _is_small(value):
+            text = _encode(value)
+            return clean(text[: self._limit]), len(text) > self._limit
         parts: list[str] = []
         length = 0
         for part in _pieces(value, self._limit, MAX_DEPTH, ()):
@@ -82,6 +89,26 @@ class ContextText:
         return clean("".join(parts)), False
 
 
+def _is_small(value: Any) -> bool:
+    """Whether a value is one that most steps return: a few plain values under innocent keys.
+
+    Such a value the standard encoder writes as `_pieces` would, in a fraction of the time.
+    """
+    if type(value) is dict and len(value) <= SMALL:
+        names, value = value, value.values()
+        if not all(type(name) is str and not _SECRET.search(name) for name in names):
+            return False
+    elif type(value) is not list or len(value) > SMALL:
+        value = (value,)
+    return all(
+        item is None
+        or type(item) in (bool, int)
+        or (type(item) is str and len(item) <= SMALL_TEXT)
+        or (type(item) is float and math.isfinite(item))
+        for item in value
+    )
+
+
 def _pieces(value: Any, limit: int, depth: int, above: tuple[int, ...]) -> Iterator[str]:
     """The JSON text of a value, piece by piece, so that a reader may stop early."""
     if isinstance(value, Context):
@@ -89,7 +116,7 @@ def _pieces(value: Any, limit: int, depth: int, above: tuple[int, ...]) -> Itera
     if isinstance(value, str):
         yield _quoted(value, limit)
     elif value is None or isinstance(value, bool):
-        yield json.dumps(value)
+        yield _encode(value)
     elif isinstance(value, (int, float)):
         yield _number(value, limit)
     elif not isinstance(value, (dict, list, tuple)):
@@ -123,13 +150,13 @@ def _object(value: dict[Any, Any], limit: int, depth: int, above: tuple[int, ...
 
 def _quoted(text: str, limit: int) -> str:
     # One character more than fits, so that the reader sees that it does not.
-    return json.dumps(text[: limit + 1], ensure_ascii=False)
+    return _encode(text[: limit + 1])
 
 
 def _number(value: float, limit: int) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f'"{float(value)}"'
-    return json.dumps(value) if abs(value) < 10**limit else '"<int>"'
+    return _encode(value) if abs(value) < 10**limit else '"<int>"'
 
 
 def _leaf(value: Any, limit: int) -> str:
