@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import StatusCode
 from rich.table import Table
 from rich.text import Text
+
+from dotflow.core.types import WorkflowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,31 +19,43 @@ if TYPE_CHECKING:
 
     from dotflow.cli.commands.demo import Demo
 
-BAR = 32
-"""Columns of the time axis."""
+BAR, SHORTEST_BAR = 32, 10
+"""Columns of the time axis: as many as there is room for."""
+
+BESIDE_BAR = 70
+"""Columns that the rest of the waterfall takes."""
+
+WIDE = 120
+"""Columns from which on there is room for what is nice to know."""
 
 COLOURS = {"Completed": "green", "Failed": "red", "Retry": "yellow", "In progress": "blue"}
 
 
 def show(demo: Demo, console: Console) -> None:
     """Print what a demo has to show."""
-    console.print(_waterfall(demo))
+    records = f"{demo.api_url}/workflows/{demo.workflow.workflow_id}"
+    console.print(f"Trace {demo.trace_id}", style="italic")
+    console.print(_waterfall(demo, console.width))
     console.print()
-    console.print(_records(demo))
+    console.print(f"Records at {records}", style="italic", soft_wrap=True)
+    if demo.record is None or demo.tasks is None:
+        console.print(f"They cannot be read back: {demo.problem}.", soft_wrap=True)
+    else:
+        console.print(_records(demo.tasks, is_wide=console.width >= WIDE))
+        console.print(_workflow_line(demo.record))
     console.print()
     for line in _next_steps(demo):
         console.print(line, soft_wrap=True)
 
 
-def _waterfall(demo: Demo) -> Table:
-    table = Table(
-        title=f"Trace {demo.trace_id}", title_justify="left", box=None, padding=(0, 1, 0, 0)
-    )
+def _waterfall(demo: Demo, width: int) -> Table:
+    columns = max(SHORTEST_BAR, min(BAR, width - BESIDE_BAR))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("span", no_wrap=True)
-    table.add_column("", width=BAR, no_wrap=True)
+    table.add_column("", width=columns, no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column("attempts", justify="right", no_wrap=True)
+    table.add_column("tries", justify="right", no_wrap=True)
     if not demo.spans:
         return table
     begin = min(span.start_time or 0 for span in demo.spans)
@@ -49,7 +64,7 @@ def _waterfall(demo: Demo) -> Table:
         is_error = span.status.status_code is StatusCode.ERROR
         table.add_row(
             f"{'  ' * depth}{_label(span)}",
-            Text(_bar(span, begin, end), style="red" if is_error else "cyan"),
+            Text(_bar(span, begin, end, columns), style="red" if is_error else "cyan"),
             f"{_milliseconds(span):.1f}",
             _status(_outcome(span, is_error)),
             _attempts(span),
@@ -82,11 +97,11 @@ def _label(span: ReadableSpan) -> str:
     return f"{span.name} ({group})" if group not in (None, "default") else span.name
 
 
-def _bar(span: ReadableSpan, begin: int, end: int) -> str:
-    scale = BAR / max(1, end - begin)
-    left = min(BAR - 1, int(((span.start_time or begin) - begin) * scale))
+def _bar(span: ReadableSpan, begin: int, end: int, columns: int) -> str:
+    scale = columns / max(1, end - begin)
+    left = min(columns - 1, int(((span.start_time or begin) - begin) * scale))
     width = max(1, round(((span.end_time or end) - (span.start_time or begin)) * scale))
-    return " " * left + "━" * min(width, BAR - left)
+    return " " * left + "━" * min(width, columns - left)
 
 
 def _outcome(span: ReadableSpan, is_error: bool) -> str:
@@ -94,7 +109,8 @@ def _outcome(span: ReadableSpan, is_error: bool) -> str:
     status = found.get("dotflow.task.status") or found.get("dotflow.workflow.status")
     if isinstance(status, str):
         return status
-    return str(found.get("error.type", "error")) if is_error else "ok"
+    # The class is enough here; the span has its whole name.
+    return str(found.get("error.type", "error")).rpartition(".")[2] if is_error else "ok"
 
 
 def _attempts(span: ReadableSpan) -> str:
@@ -102,16 +118,13 @@ def _attempts(span: ReadableSpan) -> str:
     return str(retries + 1) if isinstance(retries, int) else ""
 
 
-def _records(demo: Demo) -> Table:
-    where = f"{demo.api_url}/workflows/{demo.workflow.workflow_id}"
-    table = Table(title=f"Records at {where}", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("id", "name", "group", "status", "retries", "seconds", "errors", "result"):
+def _records(tasks: list[dict[str, Any]], is_wide: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    names = ["id", "name", "group", "status", "retries", "seconds", "errors"]
+    for name in [*names, "result"] if is_wide else names:
         table.add_column(name, no_wrap=True, overflow="ellipsis")
-    if demo.tasks is None:
-        table.caption = "This dotflow-api does not answer GET, so its records cannot be shown."
-        return table
-    for task in demo.tasks:
-        table.add_row(
+    for task in tasks:
+        row = (
             str(task["task_id"]),
             task["name"],
             str(task.get("group_name", "")),
@@ -121,11 +134,14 @@ def _records(demo: Demo) -> Table:
             ", ".join(error["exception"] for error in task.get("errors") or []),
             _short(task.get("current_context")),
         )
-    if demo.record is not None:
-        duration = demo.record.get("duration")
-        seconds = "" if duration is None else f" in {duration:.3f} s"
-        table.caption = f"workflow {demo.record.get('name')}: {demo.record['status']}{seconds}"
+        table.add_row(*row[: len(table.columns)])
     return table
+
+
+def _workflow_line(record: dict[str, Any]) -> str:
+    duration = record.get("duration")
+    seconds = "" if duration is None else f" in {duration:.3f} s"
+    return f"workflow {record.get('name')}: {record['status']}{seconds}"
 
 
 def _next_steps(demo: Demo) -> Iterator[str]:
@@ -134,15 +150,28 @@ def _next_steps(demo: Demo) -> Iterator[str]:
         f"{delivery.delivered} messages delivered, {delivery.pending} pending, "
         f"{delivery.dead} refused; {demo.spans_exported} spans exported over OTLP."
     )
-    if not demo.is_well:
-        yield "[bold red]Not everything went well: the run failed, or a report is missing.[/]"
+    for what in _missing(demo):
+        yield f"[bold red]{what}[/]"
+    command = sys.argv[0] if sys.argv[0].endswith("/dotflow") else "dotflow"
     if demo.database is not None:
-        yield f"Browse the records:   dotflow api --database sqlite:///{demo.database}"
+        yield f"Browse the records:   {command} api --database sqlite:///{demo.database}"
         yield "                      then open http://127.0.0.1:8000/docs"
     if not demo.spans_exported:
-        yield "See it in your tools: OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 dotflow demo"
+        variable = "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"
+        yield f"See it in your tools: {variable} {command} demo"
     else:
         yield f"See it in your tools: look for trace {demo.trace_id}"
+
+
+def _missing(demo: Demo) -> Iterator[str]:
+    """What did not go well, one line each."""
+    delivery = demo.delivery
+    if demo.status != WorkflowStatus.COMPLETED:
+        yield "The run failed."
+    if delivery.pending or delivery.dead:
+        yield f"Not all reports reached dotflow-api at {demo.api_url}."
+    elif not delivery.complete:
+        yield "Not all spans reached the OTLP endpoint."
 
 
 def _status(status: str) -> Text:

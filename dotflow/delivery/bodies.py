@@ -31,6 +31,16 @@ def workflow_post(workflow: str, **fields: Any) -> Message:
     return Message(Kind.WORKFLOW_POST, workflow, None, _workflow_body({"id": workflow, **fields}))
 
 
+def workflow_open(workflow: str, **fields: Any) -> Message:
+    """The start of a run whose id came from outside; fields that are None are left out."""
+    return Message(Kind.WORKFLOW_OPEN, workflow, None, _workflow_body(fields))
+
+
+def as_post(message: Message) -> Message:
+    """The POST that makes the record which a WORKFLOW_OPEN would have changed."""
+    return workflow_post(message.workflow, **json.loads(message.body))
+
+
 def workflow_patch(workflow: str, final: bool = False, **fields: Any) -> Message:
     """A change of a workflow; fields that are None are left out."""
     return Message(Kind.WORKFLOW_PATCH, workflow, None, _workflow_body(fields), final)

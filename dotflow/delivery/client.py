@@ -36,7 +36,7 @@ LATER = frozenset({408, 425, 429})
 EVERYWHERE = frozenset({429, 502, 503, 504})
 """Statuses that speak of the server's state, not of the message's."""
 
-CONFLICT, TOO_LARGE = 409, 413
+NOT_FOUND, CONFLICT, TOO_LARGE = 404, 409, 413
 AUTH = frozenset({401, 403})
 
 

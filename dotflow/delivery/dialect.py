@@ -84,7 +84,7 @@ class Destination:
         workflow = f"{self.url}/workflows/{_quoted(message.workflow)}"
         if message.kind is Kind.WORKFLOW_POST:
             return "POST", f"{self.url}/workflows"
-        if message.kind is Kind.WORKFLOW_PATCH:
+        if message.kind in (Kind.WORKFLOW_PATCH, Kind.WORKFLOW_OPEN):
             return "PATCH", workflow
         if message.kind is Kind.TASK_POST:
             return "POST", f"{workflow}/tasks"

@@ -12,6 +12,7 @@ class Kind(Enum):
     """What a message asks of dotflow-api."""
 
     WORKFLOW_POST = "workflow post"
+    WORKFLOW_OPEN = "workflow patch (first)"
     WORKFLOW_PATCH = "workflow patch"
     TASK_POST = "task post"
     TASK_PATCH = "task patch"
@@ -20,6 +21,15 @@ class Kind(Enum):
     def is_post(self) -> bool:
         """Whether the message makes a record, rather than changes one."""
         return self in (Kind.WORKFLOW_POST, Kind.TASK_POST)
+
+    @property
+    def opens(self) -> bool:
+        """Whether a workflow's record is there once the message is delivered.
+
+        WORKFLOW_OPEN is the first PATCH of a run whose id came from outside: it changes the record,
+        and makes it where nobody has.
+        """
+        return self in (Kind.WORKFLOW_POST, Kind.WORKFLOW_OPEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 
-from dotflow.delivery.message import Kind, Message, Outcome, Refused, TryLater
+from dotflow.delivery.message import Message, Outcome, Refused, TryLater
 from dotflow.delivery.server_ids import ServerIds
 
 FIRST_DELAY = 0.5  # seconds
@@ -101,7 +101,7 @@ class _Workflow:
     """What waits of one workflow and its tasks; gone when nothing waits."""
 
     records: dict[int | None, _Record] = field(default_factory=dict)
-    posts: int = 0  # of the workflow itself
+    opening: int = 0  # messages after which the workflow's record is there
     of_tasks: int = 0  # messages of tasks
 
 
@@ -240,7 +240,7 @@ class MemoryOutbox(Outbox):
         record = workflow.records.setdefault(message.task, _Record())
         record.messages.append(message)
         self._count(workflow, message, +1)
-        if len(record.messages) == 1 or message.kind is Kind.WORKFLOW_POST:
+        if len(record.messages) == 1 or message.kind.opens:
             self._ready.append((message.workflow, message.task))
         return True
 
@@ -248,10 +248,12 @@ class MemoryOutbox(Outbox):
         """Merge a PATCH into the last waiting message of its record, where that is one too."""
         workflow = self._workflows.get(message.workflow)
         record = workflow and workflow.records.get(message.task)
-        if message.kind.is_post or not record:
+        if message.kind.is_post or message.kind.opens or not record:
             return False
         last = record.messages[-1]
-        if last.kind.is_post or last.final or (record.claimed and len(record.messages) == 1):
+        if last.kind.is_post or last.kind.opens or last.final:
+            return False
+        if record.claimed and len(record.messages) == 1:
             return False
         merged = last.merged(message)
         growth = len(merged.body) - len(last.body)
@@ -266,8 +268,8 @@ class MemoryOutbox(Outbox):
         self._bytes += by * len(message.body)
         if message.task is not None:
             workflow.of_tasks += by
-        elif message.kind is Kind.WORKFLOW_POST:
-            workflow.posts += by
+        elif message.kind.opens:
+            workflow.opening += by
 
     def _claim_lane(self, lane: Lane) -> Message | None:
         """The first message of a lane, unless another has to be delivered before it."""
@@ -277,11 +279,11 @@ class MemoryOutbox(Outbox):
             return None
         message = record.messages[0]
         # A lane that has to wait is made ready again by what it waits for. The end of a run does
-        # not wait where another POST of the workflow is behind it: the tasks wait for that one.
+        # not wait where another opening of the workflow is behind it: the tasks wait for that one.
         if lane[1] is not None:
-            waits = workflow.posts > 0
+            waits = workflow.opening > 0
         else:
-            waits = message.final and workflow.of_tasks > 0 and not workflow.posts
+            waits = message.final and workflow.of_tasks > 0 and not workflow.opening
         if waits:
             return None
         record.claimed = True
@@ -307,7 +309,7 @@ class MemoryOutbox(Outbox):
             self._ready.append((wid, task))
         else:
             del workflow.records[task]
-        if message.kind is Kind.WORKFLOW_POST and not workflow.posts:
+        if message.kind.opens and not workflow.opening:
             self._ready.extend((wid, one) for one in workflow.records if one is not None)
         if task is not None and not workflow.of_tasks and None in workflow.records:
             self._ready.append((wid, None))

@@ -8,10 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import at_exit
-from dotflow.delivery.bodies import without_contexts
-from dotflow.delivery.client import Client, TooLargeError
+from dotflow.delivery.bodies import as_post, without_contexts
+from dotflow.delivery.client import NOT_FOUND, Client, TooLargeError
+from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.forking import renew_in_child
-from dotflow.delivery.message import Message, Outcome, Refused, TryLater
+from dotflow.delivery.message import Kind, Message, Outcome, Refused, TryLater
 from dotflow.delivery.pace import QUIET, Pace
 from dotflow.logging import logger
 
@@ -219,7 +220,7 @@ class Relay:
     def _send(self, message: Message, timeout: float | None) -> Outcome | None:
         """Send a message; None where a smaller one has taken its place."""
         try:
-            return self._client.send(message, self._outbox.server_id(message), timeout)
+            outcome = self._client.send(message, self._outbox.server_id(message), timeout)
         except TooLargeError as error:
             smaller = without_contexts(message)
             if len(smaller.body) >= len(message.body):
@@ -229,6 +230,19 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - a thread that died would end all delivery
             self._complain("send", "A message could not be sent; it is tried again.", fault=True)
             return TryLater(type(error).__name__)
+        if self._is_unknown_workflow(message, outcome):
+            self._outbox.replace(message, as_post(message))
+            return None
+        return outcome
+
+    def _is_unknown_workflow(self, message: Message, outcome: Outcome) -> bool:
+        """Whether a record is to be made that nobody has made: in the managed dialect others do."""
+        return (
+            isinstance(outcome, Refused)
+            and outcome.status == NOT_FOUND
+            and message.kind is Kind.WORKFLOW_OPEN
+            and self._client.destination.dialect is Dialect.DEFAULT
+        )
 
     def _learn(self, message: Message, outcome: Outcome) -> None:
         """Conclude from one message what to do with the others; the lock is held."""

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from dotflow import __version__
 from dotflow.delivery import at_exit
+from dotflow.logging import logger
 from dotflow.otel import propagation
 from dotflow.otel.deadline import DeadlineRunner
 from dotflow.otel.ids import WorkflowIdGenerator
@@ -141,6 +142,7 @@ class Pipeline:
         self._settings = settings
         self._processor = processor
         self._closing: Wait | None = None
+        self._has_complained = False
         self._runner = DeadlineRunner()
         with _lock:
             self.provider = tracer_provider or _existing() or _make(set_global, service_name)
@@ -177,7 +179,11 @@ class Pipeline:
         """
         self.hurry()
         assert self._closing is not None  # noqa: S101 - hurry() has set it
-        return self._closing(at_exit.flush_timeout() if timeout is None else timeout)
+        is_sent = self._closing(at_exit.flush_timeout() if timeout is None else timeout)
+        if not is_sent and not self._has_complained:
+            self._has_complained = True
+            logger.warning("Not all spans could be exported over OTLP in time: those are lost.")
+        return is_sent
 
     def _flush(self) -> bool:
         flush = getattr(self.provider, "force_flush", None)

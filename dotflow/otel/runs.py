@@ -10,7 +10,14 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, format_trace_id
 
 from dotflow.core.types.workflow import WorkflowStatus
-from dotflow.delivery.bodies import plan, task_patch, task_post, workflow_patch, workflow_post
+from dotflow.delivery.bodies import (
+    plan,
+    task_patch,
+    task_post,
+    workflow_open,
+    workflow_patch,
+    workflow_post,
+)
 from dotflow.otel.ids import trace_id_of
 
 if TYPE_CHECKING:
@@ -114,7 +121,7 @@ class WorkflowRun(Run):
         """A POST of a new workflow, a PATCH of one that dotflow-api knows."""
         # Without a span (the SDK is switched off) the id that the trace would have.
         trace_id = span_context.trace_id or trace_id_of(self.workflow)
-        make = workflow_patch if self.known else workflow_post
+        make = workflow_open if self.known else workflow_post
         return [
             make(
                 self.workflow,

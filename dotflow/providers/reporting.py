@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from dotflow.abc.server import FlushResult, Server, WorkflowDescription
 from dotflow.core.types.workflow import WorkflowStatus
-from dotflow.delivery.bodies import task_patch, task_post, workflow_patch, workflow_post
+from dotflow.delivery.bodies import (
+    task_patch,
+    task_post,
+    workflow_open,
+    workflow_patch,
+    workflow_post,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,19 +40,20 @@ class ReportingServer(Server):
         self._names: dict[str, str | None] = {}
         self._started: dict[str, float] = {}
         self._held: dict[str, list[Task]] = {}
+        self._opening: set[str] = set()  # managed runs that are about to start
 
     def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
         """Keep the name for the POST; hold the tasks of a managed run until it starts."""
         if self._channel is None:
             return
         wid = str(workflow)
-        if description.mode is not None:
-            self._release(wid)
-        elif description.managed:
+        if description.managed and description.mode is None:
             with self._lock:
                 self._held.setdefault(wid, [])
-        else:
+        elif description.mode is None:
             self._names[wid] = description.name
+        elif description.managed:
+            self._opening.add(wid)
 
     def create_workflow(self, workflow: str | UUID) -> None:
         """POST the workflow, with its name where it has one."""
@@ -58,12 +65,16 @@ class ReportingServer(Server):
         """PATCH the status; at the end also the duration."""
         if self._channel is None:
             return
-        wid, now, duration = str(workflow), time.monotonic(), None
+        wid, now = str(workflow), time.monotonic()
         if status in ENDED:
             duration = now - self._started.pop(wid, now)
-        else:
-            self._started[wid] = now
-        self._put(lambda: workflow_patch(wid, status in ENDED, status=status, duration=duration))
+            self._put(lambda: workflow_patch(wid, True, status=status, duration=duration))
+            return
+        self._started[wid] = now
+        make = workflow_open if wid in self._opening else workflow_patch
+        self._opening.discard(wid)
+        self._put(lambda: make(wid, status=status))
+        self._release(wid)
 
     def create_task(self, task: Task) -> None:
         """POST the task.

@@ -107,6 +107,45 @@ def test_people_see_the_trace_the_records_and_where_to_look(capsys, monkeypatch)
         assert expected in page
 
 
+@pytest.mark.parametrize("columns", [80, 100, 140])
+def test_the_page_fits_the_terminal(columns, capsys, monkeypatch):
+    """No line of the trace or the records is cut where the terminal is narrow."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert Command(["demo"]).run() == 0
+    trace, _, records = capsys.readouterr().out.partition("Records at ")
+    table = [line for line in records.splitlines() if " Completed " in line and line[:1].isdigit()]
+    assert len(table) == 9
+    for line in trace.splitlines() + ([] if columns >= 120 else table):
+        assert len(line) <= columns
+        assert "…" not in line
+    for expected in ("fetch (Chinstrap)", "ChunkedEncodingError", "Completed", "━"):
+        assert expected in trace
+
+
+def test_what_did_not_go_well_is_named(capsys, monkeypatch):
+    """The page says which way was closed, and shows the trace all the same."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("dotflow.cli.commands.demo.FLUSH_TIMEOUT", 0.3)
+    monkeypatch.setenv("DOTFLOW_FLUSH_TIMEOUT", "0.3")
+    monkeypatch.setenv("DOTFLOW_SERVER_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("DOTFLOW_USER_TOKEN", "t")
+    assert Command(["demo"]).run() == 1
+    page = capsys.readouterr().out
+    assert "They cannot be read back: the server does not answer." in page
+    assert "Not all reports reached dotflow-api at http://127.0.0.1:9." in page
+    assert "fetch (Gentoo)" in page
+
+
+def test_a_collector_that_is_away_is_named(capsys, monkeypatch):
+    """Spans that did not leave cost the exit status too."""
+    monkeypatch.setattr("dotflow.cli.commands.demo.FLUSH_TIMEOUT", 1.0)
+    monkeypatch.setenv("DOTFLOW_FLUSH_TIMEOUT", "0.3")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    assert Command(["demo"]).run() == 1
+    assert "Not all spans reached the OTLP endpoint." in capsys.readouterr().out
+
+
 def test_the_console_script_runs_it(tmp_path):
     """The installed command does the same, from any folder."""
     script = Path(sys.executable).with_name("dotflow")

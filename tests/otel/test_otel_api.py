@@ -366,3 +366,29 @@ def test_every_odd_value_arrives_valid_at_both_ends(api, servers, quiet, otlp):
     tasks = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
     assert [task["status"] for task in tasks] == ["Completed"] * len(made)
     assert all(task["current_context"] is not None for task in tasks)
+
+
+def test_an_id_of_ones_own_is_recorded_where_nobody_made_the_record(api, servers, quiet):
+    """In the default dialect a run under an id from outside makes its record if there is none."""
+    server = servers(api.url, TOKEN)
+    flow = run(server, quiet, [add_one, add_one], workflow_id="orders-2026-11")
+    record = get(api, "/workflows/orders-2026-11")
+    assert (record["name"], record["status"]) == ("etl", "Completed")
+    assert len(get(api, "/workflows/orders-2026-11/tasks")["tasks"]) == 2
+    again = servers(api.url, TOKEN)
+    run(again, quiet, [add_one, add_one], workflow_id="orders-2026-11")
+    assert again.flush(10).dead == 0
+    assert len(flow.result_task()) == 2
+
+
+def test_in_the_managed_dialect_a_record_that_is_not_there_is_not_made(api, servers, quiet):
+    """There the record is somebody else's to make: what cannot be reported is said and counted."""
+    server = servers(api.url, TOKEN, "managed")
+    flow = DotFlow(config=quiet(server), workflow_id="nobody-made-it")
+    flow.task.add(add_one, initial_context={"n": 1})
+    flow.start()
+    assert server.flush(10).dead > 0
+    answer = requests.get(
+        f"{api.url}/workflows/nobody-made-it", headers={"X-User-Token": TOKEN}, timeout=10
+    )
+    assert answer.status_code == 404

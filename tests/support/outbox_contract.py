@@ -79,6 +79,18 @@ class OutboxContract:
         outbox.settle(again, Delivered())
         assert {one.task for one in outbox.claim(9)} == {1, 2}
 
+    def test_tasks_wait_for_the_opening_of_a_run_from_outside(self, outbox):
+        """The first PATCH of such a run is to the tasks what a POST is, and merges with nothing."""
+        opening = message(Kind.WORKFLOW_OPEN, status="In progress")
+        last = workflow_patch(final=True, status="Completed")
+        for one in (opening, task_post(1), last):
+            outbox.put(one)
+        assert outbox.claim(9) == [opening]
+        outbox.replace(opening, workflow_post())
+        [post] = outbox.claim(9)
+        outbox.settle(post, Delivered())
+        assert [one.kind for one in drain(outbox)] == [Kind.TASK_POST, Kind.WORKFLOW_PATCH]
+
     def test_tasks_of_a_workflow_that_exists_wait_for_nothing(self, outbox):
         """Where no POST of the workflow waits, tasks go at once."""
         outbox.put(task_post(1))

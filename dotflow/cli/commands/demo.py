@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dotflow.delivery.dialect import Destination
 
 DATABASE = Settings.START_PATH / "dotflow-demo.db"
-FLUSH_TIMEOUT = 20.0  # seconds
+FLUSH_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Demo:
         api_url: The dotflow-api that has the records.
         record: The workflow, as dotflow-api has it; None where it does not say.
         tasks: The tasks, as dotflow-api has them; None where it does not say.
+        problem: Why dotflow-api does not say.
         database: The file of the reference API that was started for the demo, or None.
     """
 
@@ -58,6 +59,7 @@ class Demo:
     api_url: str
     record: dict[str, Any] | None
     tasks: list[dict[str, Any]] | None
+    problem: str
     database: Path | None
 
     @property
@@ -156,7 +158,7 @@ def run_demo() -> Demo:
         failed: list[bool] = []
         workflow.start(mode="sequential_group", on_failure=lambda tasks: failed.append(bool(tasks)))
         delivery = server.flush(FLUSH_TIMEOUT)
-        record, tasks = _records(destination, str(workflow.workflow_id))
+        record, tasks, problem = _records(destination, str(workflow.workflow_id))
         exported = server.spans_exported
         server.close()
     return Demo(
@@ -168,6 +170,7 @@ def run_demo() -> Demo:
         destination.url,
         record,
         tasks,
+        problem,
         database,
     )
 
@@ -212,8 +215,8 @@ def _destination() -> Iterator[tuple[Destination, Path | None]]:
 
 def _records(
     destination: Destination, workflow: str
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]] | None]:
-    """The workflow and its tasks as dotflow-api has them now; None for what it does not say."""
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]] | None, str]:
+    """The workflow and its tasks as dotflow-api has them now, or why it does not say."""
     import requests
     from requests.auth import AuthBase
 
@@ -224,16 +227,18 @@ def _records(
             return request
 
     def get(path: str) -> Any:
-        try:
-            answer = requests.get(
-                f"{destination.url}/workflows/{path}", auth=Token(), timeout=10,
-                allow_redirects=False,
-            )  # fmt: skip
-            return answer.json() if answer.ok else None
-        except requests.RequestException:
-            return None
+        answer = requests.get(
+            f"{destination.url}/workflows/{path}", auth=Token(), timeout=10, allow_redirects=False
+        )
+        answer.raise_for_status()
+        return answer.json()
 
-    record, answer = get(workflow), get(f"{workflow}/tasks")
-    tasks = answer.get("tasks") if isinstance(answer, dict) else None
-    known = isinstance(record, dict) and "status" in record
-    return record if known else None, tasks if isinstance(tasks, list) else None
+    try:
+        record, answer = get(workflow), get(f"{workflow}/tasks")
+        return {**record, "status": record["status"]}, list(answer["tasks"]), ""
+    except requests.HTTPError as error:
+        return None, None, f"the server answers {error.response.status_code}"
+    except requests.RequestException:
+        return None, None, "the server does not answer"
+    except (KeyError, TypeError):
+        return None, None, "the server answers something else"
