@@ -2,7 +2,7 @@
 
 __version__ = "2.0.0.dev1"
 __description__ = (
-    "dotflow: workflows whose every run is an OpenTelemetry trace and a record that is never lost."
+    "dotflow: workflows whose every run is an OpenTelemetry trace and a set of records."
 )
 
 from dotflow.core.action import Action as action  # noqa: N813 - a decorator reads as a verb
