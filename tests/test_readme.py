@@ -1,0 +1,69 @@
+"""What the README shows is true."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.otlp import OtlpReceiver
+
+import dotflow
+from dotflow.core.config import Config
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_first_program_runs_and_is_traced(tmp_path):
+    """The example prints what it says it prints, and its trace arrives."""
+    program = tmp_path / "etl.py"
+    program.write_text(BLOCKS[0], encoding="utf-8")
+    with OtlpReceiver() as otlp:
+        done = subprocess.run(
+            [sys.executable, program],
+            env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.http_url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        names = sorted(span.name for span in otlp.spans)
+    [said] = re.findall(r"result_storage\(\)\)  # (.*)", BLOCKS[0])
+    assert done.stdout.strip() == said
+    assert names == ["attempt", "etl", "extract", "total"]
+
+
+def test_the_other_programs_run(tmp_path, monkeypatch):
+    """Every further block of Python runs as it stands, after the first one's imports."""
+    monkeypatch.chdir(tmp_path)
+    imports = [line for line in BLOCKS[0].splitlines() if line.startswith(("from", "import"))]
+    assert len(BLOCKS) > 1
+    for block in BLOCKS[1:]:
+        exec("\n".join([*imports, block]), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("name", ["dotflow demo", "python -m pytest"])
+def test_the_two_commands_make_their_environment(name):
+    """One command each, from nothing, as .ci/run reads them."""
+    commands = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
+    assert len([line for line in commands if line.endswith(name)]) == 1
+
+
+def test_every_slot_is_named():
+    """The README names each slot of Config, and no other."""
+    slots = set(vars(Config())) - {"guard"}
+    [said] = re.findall(r"\(as\n`dotflow.abc.notify.Notify`\): (.*?)\. What", README, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", said)) == slots
+
+
+def test_every_dependency_has_its_reason():
+    """The table of dependencies has each one that the package declares."""
+    project = (Path(dotflow.__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    [declared] = re.findall(r"^dependencies = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    table = README.partition("## Dependencies")[2]
+    for name in re.findall(r'"([a-z-]+)', declared):
+        assert f"`{name}`" in table, name
