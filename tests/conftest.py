@@ -6,8 +6,12 @@ import multiprocessing
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
+
+# Children measure coverage too, and tests run in folders of their own: one place for all.
+os.environ.setdefault("COVERAGE_FILE", str(Path(__file__).parent.parent / ".coverage"))
 
 OURS = ("DOTFLOW_", "SERVER_BASE_URL", "SERVER_USER_TOKEN", "WORKFLOW_ID", "OTEL_", "TRACEPARENT",
         "TRACESTATE", "BAGGAGE")  # fmt: skip
