@@ -84,8 +84,11 @@ class ProcessExporter(SpanExporter):
         """Export a batch; called by the batch processor's thread."""
         if self._exporter is None or self._pid != os.getpid():
             self._pid, self._exporter = os.getpid(), self._make()
-        result = self._exporter.export(spans)
-        self._counts.add(len(spans), result)
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._exporter.export(spans)
+        finally:
+            self._counts.add(len(spans), result)
         return result
 
     def shutdown(self) -> None:
