@@ -221,8 +221,10 @@ def test_a_dead_collector_costs_no_more_than_the_flush_may_take(servers, quiet, 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")  # when the SDK's thread gives up
     server = servers(endpoint="http://127.0.0.1:9")
     run(server, quiet)
+    begin = time.monotonic()
     assert server.flush(0.3).complete is False
-    assert server.close(0.3).complete is False
+    server.close(0.3)
+    assert time.monotonic() - begin < 2
 
 
 def test_trace_ids_follow_from_workflow_ids():
