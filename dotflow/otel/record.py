@@ -46,7 +46,7 @@ class SpanRecorder:
             names.WORKFLOW_TASK_COUNT: len(run.description.tasks),
         }
         if run.description.name:
-            found[names.WORKFLOW_NAME] = clean(run.description.name)
+            found[names.WORKFLOW_NAME] = run.name
         return found
 
     def end_workflow(self, run: WorkflowRun) -> None:

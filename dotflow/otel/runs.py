@@ -19,6 +19,7 @@ from dotflow.delivery.bodies import (
     workflow_post,
 )
 from dotflow.otel.ids import trace_id_of
+from dotflow.otel.values import clean
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -110,7 +111,7 @@ class WorkflowRun(Run):
     @property
     def name(self) -> str:
         """The name that was given, else a word that all runs without one share."""
-        return self.description.name or UNNAMED
+        return clean(str(self.description.name or UNNAMED))
 
     def finish(self, status: str) -> None:
         """Set the outcome."""

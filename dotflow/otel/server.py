@@ -28,7 +28,7 @@ from dotflow.otel.processor import DotflowSpanProcessor
 from dotflow.otel.provider import Pipeline
 from dotflow.otel.record import SpanRecorder
 from dotflow.otel.runs import Run, TaskRun, WorkflowRun, with_run
-from dotflow.otel.values import CONTEXT_LIMIT, Redact
+from dotflow.otel.values import CONTEXT_LIMIT, Redact, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -290,7 +290,7 @@ class ServerOtel(Server):
     def _begin_task(self, workflow: WorkflowRun, task: Task) -> None:
         run = TaskRun(task, workflow)
         run.span = self._tracer.start_span(
-            task.step.name,
+            clean(task.step.name),
             context=with_run(run, workflow.context),
             attributes=self._record.task(run),
             start_time=task.started_ns,

@@ -236,6 +236,17 @@ def test_odd_contexts_arrive_valid(api, servers, quiet):
     }  # fmt: skip
 
 
+def test_odd_names_cost_no_spans(api, servers, quiet, otlp):
+    """Half a surrogate pair in a name or an id is U+FFFD in the span, which protobuf can encode."""
+    server = servers(api.url, TOKEN, endpoint=otlp.http_url)
+    flow = DotFlow(config=quiet(server), name="half \ud800", workflow_id="id \udfff")
+    flow.task.add(add_one, initial_context={"n": 1}, group_name="\ud800")
+    flow.start()
+    assert server.flush(10).complete
+    assert {span.name for span in otlp.wait_for(2)} == {"half \ufffd", "add_one"}
+    assert get(api, "/workflows/id%20%EF%BF%BD")["name"] == "half \ufffd"
+
+
 def test_contexts_reach_the_api_whole(api, servers, quiet):
     """The limit is the spans': dotflow-api has what a span cuts and masks."""
 
