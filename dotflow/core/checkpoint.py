@@ -73,21 +73,31 @@ def number_tasks(storage: Storage, workflow_id: Any, tasks: list[Task], resume: 
     if not tasks:
         return
     key = f"{workflow_id}-_first_task_id"
-    given = min(task.task_id for task in tasks)
-    first = _earlier_first(storage, key, workflow_id, tasks[0], given) if resume else given
-    for task in tasks:
-        task.task_id += first - given
-    if resume or first != INITIAL_TASK_ID:
+    given = first = min(task.task_id for task in tasks)
+    if resume and given != INITIAL_TASK_ID:
+        first = _earlier_first(storage, key, workflow_id, tasks[0], given)
+        for task in tasks:
+            task.task_id += first - given
+    # A run that begins with the first number needs no note of it.
+    if first != INITIAL_TASK_ID and not (resume and first != given):
         storage.post(key=key, context=Context(first))
 
 
 def _earlier_first(storage: Storage, key: str, workflow_id: Any, task: Task, given: int) -> int:
+    """The first number of the run that is resumed; the given one where there is none."""
     kept = storage.get(key).storage
     if isinstance(kept, int):
         return kept
-    # A run that began with the first number leaves no note of it, only its checkpoints.
     number, task.task_id = task.task_id, INITIAL_TASK_ID + task.task_id - given
     task.workflow_id = workflow_id
-    checkpoint = storage.get(storage.key(task=task))
+    earlier = storage.key(task=task)
     task.task_id = number
-    return given if checkpoint.storage is None else INITIAL_TASK_ID
+    return INITIAL_TASK_ID if _is_kept(storage, earlier) else given
+
+
+def _is_kept(storage: Storage, key: str) -> bool:
+    """Whether there is anything under a key: the empty result of a failed task too."""
+    try:
+        return key in list(storage.list_keys(key))
+    except NotImplementedError:
+        return storage.get(key).storage is not None

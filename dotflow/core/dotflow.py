@@ -48,6 +48,7 @@ class DotFlow:
         external = workflow_id or os.environ.get("WORKFLOW_ID") or None
         _check_id(external)
         self.workflow_id = external or uuid4()
+        name = None if name is None else str(name)
         self.name = name or hostname()
         self._description = WorkflowDescription(name=name, managed=external is not None)
         self.task = TaskBuilder(

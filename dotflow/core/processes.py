@@ -34,6 +34,11 @@ REAP_WAIT = 0.5
 """Seconds to wait for children that have told their last outcome: they may still flush spans."""
 
 
+MOST_LEAVING = 64
+"""How many children may be busy with nothing but their flush; of more the oldest are killed: with a
+collector that is away each takes seconds, and a long parallel run would fill the machine."""
+
+
 class Lane:
     """Tasks that run one after another in one child process, seen from the parent.
 
@@ -162,6 +167,11 @@ class Lane:
             self._leaving.remove(process)
             process.close()
         return not self._leaving
+
+    def dismiss(self) -> None:
+        """Kill the children that were let go and are still there."""
+        for process in self._leaving:
+            process.kill()
 
     def abort(self, error: BaseException) -> None:
         """Kill the child, and report its task as failed."""
@@ -300,6 +310,9 @@ def run_lanes(lanes: Iterable[Lane], at_once: int, stop_on_failure: bool) -> Non
             ended = _turn(waiting, active, at_once)
             # As soon as they are gone, for each holds file descriptors.
             leaving = [lane for lane in (*leaving, *ended) if not lane.reap()]
+            while len(leaving) > MOST_LEAVING:
+                leaving[0].dismiss()
+                leaving.pop(0).reap(time.monotonic() + REAP_WAIT)
             errors += [lane.error for lane in ended if lane.error is not None]
             if stop_on_failure and any(lane.failed for lane in ended):
                 waiting.clear()

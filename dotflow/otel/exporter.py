@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.environment import find_destination
+from dotflow.delivery.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +54,13 @@ class DotflowSpanExporter(SpanExporter):
                 "DOTFLOW_USER_TOKEN (managed: SERVER_BASE_URL and SERVER_USER_TOKEN)"
             )
         self.channel = Channel(destination)
-        self._lock = threading.Lock()
         self._open: dict[int, Run] = {}
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a forked child."""
+        self._lock = threading.Lock()
 
     def start(self, run: Run, span_context: SpanContext) -> None:
         """Report that a run began; once, however often it is called. Called by the engine's thread.

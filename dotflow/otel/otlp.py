@@ -19,6 +19,7 @@ from opentelemetry.sdk.environment_variables import (
 )
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from dotflow.delivery.forking import renew_in_child
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
@@ -50,9 +51,14 @@ class SpanCounts:
     """How many spans left, and how many could not."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.renew()
+        renew_in_child(self)
         self.exported = 0
         self.failed = 0
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a forked child."""
+        self._lock = threading.Lock()
 
     def add(self, spans: int, result: SpanExportResult) -> None:
         """Count the spans of one export."""
@@ -102,11 +108,20 @@ class ProcessExporter(SpanExporter):
 
 
 def span_processors(settings: OtlpSettings, counts: SpanCounts) -> list[BatchSpanProcessor]:
-    """One batch processor for each exporter that the settings or the environment switch on."""
-    return [
-        BatchSpanProcessor(ProcessExporter(make, counts), max_queue_size=_queue_size())
-        for make in _exporters(settings)
-    ]
+    """One batch processor for each exporter that the settings or the environment switch on.
+
+    One that cannot be made, because a variable is wrong, is warned of and left out.
+    """
+    made = (_batch(make, counts) for make in _exporters(settings))
+    return [processor for processor in made if processor is not None]
+
+
+def _batch(make: Callable[[], SpanExporter], counts: SpanCounts) -> BatchSpanProcessor | None:
+    try:
+        return BatchSpanProcessor(ProcessExporter(make, counts), max_queue_size=_queue_size())
+    except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the rest
+        logger.warning("Spans are not exported: %s", error)
+        return None
 
 
 def _exporters(settings: OtlpSettings) -> list[Callable[[], SpanExporter]]:

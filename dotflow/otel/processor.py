@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dotflow.otel.exporter import DotflowSpanExporter
-from dotflow.otel.runs import run_in
+from dotflow.otel.runs import Run, run_in
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -30,13 +30,16 @@ class DotflowSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Report the start; called by the thread that starts the span."""
         run = run_in(parent_context)
-        # Two ServerOtel on one provider each have a processor: a run is reported by its own.
-        if run is not None and run.exporter in (None, self.exporter):
+        if run is not None and self._takes(run):
             self.exporter.start(run, span.get_span_context())
 
     def on_end(self, span: ReadableSpan) -> None:
         """Report the end; called by the thread that ends the span."""
         self.exporter.export((span,))
+
+    def _takes(self, run: Run) -> bool:
+        """Whether a run is this processor's to report: its server's, or one of no server's."""
+        return run.exporter is None or run.exporter is self.exporter
 
     def shutdown(self) -> None:
         """Deliver what can be, and end the threads."""
@@ -45,3 +48,10 @@ class DotflowSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what was reported so far; whether all was within the time."""
         return self.exporter.force_flush(timeout_millis)
+
+
+class OwnSpanProcessor(DotflowSpanProcessor):
+    """The processor of one ServerOtel: the runs of another on the same provider are not its own."""
+
+    def _takes(self, run: Run) -> bool:
+        return run.exporter is self.exporter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,15 @@ Wait = Callable[[float], bool]
 """Waits at most some seconds, and says whether all went well in that time."""
 
 _lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603 - in a forked child nobody holds it
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class SpanProcessors(SpanProcessor):
@@ -69,8 +79,9 @@ class SpanProcessors(SpanProcessor):
             processor.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush all; whether all did."""
-        return all(processor.force_flush(timeout_millis) for processor in self._processors)
+        """Flush all, also those behind one that fails; whether all did."""
+        flushed = [processor.force_flush(timeout_millis) for processor in self._processors]
+        return all(flushed)
 
 
 class OwnTracerProvider(TracerProvider):
@@ -101,6 +112,12 @@ class OwnTracerProvider(TracerProvider):
                 self.processors.add_span_processor(processor)
         self._shared[settings] = (processors, counts, users + 1)
         return counts
+
+    def flush_exports(self) -> bool:
+        """Export all that has ended; whether all was."""
+        batches = [one for processors, _, _ in list(self._shared.values()) for one in processors]
+        flushed = [bool(one.force_flush()) for one in batches]
+        return all(flushed)
 
     def release(self, settings: OtlpSettings) -> list[BatchSpanProcessor]:
         """Take back `acquire`; the processors that nobody uses any more are to be shut down."""
@@ -141,7 +158,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._processor = processor
-        self._closing: Wait | None = None
+        self._begun, self._closed = threading.Lock(), threading.Event()
         self._has_complained = False
         self._runner = DeadlineRunner()
         with _lock:
@@ -150,7 +167,7 @@ class Pipeline:
             self.counts = self._add_processors()
         generator = getattr(self.provider, "id_generator", None)
         self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
-        self.tracer = self.provider.get_tracer(SCOPE, __version__)
+        self.tracer: trace.Tracer = self.provider.get_tracer(SCOPE, __version__)
         # Kept, for whoever made the runs may be gone at exit, and their spans not yet sent.
         at_exit.keep(self)
 
@@ -161,15 +178,13 @@ class Pipeline:
         return lambda timeout: wait(timeout) and self.counts.failed == failed_before
 
     def hurry(self) -> None:
-        """Begin to close, without waiting for it."""
-        with _lock:
-            if self._closing is None:
-                failed_before = self.counts.failed
-                wait = self._runner.begin(self._close)
-                self._runner.stop()
-                self._closing = lambda timeout: (
-                    wait(timeout) and self.counts.failed == failed_before
-                )
+        """Begin to close, without waiting for it.
+
+        Takes no lock that it could wait for: the garbage collector may call it anywhere.
+        """
+        if self._begun.acquire(blocking=False):
+            self._runner.begin(self._close)
+            self._runner.stop()
 
     def close(self, timeout: float | None = None) -> bool:
         """Export what has ended and take out what was added.
@@ -177,28 +192,35 @@ class Pipeline:
         Returns:
             Whether that was done within `timeout` seconds, and lost no span on the way.
         """
+        failed_before = self.counts.failed
         self.hurry()
-        assert self._closing is not None  # noqa: S101 - hurry() has set it
-        is_sent = self._closing(at_exit.flush_timeout() if timeout is None else timeout)
+        is_sent = self._closed.wait(at_exit.flush_timeout() if timeout is None else timeout)
+        is_sent = is_sent and self.counts.failed == failed_before
         if not is_sent and not self._has_complained:
             self._has_complained = True
             logger.warning("Not all spans could be exported over OTLP in time: those are lost.")
         return is_sent
 
     def _flush(self) -> bool:
+        if self._own is not None:
+            return self._own.flush_exports()
         flush = getattr(self.provider, "force_flush", None)
         return flush is None or bool(flush())
 
     def _close(self) -> None:
-        with _lock:
-            to_shut = self._added
-            if self._own is not None:
-                if self._processor is not None:
-                    self._own.processors.remove(self._processor)
-                to_shut = self._own.release(self._settings)
-        for processor in to_shut:
-            processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
-        at_exit.forget(self)
+        try:
+            self._flush()
+            with _lock:
+                to_shut = self._added
+                if self._own is not None:
+                    if self._processor is not None:
+                        self._own.processors.remove(self._processor)
+                    to_shut = self._own.release(self._settings)
+            for processor in to_shut:
+                processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
+        finally:
+            at_exit.forget(self)
+            self._closed.set()
 
     def _add_processors(self) -> SpanCounts:
         self._added: list[BatchSpanProcessor] = []
@@ -226,11 +248,15 @@ def _existing() -> Any:
     return None if isinstance(provider, trace.ProxyTracerProvider) else provider
 
 
-def _make(set_global: bool, service_name: str) -> TracerProvider:
-    resource = Resource.create()
-    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: service_name}))
-    provider = OwnTracerProvider(resource)
+def _make(set_global: bool, service_name: str) -> Any:
+    try:
+        resource = Resource.create()
+        if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+            resource = resource.merge(Resource({SERVICE_NAME: service_name}))
+        provider = OwnTracerProvider(resource)
+    except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the reports
+        logger.warning("There are no spans, OpenTelemetry's SDK cannot be set up: %s", error)
+        return trace.NoOpTracerProvider()
     if set_global:
         trace.set_tracer_provider(provider)
     else:

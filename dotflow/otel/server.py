@@ -16,15 +16,17 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from dotflow.abc.server import Carrier, FlushResult, Server, WorkflowDescription
 from dotflow.core.types import TypeStatus, WorkflowStatus
-from dotflow.delivery.at_exit import flush_timeout
+from dotflow.delivery import at_exit
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
+from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.numbering import next_task_id
+from dotflow.logging import logger
 from dotflow.otel import propagation
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.otlp import OtlpSettings
-from dotflow.otel.processor import DotflowSpanProcessor
+from dotflow.otel.processor import OwnSpanProcessor
 from dotflow.otel.provider import Pipeline
 from dotflow.otel.record import SpanRecorder
 from dotflow.otel.runs import Run, TaskRun, WorkflowRun, with_run
@@ -85,12 +87,18 @@ class ServerOtel(Server):
         self._destination = find_destination(base_url, user_token, dialect)
         self._provider_choice = (set_global, tracer_provider, service_name)
         self._record = SpanRecorder(contexts, context_limit, redact)
-        self._lock = threading.Lock()
+        self.renew()
+        renew_in_child(self)
         self._exporter: DotflowSpanExporter | None = None
         self._pipeline: Pipeline | None = None
         self._descriptions: dict[str, WorkflowDescription] = {}
-        self._runs: dict[str, WorkflowRun] = {}
+        # Several under one id where a step starts a run under it (WORKFLOW_ID): the last is inner.
+        self._runs: dict[str, list[WorkflowRun]] = {}
         self._roots: OrderedDict[str, SpanContext] = OrderedDict()
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a forked child."""
+        self._lock = threading.Lock()
 
     # The life of a run, as the engine reports it.
 
@@ -102,8 +110,9 @@ class ServerOtel(Server):
         return next_task_id(exporter.channel, str(workflow))
 
     def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
-        """Keep what is known of a run until it starts."""
-        self._descriptions[str(workflow)] = description
+        """Keep what is known of a run that is about to start."""
+        if description.mode is not None:
+            self._descriptions[str(workflow)] = description
 
     def create_workflow(self, workflow: str | UUID) -> None:
         """Nothing yet: the run's span begins when the run does."""
@@ -121,7 +130,7 @@ class ServerOtel(Server):
 
     def update_task(self, task: Task) -> None:
         """Begin the task's span when it begins, end it when it ends, report a retry between."""
-        run = self._runs.get(str(task.workflow_id))
+        run = self._workflow_of(task)
         if run is None:
             return
         if task.status == TypeStatus.IN_PROGRESS:
@@ -138,7 +147,8 @@ class ServerOtel(Server):
         """Begin the span of a try."""
         run = self._run_of(task)
         if run is not None:
-            run.attempt = self._tracer.start_span(
+            run.attempt = _started(
+                self._tracer,
                 "attempt",
                 context=run.context,
                 attributes=self._record.attempt(attempt),
@@ -235,7 +245,7 @@ class ServerOtel(Server):
             exporter = self._open_exporter()
             with self._lock:
                 if self._pipeline is None:
-                    processor = DotflowSpanProcessor(exporter) if exporter is not None else None
+                    processor = OwnSpanProcessor(exporter) if exporter is not None else None
                     self._pipeline = Pipeline(self._otlp, processor, *self._provider_choice)
                     # What nobody holds any more is closed, its spans sent.
                     self._abandoned = weakref.finalize(self, self._pipeline.hurry)
@@ -256,6 +266,7 @@ class ServerOtel(Server):
 
     def _begin_workflow(self, wid: str) -> None:
         pipeline = self._open()
+        at_exit.close_in_child()
         description = self._descriptions.pop(wid, None) or WorkflowDescription()
         context = propagation.where_the_run_comes_from()
         again = wid in self._roots
@@ -266,7 +277,8 @@ class ServerOtel(Server):
         parent = trace.get_current_span(context).get_span_context()
         is_entry = not parent.is_valid or parent.is_remote
         with pinned(trace_id_of(wid)) if pipeline.pins_trace_ids else nullcontext():
-            run.span = pipeline.tracer.start_span(
+            run.span = _started(
+                pipeline.tracer,
                 run.name,
                 context=with_run(run, context),
                 kind=SpanKind.SERVER if is_entry else SpanKind.INTERNAL,
@@ -274,22 +286,28 @@ class ServerOtel(Server):
                 links=[Link(self._roots[wid])] if wid in self._roots else None,
             )
         run.context = trace.set_span_in_context(run.span, context)
-        self._runs[wid] = run
+        self._runs.setdefault(wid, []).append(run)
         self._remember_root(wid, run.span.get_span_context())
         self._report_start(run)
 
     def _end_workflow(self, wid: str, status: str) -> None:
-        run = self._runs.pop(wid, None)
-        if run is None:
+        runs = self._runs.get(wid)
+        if not runs:
             return
+        run = runs.pop()
+        if not runs:
+            del self._runs[wid]
         run.finish(status)
-        self._record.end_workflow(run)
-        run.span.end()
-        self._report_end(run)
+        try:
+            self._record.end_workflow(run)
+            run.span.end()
+        finally:  # a processor of the application may raise
+            self._report_end(run)
 
     def _begin_task(self, workflow: WorkflowRun, task: Task) -> None:
         run = TaskRun(task, workflow)
-        run.span = self._tracer.start_span(
+        run.span = _started(
+            self._tracer,
             clean(task.step.name),
             context=with_run(run, workflow.context),
             attributes=self._record.task(run),
@@ -305,9 +323,11 @@ class ServerOtel(Server):
             self._record.end_attempt(run.attempt, task.errors[-1], task.finished_ns)
         if task.status == TypeStatus.FAILED and workflow.first_failed is None:
             workflow.first_failed = task
-        self._record.end_task(run)
-        run.span.end(task.finished_ns)
-        self._report_end(run)
+        try:
+            self._record.end_task(run)
+            run.span.end(task.finished_ns)
+        finally:  # a processor of the application may raise
+            self._report_end(run)
 
     @staticmethod
     def _report_start(run: Run) -> None:
@@ -321,8 +341,17 @@ class ServerOtel(Server):
             run.exporter.end(run, run.span.get_span_context())
 
     def _run_of(self, task: Task) -> TaskRun | None:
-        workflow = self._runs.get(str(task.workflow_id))
+        workflow = self._workflow_of(task)
         return None if workflow is None else workflow.tasks.get(task.task_id)
+
+    def _workflow_of(self, task: Task) -> WorkflowRun | None:
+        runs = self._runs.get(str(task.workflow_id))
+        if not runs:
+            return None
+        if len(runs) == 1:
+            return runs[0]
+        own = (run for run in reversed(runs) if any(one is task for one in run.description.tasks))
+        return next(own, runs[-1])
 
     def _remember_root(self, wid: str, root: SpanContext) -> None:
         self._roots[wid] = root
@@ -333,8 +362,17 @@ class ServerOtel(Server):
 
 def _countdown(timeout: float | None) -> Callable[[], float]:
     """Tells the seconds that are left of a time that begins now."""
-    deadline = time.monotonic() + (flush_timeout() if timeout is None else timeout)
+    deadline = time.monotonic() + (at_exit.flush_timeout() if timeout is None else timeout)
     return lambda: max(0.0, deadline - time.monotonic())
+
+
+def _started(tracer: trace.Tracer, name: str, context: Context, **known: Any) -> trace.Span:
+    """A span; where a processor of the application raises, one that records nothing."""
+    try:
+        return tracer.start_span(name, context, **known)
+    except Exception as error:  # noqa: BLE001 - it costs the span, not the report
+        logger.warning("A span could not be started: %s", error)
+        return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
 
 
 def _innermost(run: TaskRun) -> Context:

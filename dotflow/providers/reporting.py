@@ -15,6 +15,7 @@ from dotflow.delivery.bodies import (
     workflow_patch,
     workflow_post,
 )
+from dotflow.delivery.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +37,16 @@ class ReportingServer(Server):
 
     def __init__(self, channel: Channel | None) -> None:
         self._channel = channel
-        self._lock = threading.Lock()
+        self.renew()
+        renew_in_child(self)
         self._names: dict[str, str | None] = {}
         self._started: dict[str, float] = {}
         self._held: dict[str, list[Task]] = {}
         self._opening: set[str] = set()  # managed runs that are about to start
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a forked child."""
+        self._lock = threading.Lock()
 
     def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
         """Keep the name for the POST; hold the tasks of a managed run until it starts."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.storage import Storage
 from dotflow.core.context import Context
+from dotflow.delivery.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,11 @@ class StorageDefault(Storage):
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         self._entries: dict[str, _Entry] = {}
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a forked child."""
         self._lock = threading.RLock()
 
     def post(

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from dotflow.abc.storage import Storage
 from dotflow.core.context import Context
+from dotflow.delivery.forking import renew_in_child
 from dotflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class StorageFile(Storage):
     def __init__(self, *_args: Any, path: str | Path = Settings.START_PATH, **_kwargs: Any) -> None:
         self.path = Path(path) / "tasks"
         self.path.mkdir(parents=True, exist_ok=True)
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a forked child."""
         self._lock = threading.RLock()
 
     def post(
