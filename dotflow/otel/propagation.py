@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from multiprocessing import util
 from typing import Any
 
@@ -47,11 +48,16 @@ def where_the_run_comes_from() -> Context:
     if trace.get_current_span(current).get_span_context().is_valid:
         return current
     found = propagate.extract(os.environ, current, _getter)
-    if os.environ.get("TRACEPARENT") and not (
-        trace.get_current_span(found).get_span_context().is_valid
-    ):
-        logger.warning("TRACEPARENT does not name a span, and is ignored.")
+    named = os.environ.get("TRACEPARENT")
+    if named and not trace.get_current_span(found).get_span_context().is_valid:
+        _warn_of(named)
     return found
+
+
+@lru_cache(maxsize=16)
+def _warn_of(_traceparent: str) -> None:
+    """One line a value: a program may run a workflow a thousand times under it."""
+    logger.warning("TRACEPARENT does not name a span, and is ignored.")
 
 
 def carrier_of(context: Context) -> dict[str, str]:
