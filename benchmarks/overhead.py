@@ -1,10 +1,14 @@
 """What reporting costs: microseconds a no-op task, over the same run that reports nowhere.
 
     .venv/bin/python benchmarks/overhead.py [--tasks 1000] [--repetitions 7]
+    .venv/bin/python benchmarks/overhead.py --cases plain,api,slow,hangs,away
 
 Every case runs in a process of its own, all cases once a repetition, each time in another order;
 the figures are medians: "run" the time of `start()`, "with flush" the time until all was delivered.
 The receivers (an OTLP endpoint and a dotflow-api that answer at once) are a process of their own.
+Cases: "otlp" and "api" report with ServerOtel to the one or the other, "both" to both, "default"
+with ServerDefault, "memory" as "api" with the outbox in memory, "slow", "hangs", "away" as "api" to a
+server that takes 50 ms, that never answers, and that is not there: they are not waited for.
 """
 
 from __future__ import annotations
@@ -16,10 +20,17 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-CASES = ("plain", "otlp", "api", "both")
+CASES = ("plain", "otlp", "api", "both", "default", "memory")
+OUTAGES = ("slow", "hangs", "away")
+API = {"api": "", "both": "", "default": "", "memory": "", "slow": "/slow", "hangs": "/hangs"}
+"""Where each case finds its dotflow-api, below the receiver's address."""
+
+AWAY = "http://127.0.0.1:9"
+SLOW = 0.05  # seconds
 
 
 def main() -> None:
@@ -27,7 +38,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--mode", default="sequential")
-    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--cases", default=",".join(CASES), help="which (%(default)s)")
+    parser.add_argument("--case", choices=CASES + OUTAGES, help=argparse.SUPPRESS)
     parser.add_argument("--receive", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.receive:
@@ -35,29 +47,30 @@ def main() -> None:
     elif arguments.case:
         print(json.dumps(measure(arguments.case, arguments.tasks, arguments.mode)))
     else:
-        compare(arguments.tasks, arguments.repetitions, arguments.mode)
+        cases = arguments.cases.split(",")
+        compare(cases, arguments.tasks, arguments.repetitions, arguments.mode)
 
 
-def compare(tasks: int, repetitions: int, mode: str) -> None:
+def compare(cases: list[str], tasks: int, repetitions: int, mode: str) -> None:
     """Run all cases, interleaved, and print the medians."""
-    found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+    found: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
     with subprocess.Popen(
         [sys.executable, __file__, "--receive"], stdout=subprocess.PIPE, text=True
     ) as receiver:
         assert receiver.stdout is not None
         url = receiver.stdout.readline().strip()
         for _ in range(repetitions):
-            for case in random.sample(CASES, len(CASES)):
+            for case in random.sample(cases, len(cases)):
                 found[case].append(run(case, tasks, mode, url))
         receiver.terminate()
-    print(f"{tasks} no-op tasks, {mode}, median of {repetitions}, µs a task (over plain)")
-    for case in CASES:
-        line = [f"{case:6}"]
+    first = cases[0]
+    print(f"{tasks} no-op tasks, {mode}, median of {repetitions}, µs a task (over {first})")
+    for case in cases:
+        line = [f"{case:7}"]
         for what in ("run", "with flush"):
             own = statistics.median(one[what] for one in found[case])
             over = statistics.median(
-                one[what] - plain["run"]
-                for one, plain in zip(found[case], found["plain"], strict=True)
+                one[what] - base["run"] for one, base in zip(found[case], found[first], strict=True)
             )
             line.append(f"{what} {own:7.1f} (+{over:.1f})")
         print("  ".join(line))
@@ -72,12 +85,17 @@ def run(case: str, tasks: int, mode: str, url: str) -> dict[str, float]:
     }
     if case in ("otlp", "both"):
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = url
-    if case in ("api", "both"):
-        environment |= {"DOTFLOW_SERVER_URL": url, "DOTFLOW_USER_TOKEN": "t"}
-    done = subprocess.run(
-        [sys.executable, __file__, "--case", case, "--tasks", str(tasks), "--mode", mode],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
-    )  # fmt: skip
+    if case in API or case == "away":
+        api = AWAY if case == "away" else url + API[case]
+        environment |= {"DOTFLOW_SERVER_URL": api, "DOTFLOW_USER_TOKEN": "t"}
+    if case == "memory":
+        environment["DOTFLOW_OUTBOX"] = "memory"
+    with tempfile.TemporaryDirectory() as state:
+        done = subprocess.run(
+            [sys.executable, __file__, "--case", case, "--tasks", str(tasks), "--mode", mode],
+            env={**environment, "DOTFLOW_STATE_DIR": state, "DOTFLOW_FLUSH_TIMEOUT": "0"},
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
+        )  # fmt: skip
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -90,15 +108,16 @@ def measure(case: str, tasks: int, mode: str) -> dict[str, float]:
     def step() -> dict[str, bool]:
         return {"ok": True}
 
+    waits = 0.1 if case in OUTAGES else 120.0
     config = Config()
-    if case != "plain":
+    if case not in ("plain", "default"):
         from dotflow.otel import ServerOtel
 
         config = Config(server=ServerOtel())
-        warm_up = DotFlow(config=config)
-        warm_up.task.add(step)
-        warm_up.start()
-        config.server.flush(60)
+    warm_up = DotFlow(config=config)
+    warm_up.task.add(step)
+    warm_up.start()
+    config.server.flush(waits)
     workflow = DotFlow(config=config)
     workflow.task.add([step] * tasks)
     begin = time.perf_counter()
@@ -106,9 +125,9 @@ def measure(case: str, tasks: int, mode: str) -> dict[str, float]:
     if mode == "background":
         manager.thread.join()
     ran = time.perf_counter() - begin
-    complete = config.server.flush(120).complete
+    complete = config.server.flush(waits).complete
     total = time.perf_counter() - begin
-    assert complete
+    assert complete or case in OUTAGES
     return {"run": ran / tasks * 1e6, "with flush": total / tasks * 1e6}
 
 
@@ -122,6 +141,10 @@ def receive() -> None:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path.startswith("/hangs"):
+                time.sleep(3600)
+            if self.path.startswith("/slow"):
+                time.sleep(SLOW)
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", "0")
@@ -133,6 +156,7 @@ def receive() -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 

@@ -24,6 +24,7 @@ def clean_environment(monkeypatch, tmp_path):
     for name in list(os.environ):
         if name.startswith(OURS) and not name.startswith(KEPT):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -2,14 +2,15 @@
 
     a Server method -> Channel.put(Message) -> Outbox -> Relay (threads) -> Client (HTTP) -> Dialect
 
-A Server method only puts; all that touches a socket happens in the relay's threads.
+A Server method only puts; all that touches a socket happens in the relay's threads. An outbox keeps
+its messages in a file (`disk`, in the folder of `state`) and their order in memory (`queue`).
 """
 
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.message import Delivered, Kind, Message, Outcome, Refused, TryLater
-from dotflow.delivery.outbox import Counts, MemoryOutbox, Outbox
+from dotflow.delivery.outbox import Counts, Outbox, open_outbox
 from dotflow.delivery.relay import Relay
 
 __all__ = [
@@ -19,11 +20,11 @@ __all__ = [
     "Delivered",
     "Dialect",
     "Kind",
-    "MemoryOutbox",
     "Message",
     "Outbox",
     "Outcome",
     "Refused",
     "Relay",
     "TryLater",
+    "open_outbox",
 ]

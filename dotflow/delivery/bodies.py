@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dotflow.delivery.message import Kind, Message
+from dotflow.core.types import TypeStatus, WorkflowStatus
+from dotflow.delivery.message import Kind, Message, new_id
 from dotflow.delivery.strict_json import EXCEEDED, MAX_SIZE, to_json
 
 if TYPE_CHECKING:
@@ -22,18 +24,22 @@ MAX_ERROR_TEXT = 2**16
 MAX_ERRORS = MAX_BODY // 4
 """Bytes that a task's errors may have together; the last ones are kept."""
 
+RUNNING = frozenset({TypeStatus.IN_PROGRESS, TypeStatus.RETRY, WorkflowStatus.IN_PROGRESS})
+ENDED = frozenset({TypeStatus.COMPLETED, TypeStatus.FAILED})
+"""Statuses of tasks and of workflows; what they share they call the same."""
+
 CONTEXTS = ("initial_context", "previous_context", "current_context")
 PLAN = "tasks"
 
 
 def workflow_post(workflow: str, **fields: Any) -> Message:
     """A workflow that was created, or that begins; fields that are None are left out."""
-    return Message(Kind.WORKFLOW_POST, workflow, None, _workflow_body({"id": workflow, **fields}))
+    return _of_workflow(Kind.WORKFLOW_POST, workflow, {"id": workflow, **fields})
 
 
 def workflow_open(workflow: str, **fields: Any) -> Message:
     """The start of a run whose id came from outside; fields that are None are left out."""
-    return Message(Kind.WORKFLOW_OPEN, workflow, None, _workflow_body(fields))
+    return _of_workflow(Kind.WORKFLOW_OPEN, workflow, fields)
 
 
 def as_post(message: Message) -> Message:
@@ -41,9 +47,9 @@ def as_post(message: Message) -> Message:
     return workflow_post(message.workflow, **json.loads(message.body))
 
 
-def workflow_patch(workflow: str, final: bool = False, **fields: Any) -> Message:
+def workflow_patch(workflow: str, **fields: Any) -> Message:
     """A change of a workflow; fields that are None are left out."""
-    return Message(Kind.WORKFLOW_PATCH, workflow, None, _workflow_body(fields), final)
+    return _of_workflow(Kind.WORKFLOW_PATCH, workflow, fields)
 
 
 def task_post(workflow: str, task: Task) -> Message:
@@ -55,7 +61,7 @@ def task_post(workflow: str, task: Task) -> Message:
         "status": to_json(task.status),
         "initial_context": to_json(task.initial_context),
     }
-    return Message(Kind.TASK_POST, workflow, task.task_id, _task_body(fields))
+    return _of_task(Kind.TASK_POST, workflow, task, fields)
 
 
 def task_patch(workflow: str, task: Task) -> Message:
@@ -69,7 +75,7 @@ def task_patch(workflow: str, task: Task) -> Message:
         "current_context": to_json(task.current_context),
         "previous_context": to_json(task.previous_context),
     }
-    return Message(Kind.TASK_PATCH, workflow, task.task_id, _task_body(fields))
+    return _of_task(Kind.TASK_PATCH, workflow, task, fields)
 
 
 def plan(tasks: Sequence[Task]) -> list[dict[str, Any]]:
@@ -88,7 +94,19 @@ def without_contexts(message: Message) -> Message:
     fields = {name: to_json(value) for name, value in json.loads(message.body).items()}
     fields.update((name, EXCEEDED) for name in CONTEXTS if name in fields)
     fields.pop(PLAN, None)
-    return Message(message.kind, message.workflow, message.task, _object(fields), message.final)
+    return replace(message, body=_object(fields), id=new_id())
+
+
+def _of_workflow(kind: Kind, workflow: str, fields: dict[str, Any]) -> Message:
+    status = fields.get("status")
+    return Message(kind, workflow, None, _workflow_body(fields), status in ENDED, status in RUNNING)
+
+
+def _of_task(kind: Kind, workflow: str, task: Task, fields: dict[str, bytes]) -> Message:
+    return Message(
+        kind, workflow, task.task_id, _task_body(fields),
+        task.status in ENDED, task.status in RUNNING,
+    )  # fmt: skip
 
 
 def _workflow_body(values: dict[str, Any]) -> bytes:

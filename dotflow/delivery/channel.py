@@ -14,11 +14,13 @@ from dotflow.abc.server import FlushResult
 from dotflow.delivery.at_exit import flush_timeout, seconds_from_environment
 from dotflow.delivery.client import Client
 from dotflow.delivery.forking import renew_in_child
-from dotflow.delivery.outbox import Counts, MemoryOutbox, Outbox
+from dotflow.delivery.outbox import Counts, Outbox, open_outbox
 from dotflow.delivery.relay import Relay
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dotflow.delivery.dialect import Destination
     from dotflow.delivery.message import Message
 
@@ -32,12 +34,12 @@ LONGEST_DELAY = 2.0  # seconds
 class Channel:
     """Takes messages for one dotflow-api, and delivers them in the background.
 
-    All channels of a process to one destination share the threads, the connections and what waits
-    in memory: a program may make a workflow, and with it a channel, a thousand times.
+    All channels of a process to one destination share the threads, the connections and the outbox:
+    a program may make a workflow, and with it a channel, a thousand times.
 
     Args:
         destination: Which dotflow-api, and how it is talked to.
-        outbox: Where messages wait; in memory by default.
+        outbox: Where messages wait; by default that of the destination.
     """
 
     def __init__(self, destination: Destination, outbox: Outbox | None = None) -> None:
@@ -53,6 +55,14 @@ class Channel:
     def put(self, message: Message) -> None:
         """Take a message; returns at once and never raises for want of a server."""
         self._relay.put(message)
+
+    def hold(self, message: Message) -> Callable[[], None]:
+        """Hold a message that is to be sent only if the process dies; return what forgets it."""
+        return self._relay.hold(message)
+
+    def adopt(self) -> None:
+        """Look now for what dead processes left for this dotflow-api; `flush` delivers it."""
+        self._relay.adopt()
 
     def next_task_id(self, workflow: str) -> int:
         """Ask the server for the first free task number of a workflow, with retries.
@@ -126,7 +136,7 @@ class Channel:
 
 
 class _SharedRelays:
-    """The relays that deliver from memory, one a destination."""
+    """The relays of the process, one a destination."""
 
     def __init__(self) -> None:
         self._relays: weakref.WeakValueDictionary[Destination, Relay] = (
@@ -147,7 +157,9 @@ class _SharedRelays:
         with self._lock:
             relay = self._relays.get(destination)
             if relay is None:
-                relay = self._relays[destination] = _relay(destination, MemoryOutbox())
+                relay = self._relays[destination] = _relay(
+                    destination, open_outbox(outbox_name(destination))
+                )
                 self._users[relay] = weakref.WeakSet()
             self._users[relay].add(channel)
             return relay
@@ -169,6 +181,14 @@ class _SharedRelays:
 
 
 _shared = _SharedRelays()
+
+
+def outbox_name(destination: Destination) -> str:
+    """What tells the messages for a dotflow-api from others in the user's folder.
+
+    Not its token: a new one is how a person mends a refusal, and has to find what waited for it.
+    """
+    return f"dotflow-api at {destination.url} ({destination.dialect.value})"
 
 
 def _relay(destination: Destination, outbox: Outbox) -> Relay:

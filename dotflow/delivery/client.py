@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
-import time
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-from urllib3.exceptions import NewConnectionError
+from requests.utils import default_headers
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 
+from dotflow.delivery.bodies import as_post, without_contexts
+from dotflow.delivery.connections import Adapter, Call
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.message import Delivered, Kind, Message, Outcome, Refused, TryLater
+from dotflow.delivery.mask import masked
+from dotflow.delivery.message import Delivered, Instead, Kind, Message, Outcome, Refused, TryLater
 from dotflow.delivery.untraced import untraced
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ MAX_ANSWER = 2**16
 
 MAX_REASON = 300
 """Characters of the server's reason that are repeated."""
+
+MAX_ID = 255
+"""Characters of an id that is taken from the server."""
 
 LONGEST_RETRY_AFTER = 3600
 """Seconds that a Retry-After is believed."""
@@ -40,15 +45,12 @@ NOT_FOUND, CONFLICT, TOO_LARGE = 404, 409, 413
 AUTH = frozenset({401, 403})
 
 
-class TooLargeError(Exception):
-    """The server finds the body too large; there may be a smaller one."""
-
-
 class Client:
-    """Sends messages over kept-alive connections, one session a thread.
+    """Sends messages over kept-alive connections, one a thread.
 
     Proxies, CA bundles and the like come from the environment, as `requests` reads it; `.netrc`
-    is not read, for the token is what we are known by. Redirects are not followed.
+    is not read, for the token is what we are known by. Redirects are not followed, cookies not
+    kept. A call ends within twice its timeout, and costs little memory, whatever the server does.
 
     Args:
         destination: Where to.
@@ -56,8 +58,10 @@ class Client:
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
+        self.name = f"dotflow-api at {destination.url}"
+        self.timeout = destination.timeout
         self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        self._adapters: list[Adapter] = []
         self._lock = threading.Lock()
 
     def send(
@@ -69,16 +73,13 @@ class Client:
             message: The message.
             server_id: The id that the server gave to the task, where it gave one.
             timeout: Seconds for the call; the destination's without them.
-
-        Raises:
-            TooLargeError: The server answered 413.
         """
         method, url = self.destination.route(message, server_id)
         headers = {"Content-Type": "application/json", "Idempotency-Key": message.id}
         try:
             status, answer, after = self._call(method, url, message.body, headers, timeout)
-        except requests.RequestException as error:
-            return _failure(error)
+        except _Failed as failed:
+            return failed.outcome
         return self._outcome(message, status, answer, after)
 
     def next_task_id(self, workflow: str, timeout: float) -> int:
@@ -94,9 +95,13 @@ class Client:
             requests.ConnectionError: It gave no answer, or asks to come again.
         """
         url = self.destination.next_task_id_url(workflow)
-        status, answer, _ = self._call("GET", url, None, {}, timeout)
+        try:
+            status, answer, _ = self._call("GET", url, None, {}, timeout)
+        except _Failed as failed:
+            # Not what requests raised: its text may hold a proxy's password, its request the token.
+            raise requests.ConnectionError(failed.outcome.reason) from None
         reason = f"{status} {self._said(answer)}".strip()
-        if status in LATER or status >= 500:  # noqa: PLR2004
+        if _is_for_later(status):
             raise requests.ConnectionError(reason)
         if status != requests.codes.ok:
             raise requests.HTTPError(reason)
@@ -105,23 +110,27 @@ class Client:
             raise requests.exceptions.InvalidJSONError('no "next_id" in the answer')
         return number
 
+    def renewed(self) -> Client:
+        """One for a forked child: the parent's connections are only forgotten, not closed."""
+        return Client(self.destination)
+
     def release(self) -> None:
         """Close the connection of this thread; a later call opens another."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
+        adapter: Adapter | None = getattr(self._local, "adapter", None)
+        if adapter is None:
             return
-        del self._local.session
+        del self._local.adapter
         with self._lock:
-            if session in self._sessions:
-                self._sessions.remove(session)
-        session.close()
+            if adapter in self._adapters:
+                self._adapters.remove(adapter)
+        adapter.close()
 
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            sessions, self._sessions = self._sessions, []
-        for session in sessions:
-            session.close()
+            adapters, self._adapters = self._adapters, []
+        for adapter in adapters:
+            adapter.close()
         self._local = threading.local()
 
     def _outcome(self, message: Message, status: int, answer: Any, after: float | None) -> Outcome:
@@ -130,11 +139,21 @@ class Client:
         reason = f"{status} {self._said(answer)}".strip()
         if status in AUTH:
             return TryLater(reason, everywhere=True, mend=self.destination.token_variable)
-        if status in LATER or status >= 500:  # noqa: PLR2004
+        if _is_for_later(status):
             return TryLater(reason, after, everywhere=status in EVERYWHERE)
+        other = self._other(message, status)
+        return Refused(status, reason) if other is None else Instead(other)
+
+    def _other(self, message: Message, status: int) -> Message | None:
+        """A message that the server may take in place of one that it refuses."""
         if status == TOO_LARGE:
-            raise TooLargeError(reason)
-        return Refused(status, reason)
+            smaller = without_contexts(message)
+            return smaller if len(smaller.body) < len(message.body) else None
+        # In the managed dialect it is others who make the record.
+        unknown = status == NOT_FOUND and message.kind is Kind.WORKFLOW_OPEN
+        if unknown and self.destination.dialect is Dialect.DEFAULT:
+            return as_post(message)
+        return None
 
     def _given_id(self, message: Message, answer: Any) -> str | None:
         """The id that the server gave to a task, in the dialect that asks for it later."""
@@ -143,99 +162,90 @@ class Client:
         given = answer.get("id") if isinstance(answer, dict) else None
         if not isinstance(given, (str, int)) or isinstance(given, bool):
             return None
-        return str(given) or None
+        text = str(given)
+        # It is kept, and becomes a part of an address: so nothing long, and nothing that hides.
+        return text if 0 < len(text) <= MAX_ID and text.isprintable() else None
 
     def _said(self, answer: Any) -> str:
         """The server's own words, short enough for a line, without the token it may repeat."""
-        text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
-        text = text.replace(self.destination.token, "[token]")[:MAX_REASON]
-        return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        try:
+            text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+        except RecursionError:
+            return ""
+        text = masked(text, self.destination.token, is_cut=len(text) >= MAX_ANSWER // 4)
+        return " ".join("".join(c if c.isprintable() else " " for c in text[:MAX_REASON]).split())
 
     def _call(
         self, method: str, url: str, body: bytes | None, headers: dict[str, str],
         timeout: float | None = None,
     ) -> tuple[int, Any, float | None]:  # fmt: skip
-        """Make one call: the status, the answer parsed where it is JSON, and Retry-After."""
-        seconds = self.destination.timeout if timeout is None else timeout
-        deadline = time.monotonic() + 2 * seconds
-        session, settings = self._session()
-        request = requests.PreparedRequest()
-        request.prepare(method, url, {**session.headers, **headers}, data=body, auth=session.auth)
-        with (
-            untraced(),
-            session.send(
-                request, timeout=max(0.001, seconds), allow_redirects=False, **settings
-            ) as response,
-        ):
-            raw = _read(response, deadline)
-            return response.status_code, _parsed(raw), _retry_after(response.headers)
+        """Make one call: the status, the answer parsed where it is JSON, and Retry-After.
 
-    def _session(self) -> tuple[requests.Session, Mapping[str, Any]]:
-        """The session of this thread, and what the environment says of proxies and CA bundles.
+        Raises:
+            _Failed: There was no answer.
+        """
+        seconds = max(0.001, self.destination.timeout if timeout is None else timeout)
+        with untraced(), Call(seconds) as call:
+            try:
+                adapter, settings = self._adapter()
+                request = self._request(method, url, body, headers)
+                with adapter.send(request, timeout=seconds, **settings) as response:
+                    answer = _parsed(_read(response.raw))
+                    return response.status_code, answer, _retry_after(response.headers)
+            except (OSError, HTTPError) as error:  # what requests raises is an OSError
+                outcome = _failure(error, call)
+        raise _Failed(outcome)
+
+    def _request(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str]
+    ) -> requests.PreparedRequest:
+        name, value = self.destination.auth_header
+        own = {**default_headers(), "Accept-Encoding": "identity", name: value, **headers}
+        request = requests.PreparedRequest()
+        request.prepare(method, self.destination.url, own, data=body)
+        # Not prepared, for that would make a dot of %2E, and two of them take away a folder.
+        path = url.removeprefix(self.destination.url)
+        request.url = (request.url or "").rstrip("/") + path
+        return request
+
+    def _adapter(self) -> tuple[Adapter, Mapping[str, Any]]:
+        """The connections of this thread, and what the environment says of proxies and CA bundles.
 
         `requests` would look that up in the environment for each call, which costs as much as the
         call itself.
         """
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.auth = _Token(*self.destination.auth_header)
-            # Answers are short: compressed ones are only a way to make us unpack long ones.
-            session.headers["Accept-Encoding"] = "identity"
-            adapter = _Adapter(pool_connections=1, pool_maxsize=1)
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
-            self._local.session = session
-            self._local.settings = session.merge_environment_settings(
+        adapter: Adapter | None = getattr(self._local, "adapter", None)
+        if adapter is None:
+            adapter = self._local.adapter = Adapter()
+            self._local.settings = requests.Session().merge_environment_settings(
                 self.destination.url, {}, stream=True, verify=None, cert=None
             )
             with self._lock:
-                self._sessions.append(session)
-        return session, self._local.settings
+                self._adapters.append(adapter)
+        return adapter, self._local.settings
 
 
-class _Adapter(HTTPAdapter):
-    """Closes its connections at once; urllib3 would wait for a garbage collection."""
+class _Failed(Exception):
+    """A call got no answer."""
 
-    def close(self) -> None:
-        """Close all connections."""
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118 - no dict, but like one
-                manager.pools[key].close()
-        super().close()
+    def __init__(self, outcome: TryLater) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
 
 
-class _Token(AuthBase):
-    """Puts the token into the request; as `auth`, so that `.netrc` does not put in another."""
-
-    def __init__(self, name: str, value: str) -> None:
-        self._name, self._value = name, value
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers[self._name] = self._value
-        return request
-
-
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """The first MAX_ANSWER bytes of an answer.
-
-    Raises:
-        requests.ReadTimeout: The server is still at it at a time of the monotonic clock.
-        requests.ConnectionError: It did not end what it began.
-    """
-    raw = bytearray()
+def _read(answer: Any) -> bytes:
+    """The first MAX_ANSWER bytes, as they came: what was compressed is not unpacked."""
+    raw, part = b"", b"-"
     try:
-        # read() alone would wait for all of its bytes, each within the time for one.
-        take = getattr(response.raw, "read1", response.raw.read)
-        while len(raw) < MAX_ANSWER and (part := take(MAX_ANSWER - len(raw))):
+        # The last of the reads finds out whether the answer is complete.
+        while part and len(raw) < MAX_ANSWER:
+            part = answer.read(MAX_ANSWER - len(raw), decode_content=False)
             raw += part
-            if time.monotonic() > deadline:
-                break
-        else:
-            return bytes(raw)
-    except Exception as error:
-        raise requests.ConnectionError(f"while reading the answer: {error}") from error
-    raise requests.ReadTimeout("the answer has no end")
+    except ValueError as error:  # http.client, of a chunk whose length is below 0
+        raise ProtocolError("a chunk that is none") from error
+    if not part and answer.length_remaining:  # urllib3 says so only from 2.0 on
+        raise ProtocolError("not all of it came")
+    return raw
 
 
 def _parsed(raw: bytes) -> Any:
@@ -245,28 +255,66 @@ def _parsed(raw: bytes) -> Any:
         return raw.decode("utf-8", "replace")
 
 
-def _failure(error: requests.RequestException) -> TryLater:
-    """What kind of failure it was; not its text, which holds addresses of objects.
+def _is_for_later(status: int) -> bool:
+    """Whether the same message may be taken another time."""
+    # An interim status is no answer: what was to follow did not.
+    return status in LATER or status >= 500 or status < 200  # noqa: PLR2004
+
+
+def _failure(error: Exception, call: Call) -> TryLater:
+    """What kind of failure it was; not its text, which holds addresses of objects, or secrets.
 
     A server that cannot be reached can be reached by no message; one that breaks off, or takes
     too long, may have done so over this one.
     """
-    if isinstance(error, requests.ConnectTimeout) or _no_connection(error):
+    causes = _causes(error)
+    why = _unusable(error) or _untrusted(error, causes, call)
+    if why is not None:
+        return TryLater(why, everywhere=True)
+    unreached = (requests.ConnectTimeout, requests.exceptions.ProxyError, NewConnectionError)
+    if call.is_connecting or any(isinstance(one, unreached) for one in causes):
         return TryLater("the server could not be reached", everywhere=True)
-    if isinstance(error, requests.exceptions.SSLError):
-        return TryLater("the server's certificate could not be verified", everywhere=True)
-    if isinstance(error, requests.Timeout):
+    if call.is_too_long:
+        return TryLater("the server's answer is too long")
+    if any(isinstance(one, (TimeoutError, requests.Timeout)) for one in causes):
         return TryLater("the server did not answer in time")
-    if isinstance(error, requests.ConnectionError):
-        return TryLater("the server broke off the connection")
-    return TryLater(type(error).__name__)
+    return TryLater("the server broke off the connection")
 
 
-def _no_connection(error: requests.RequestException) -> bool:
-    cause = error.args[0] if error.args else None
-    return isinstance(error, requests.exceptions.ProxyError) or isinstance(
-        getattr(cause, "reason", None), NewConnectionError
-    )
+def _unusable(error: Exception) -> str | None:
+    """What keeps requests from making any call: of the environment, or of the address."""
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+        # Its text may hold a proxy's password.
+        return "no call could be made: the address, or a proxy of the environment, cannot be used"
+    if not isinstance(error, (requests.RequestException, HTTPError)):
+        return f"no call could be made: {error}"  # a CA bundle that is not there
+    return None
+
+
+def _untrusted(error: Exception, causes: list[BaseException], call: Call) -> str | None:
+    """What is wrong with the server's TLS; None where it was trusted, or has none."""
+    tls = [one for one in causes if isinstance(one, ssl.SSLError)]
+    for one in tls:
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return f"the server's certificate could not be verified: {one.verify_message}"
+    if not call.is_connecting:  # it broke off, if in a way of TLS
+        return None
+    if tls:
+        return f"no TLS connection could be made: {tls[0].reason or 'no reason was given'}"
+    if isinstance(error, requests.exceptions.SSLError):  # urllib3 1 compares the names itself
+        return "the server's certificate could not be verified: hostname mismatch"
+    return None
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error, and all that it came from: urllib3 keeps some of it as arguments."""
+    found = [error]
+    for one in found:
+        others = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+        found += [
+            other for other in others if isinstance(other, BaseException) and other not in found
+        ]
+    return found
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import quote, urlsplit
@@ -37,19 +38,19 @@ class Destination:
     timeout: float = 15.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-            shown = "one with a password in it" if "@" in self.url else repr(self.url)
+        # What was read from a file often ends with a newline.
+        url, token = self.url.strip(), self.token.strip()
+        if not _is_address(url):
+            # What may hold a password or a key is not repeated.
+            shown = "one with more in it" if set("@?") & set(url) else repr(url)
             raise ValueError(
                 f"the address of dotflow-api must look like https://host[:port], not {shown}"
             )
-        if "@" in parts.netloc:
+        if "@" in urlsplit(url).netloc:
             raise ValueError("the address of dotflow-api must not hold a user or a password")
-        # A secret that was read from a file often ends with a newline.
-        token = self.token.strip()
         if not token.isascii() or not token.isprintable():
             raise ValueError(f"{self.token_variable} has characters that no HTTP header can hold")
-        object.__setattr__(self, "url", self.url.split("#")[0].rstrip("/"))
+        object.__setattr__(self, "url", url.split("#")[0].rstrip("/"))
         object.__setattr__(self, "token", token)
 
     @property
@@ -70,9 +71,7 @@ class Destination:
     def is_plain_and_far(self) -> bool:
         """Whether the token would cross a network in clear text."""
         parts = urlsplit(self.url)
-        host = parts.hostname or ""
-        near = host in ("localhost", "::1") or host.startswith("127.")
-        return parts.scheme == "http" and not near
+        return parts.scheme == "http" and not _is_this_machine(parts.hostname or "")
 
     def route(self, message: Message, server_id: str | None = None) -> tuple[str, str]:
         """The method and the URL of a message.
@@ -98,6 +97,25 @@ class Destination:
         return f"{self.url}/workflows/{_quoted(workflow)}/tasks/next-id"
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # is read only here
+    except ValueError:
+        return False
+    is_http = parts.scheme in ("http", "https")
+    return is_http and bool(parts.hostname) and not parts.query and url.isprintable()
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _quoted(name: str) -> str:
+    if name in (".", ".."):  # which would be taken for folders, and away
+        return name.replace(".", "%2E")
     # Half a surrogate pair is in the path what it is in a body: U+FFFD.
     return quote(name.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), safe="")

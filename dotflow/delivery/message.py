@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
 class Kind(Enum):
-    """What a message asks of dotflow-api."""
+    """What a message asks of dotflow-api; spans go to an OTLP endpoint."""
 
     WORKFLOW_POST = "workflow post"
     WORKFLOW_OPEN = "workflow patch (first)"
     WORKFLOW_PATCH = "workflow patch"
     TASK_POST = "task post"
     TASK_PATCH = "task patch"
+    SPANS = "spans"
 
     @property
     def is_post(self) -> bool:
         """Whether the message makes a record, rather than changes one."""
         return self in (Kind.WORKFLOW_POST, Kind.TASK_POST)
+
+    @property
+    def opens_from_outside(self) -> bool:
+        """Whether a workflow whose first message is such a one was made by others."""
+        return self not in (Kind.WORKFLOW_POST, Kind.SPANS)
+
+    @property
+    def merges(self) -> bool:
+        """Whether a later message of the same record may take in this one, or be taken in."""
+        return self in (Kind.WORKFLOW_PATCH, Kind.TASK_PATCH)
 
     @property
     def opens(self) -> bool:
@@ -32,16 +43,22 @@ class Kind(Enum):
         return self in (Kind.WORKFLOW_POST, Kind.WORKFLOW_OPEN)
 
 
+def new_id() -> str:
+    """An id that no other message has."""
+    return os.urandom(16).hex()
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One call to dotflow-api, in no dialect yet.
+    """One call to dotflow-api, in no dialect yet, or one batch of spans for an OTLP endpoint.
 
     Attributes:
         kind: What it asks.
-        workflow: The id of the workflow.
+        workflow: The id of the workflow; of spans any id that no other batch has.
         task: The number of the task; None for a workflow's message.
-        body: The JSON body, UTF-8.
-        final: Whether it ends the run, and so has to wait for the tasks' messages.
+        body: The JSON body, UTF-8; of spans an encoded `ExportTraceServiceRequest` of OTLP.
+        final: Whether it says how its record ended. A workflow's waits for the tasks' messages.
+        running: Whether it says that its record is under way: the end is owed still.
         id: Sent as `Idempotency-Key`: the same message keeps it, another body has another.
     """
 
@@ -50,20 +67,31 @@ class Message:
     task: int | None
     body: bytes
     final: bool = False
-    id: str = field(default_factory=lambda: os.urandom(16).hex())
+    running: bool = False
+    id: str = field(default_factory=new_id)
 
-    def merged(self, later: Message) -> Message:
-        """The one message that says what this one and a later PATCH of the same record say."""
+    def with_body(self, body: bytes) -> Message:
+        """The same message, with its body here; or with none, which is somewhere else."""
+        return Message(
+            self.kind, self.workflow, self.task, body, self.final, self.running, self.id
+        )
+
+    def merged_into(self, earlier: bytes) -> Message:
+        """The one message that says what an earlier PATCH of the same record and this one say.
+
+        Args:
+            earlier: The body of the earlier PATCH.
+        """
         if self.kind is Kind.TASK_PATCH:  # each says all there is to say
-            return later
-        fields = {**json.loads(self.body), **json.loads(later.body)}
+            return self
+        fields = {**json.loads(earlier), **json.loads(self.body)}
         body = json.dumps(fields, ensure_ascii=False).encode()
-        return Message(later.kind, later.workflow, later.task, body, later.final)
+        return replace(self, body=body, id=new_id())
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """dotflow-api has the message.
+    """The message has arrived.
 
     Attributes:
         server_id: The id that it gave to the record, from the answer to a POST.
@@ -91,7 +119,7 @@ class TryLater:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """dotflow-api will never take the message.
+    """The message will never be taken.
 
     Attributes:
         status: The HTTP status.
@@ -102,4 +130,15 @@ class Refused:
     reason: str
 
 
-Outcome = Delivered | TryLater | Refused
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """The message was not taken; another one may be, and says as much.
+
+    Attributes:
+        message: What is to be sent in its place, at once.
+    """
+
+    message: Message
+
+
+Outcome = Delivered | TryLater | Refused | Instead

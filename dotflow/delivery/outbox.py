@@ -1,24 +1,34 @@
-"""Where messages wait for the network, in the order that dotflow-api needs."""
+"""Where messages wait for the network."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import random
+import contextlib
+import os
+import sqlite3
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dotflow.delivery.message import Message, Outcome, Refused, TryLater
-from dotflow.delivery.server_ids import ServerIds
+from dotflow.delivery import dead_letters, state
+from dotflow.delivery.dead_runs import end_runs
+from dotflow.delivery.disk import DiskStore, workflows
+from dotflow.delivery.message import Instead, Message, Outcome, Refused
+from dotflow.delivery.queue import MAX_BYTES, MAX_MESSAGES, Entry, Queue
+from dotflow.delivery.store import MemoryStore, Store
+from dotflow.logging import logger
 
-FIRST_DELAY = 0.5  # seconds
-LONGEST_DELAY = 60.0  # seconds
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
-Lane = tuple[str, int | None]
-"""A record of dotflow-api: a workflow (no task number) or a task. Its messages stay in order."""
+    from dotflow.delivery.disk import Row
+
+ADOPT_EVERY = 10.0
+"""Seconds between two looks at what others have left, and between two signs of life."""
+
+MOST_ADOPTED = 50
+"""Files of dead processes that are open at once: each takes four descriptors of the user's."""
 
 
 @dataclass(frozen=True)
@@ -29,291 +39,329 @@ class Counts:
         pending: Not delivered yet, those under way included.
         delivered: Delivered since the outbox was made.
         dead: Refused for good, or too many to hold.
+        running: Records that are under way: should the process die, the next one ends them.
     """
 
     pending: int = 0
     delivered: int = 0
     dead: int = 0
+    running: int = 0
 
 
-class Outbox(ABC):
-    """Holds messages until dotflow-api has them; all methods may be called from any thread.
+class Outbox:
+    """Holds messages until they are delivered; all methods may be called from any thread.
 
-    Order: the messages of one record are delivered one by one, as they were put. A task's wait
-    until its workflow's POST is delivered. A message that is `final` waits until no message of
-    the workflow's tasks is left. A PATCH merges into one of the same record that was not claimed
-    and is not final: what comes after the end of a run belongs to the next one.
-    """
-
-    @abstractmethod
-    def put(self, message: Message) -> bool:
-        """Hold a message; False where there is no room for it."""
-
-    @abstractmethod
-    def claim(self, limit: int = 1) -> list[Message]:
-        """Take up to `limit` messages that may be sent now; nobody else gets them."""
-
-    @abstractmethod
-    def settle(self, message: Message, outcome: Outcome) -> None:
-        """Say what became of a claimed message: forget it, keep it for later, or park it."""
-
-    @abstractmethod
-    def replace(self, message: Message, by: Message) -> None:
-        """Put another body in place of a claimed message, to be sent at once."""
-
-    @abstractmethod
-    def server_id(self, message: Message) -> str | None:
-        """The id that the server gave to the record of a message, where it is known."""
-
-    @abstractmethod
-    def due_in(self) -> float | None:
-        """Seconds until a message may be sent; None where none waits for its time."""
-
-    @abstractmethod
-    def hurry(self) -> None:
-        """Let messages that wait for their time be sent now, unless the server asked for it."""
-
-    @abstractmethod
-    def counts(self) -> Counts:
-        """How many messages there are."""
-
-    @abstractmethod
-    def after_fork(self) -> None:
-        """Begin anew in a forked child: what is held here is the parent's to send."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release what the outbox needs to work; `put` says False from now on."""
-
-
-@dataclass(slots=True)
-class _Record:
-    """The waiting messages of one record."""
-
-    messages: list[Message] = field(default_factory=list)
-    claimed: bool = False
-    tries: int = 0
-    asked_until: float = 0.0  # the server wants to hear no more of it before
-
-
-@dataclass(slots=True)
-class _Workflow:
-    """What waits of one workflow and its tasks; gone when nothing waits."""
-
-    records: dict[int | None, _Record] = field(default_factory=dict)
-    opening: int = 0  # messages after which the workflow's record is there
-    of_tasks: int = 0  # messages of tasks
-
-
-class MemoryOutbox(Outbox):
-    """Holds messages in memory: what is not delivered when the process ends is lost.
+    With a name it is durable: what `put` has taken is in a file when it returns, and if the process
+    dies, however it does, the next one that opens an outbox of this name delivers it. The file is
+    made by the first `put`; where none can be made there is one warning, and memory.
 
     Args:
-        max_messages: How many it holds.
+        name: The destination, which tells its messages from those of others in the same folder;
+            none, and the messages are in memory only.
+        max_messages: How many may wait.
         max_bytes: How many bytes their bodies may have together.
     """
 
-    def __init__(self, max_messages: int = 200_000, max_bytes: int = 256 * 2**20) -> None:
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
-        self._closed = False
-        self._ids = ServerIds()
-        self.after_fork()
+    def __init__(
+        self,
+        name: str | None = None,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self.name = name
+        self._limits = (max_messages, max_bytes)
+        self._unreadable: set[Path] = set()
+        self._begin()
 
-    def after_fork(self) -> None:
-        """Begin with nothing waiting; the server's ids hold in every process."""
+    def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._workflows: dict[str, _Workflow] = {}
-        self._ready: deque[Lane] = deque()
-        self._later: list[tuple[float, int, Lane]] = []
-        self._numbers = itertools.count()
-        self._pending = self._bytes = self._delivered = self._dead = 0
+        self._adopting = threading.Lock()
+        self._queue = Queue(*self._limits)
+        self._store: Store | None = None if self.name else MemoryStore()
+        self._adopted: list[DiskStore] = []
+        self._adopt_at = float("-inf")
+        self._is_more_left = False
+        self._closed = False
 
     def put(self, message: Message) -> bool:
         """Hold a message; False (and counted) where there is no room for it."""
         with self._lock:
-            if not self._closed and (self._merge(message) or self._append(message)):
-                return True
-            self._dead += 1
-            return False
+            if self._closed:
+                self._queue.dead += 1
+                return False
+            return self._queue.put(message, self._opened())
+
+    def hold(self, message: Message) -> Callable[[], None]:
+        """Hold a message that is to be sent only if the process dies; return what forgets it."""
+        with self._lock:
+            if self._closed:
+                return lambda: None
+            store = self._opened()
+            number = store.hold(message)
+
+        def forget() -> None:
+            with self._lock:
+                if not self._closed and store is self._store:  # not in a forked child
+                    store.remove([number])
+
+        return forget
 
     def claim(self, limit: int = 1) -> list[Message]:
-        """Take up to `limit` messages that may be sent now."""
+        """Take up to `limit` messages that may be sent now; nobody else gets them."""
         claimed: list[Message] = []
         with self._lock:
-            now = time.monotonic()
-            while self._later and self._later[0][0] <= now:
-                self._ready.append(heapq.heappop(self._later)[2])
-            while self._ready and len(claimed) < limit:
-                message = self._claim_lane(self._ready.popleft())
+            for entry in self._queue.claim(limit):
+                message = self._with_body(entry)
                 if message is not None:
                     claimed.append(message)
         return claimed
 
     def settle(self, message: Message, outcome: Outcome) -> None:
-        """Forget a claimed message, keep it for later, or count it as dead."""
+        """Say what became of a claimed message: forget it, keep it for later, or park it."""
         with self._lock:
-            record = self._claimed(message)
-            if record is None:
+            if self._closed:  # what was under way when time was over is sent again
                 return
-            record.claimed = False
-            if isinstance(outcome, TryLater):
-                self._postpone((message.workflow, message.task), record, outcome)
-                return
-            del record.messages[0]
-            record.tries = 0
-            workflow = self._workflows[message.workflow]
-            self._count(workflow, message, -1)
-            if isinstance(outcome, Refused):
-                self._dead += 1
+            if isinstance(outcome, Instead):
+                self._queue.replace(message, outcome.message)
             else:
-                self._delivered += 1
-                if outcome.server_id is not None and message.task is not None:
-                    self._ids.add(message.workflow, message.task, outcome.server_id)
-            self._release(workflow, record, message)
-
-    def replace(self, message: Message, by: Message) -> None:
-        """Put another body in place of a claimed message, to be sent at once."""
-        with self._lock:
-            record = self._claimed(message)
-            if record is None:
-                return
-            self._bytes += len(by.body) - len(message.body)
-            record.messages[0] = by
-            record.claimed = False
-            self._ready.appendleft((message.workflow, message.task))
+                self._queue.settle(message, outcome)
+        if self._is_more_left and not self._queue.pending:
+            self._adopt_at = float("-inf")
+            self.care()
 
     def server_id(self, message: Message) -> str | None:
         """The id that the server gave to the record of a message, where it is known."""
-        if message.task is None:
-            return None
         with self._lock:
-            return self._ids.get(message.workflow, message.task)
+            return self._queue.ids.get(message.workflow, message.task)
+
+    def learn(self, workflow: str, task: int, server_id: str) -> None:
+        """Keep the id that the server gave to a task when it was asked by another process."""
+        with self._lock:
+            self._queue.ids.add(workflow, task, server_id)
+            self._opened().learn(workflow, task, server_id)
 
     def due_in(self) -> float | None:
         """Seconds until a message may be sent; None where none waits for its time."""
         with self._lock:
-            if self._ready:
-                return 0.0
-            return max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+            return self._queue.due_in()
 
     def hurry(self) -> None:
         """Let messages that wait for their time be sent now, unless the server asked for it."""
         with self._lock:
-            now, waiting = time.monotonic(), self._later
-            self._later = []
-            for _, number, lane in waiting:
-                asked_until = self._workflows[lane[0]].records[lane[1]].asked_until
-                if asked_until > now:
-                    self._later.append((asked_until, number, lane))
-                else:
-                    self._ready.append(lane)
-            heapq.heapify(self._later)
+            self._queue.hurry()
 
     def counts(self) -> Counts:
         """How many messages there are."""
-        with self._lock:
-            return Counts(self._pending, self._delivered, self._dead)
+        queue = self._queue
+        # Of what is left in files that are not open yet nobody knows how many messages it is.
+        pending = queue.pending or int(self._is_more_left)
+        return Counts(pending, queue.delivered, queue.dead, queue.running)
 
-    def close(self) -> None:
-        """Take no more messages."""
-        with self._lock:
+    @property
+    def place(self) -> str | None:
+        """The file that the messages are in; None where they are in memory."""
+        return self._store.place if isinstance(self._store, DiskStore) else None
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: what is held here is the parent's to send."""
+        ids = self._queue.ids
+        for store in (self._store, *self._adopted):
+            if store is not None:
+                store.abandon()
+        self._begin()
+        self._queue.ids = ids  # they hold in every process
+
+    def close(self) -> int:
+        """Release what the outbox needs to work; `put` says False from now on.
+
+        Returns:
+            How many messages are lost by it; what is in files is not.
+        """
+        with self._adopting, self._lock:
+            if self._closed:
+                return 0
             self._closed = True
+            stores = [one for one in (*self._adopted, self._store) if one is not None]
+            self._adopted = []
+            lost = sum(self._close_store(store) for store in stores)
+            self._queue = self._emptied()
+        return lost
 
-    def _claimed(self, message: Message) -> _Record | None:
-        """The record of a claimed message; None where it was claimed before a fork."""
-        workflow = self._workflows.get(message.workflow)
-        record = workflow and workflow.records.get(message.task)
-        if not record or not record.claimed or record.messages[0].id != message.id:
+    def _close_store(self, store: Store) -> int:
+        if isinstance(store, DiskStore):
+            self._collect(store)
+        return store.close()
+
+    def _collect(self, store: DiskStore) -> None:
+        assert self.name is not None  # noqa: S101 - else nothing is on disk
+        # Where it cannot be done they stay where they are.
+        with contextlib.suppress(sqlite3.Error, OSError, LookupError, ValueError):
+            dead_letters.collect(store, self.name)
+
+    def _emptied(self) -> Queue:
+        """What is left to count when all is closed."""
+        after = Queue(*self._limits)
+        before = self._queue
+        after.pending, after.delivered, after.dead = before.pending, before.delivered, before.dead
+        return after
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = self._open_store()
+        return self._store
+
+    def _open_store(self) -> Store:
+        assert self.name is not None  # noqa: S101 - else there is a store from the beginning
+        spool = None
+        try:
+            spool = state.Spool.create(self.name)
+            return DiskStore(spool, self.name)
+        except (OSError, sqlite3.Error) as error:
+            if spool is not None:
+                spool.delete()
+            _complain_once(error)
+            return MemoryStore()
+
+    def _with_body(self, entry: Entry) -> Message | None:
+        try:
+            body = entry.store.body(entry.number)
+        except LookupError as error:
+            # The file is damaged: what cannot be read can be sent by nobody.
+            reason = f"it cannot be read from the outbox: {error}"
+            logger.warning("A report is lost, for %s.", reason)
+            self._queue.settle(entry.message, Refused(0, reason))
             return None
-        return record
+        return entry.message.with_body(body)
 
-    def _append(self, message: Message) -> bool:
-        if self._pending >= self._max_messages or (
-            self._bytes + len(message.body) > self._max_bytes
-        ):
-            return False
-        workflow = self._workflows.get(message.workflow)
-        if workflow is None:
-            workflow = self._workflows[message.workflow] = _Workflow()
-            self._ids.begin(message.workflow)
-        record = workflow.records.setdefault(message.task, _Record())
-        record.messages.append(message)
-        self._count(workflow, message, +1)
-        if len(record.messages) == 1 or message.kind.opens:
-            self._ready.append((message.workflow, message.task))
-        return True
+    # What dead processes left.
 
-    def _merge(self, message: Message) -> bool:
-        """Merge a PATCH into the last waiting message of its record, where that is one too."""
-        workflow = self._workflows.get(message.workflow)
-        record = workflow and workflow.records.get(message.task)
-        if message.kind.is_post or message.kind.opens or not record:
-            return False
-        last = record.messages[-1]
-        if last.kind.is_post or last.kind.opens or last.final:
-            return False
-        if record.claimed and len(record.messages) == 1:
-            return False
-        merged = last.merged(message)
-        growth = len(merged.body) - len(last.body)
-        if growth > 0 and self._bytes + growth > self._max_bytes:
-            return False
-        record.messages[-1] = merged
-        self._bytes += growth
-        return True
+    def care(self, now: float | None = None) -> None:
+        """Give a sign of life, and take over what dead processes left; every now and then.
 
-    def _count(self, workflow: _Workflow, message: Message, by: int) -> None:
-        self._pending += by
-        self._bytes += by * len(message.body)
-        if message.task is not None:
-            workflow.of_tasks += by
-        elif message.kind.opens:
-            workflow.opening += by
-
-    def _claim_lane(self, lane: Lane) -> Message | None:
-        """The first message of a lane, unless another has to be delivered before it."""
-        workflow = self._workflows.get(lane[0])
-        record = workflow and workflow.records.get(lane[1])
-        if not workflow or not record or record.claimed:
-            return None
-        message = record.messages[0]
-        # A lane that has to wait is made ready again by what it waits for. The end of a run does
-        # not wait where another opening of the workflow is behind it: the tasks wait for that one.
-        if lane[1] is not None:
-            waits = workflow.opening > 0
-        else:
-            waits = message.final and workflow.of_tasks > 0 and not workflow.opening
-        if waits:
-            return None
-        record.claimed = True
-        return message
-
-    def _postpone(self, lane: Lane, record: _Record, outcome: TryLater) -> None:
-        if outcome.everywhere:
-            # The relay waits for the destination; the message itself has done nothing wrong.
-            self._ready.append(lane)
+        Called by the relay's threads before they claim something. The first one does it while the
+        others wait: what an earlier process had to say goes first.
+        """
+        if self.name is None:
             return
-        record.tries += 1
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(record.tries - 1, 10))
-        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - to spread load, not to keep secrets
-        now, asked = time.monotonic(), outcome.after or 0.0
-        record.asked_until = now + asked
-        # The number keeps lanes of the same moment from being compared.
-        heapq.heappush(self._later, (now + max(delay, asked), next(self._numbers), lane))
+        with self._adopting:
+            now = time.monotonic() if now is None else now
+            if now < self._adopt_at or self._closed:
+                return
+            self._adopt_at = now + ADOPT_EVERY
+            store = self._store
+            if store is not None:
+                store.beat()
+            with state.alone():  # two that look at once would each find a part, out of order
+                self._close_emptied()
+                self._adopt_all()
 
-    def _release(self, workflow: _Workflow, record: _Record, message: Message) -> None:
-        """Make ready what the end of a message lets go, and forget what is empty."""
-        wid, task = message.workflow, message.task
-        if record.messages:
-            self._ready.append((wid, task))
-        else:
-            del workflow.records[task]
-        if message.kind.opens and not workflow.opening:
-            self._ready.extend((wid, one) for one in workflow.records if one is not None)
-        if task is not None and not workflow.of_tasks and None in workflow.records:
-            self._ready.append((wid, None))
-        if not workflow.records:
-            del self._workflows[wid]
-            if message.final:
-                self._ids.end(wid)
+    def _adopt_all(self) -> None:
+        assert self.name is not None  # noqa: S101 - only durable outboxes adopt
+        # One by one: what waits in line here is not to look as if it had an owner.
+        for spool in state.orphans(self.name):
+            if len(self._adopted) >= MOST_ADOPTED:
+                spool.release()
+                self._is_more_left = True
+                return
+            try:
+                self._adopt(spool)
+            except Exception as error:  # noqa: BLE001 - whatever is in it, the others are to go on
+                spool.release()
+                if spool.path not in self._unreadable:
+                    self._unreadable.add(spool.path)
+                    logger.warning(
+                        "%s cannot be read (%s): it is left as it is.", spool.path, error
+                    )
+        self._is_more_left = False
+
+    def _adopt(self, spool: state.Spool) -> None:
+        assert self.name is not None  # noqa: S101 - only durable outboxes adopt
+        if workflows(spool.path) & self._alive_elsewhere(spool.path):
+            spool.release()  # they are theirs to go on with: theirs is the next look
+            return
+        store = DiskStore(spool, self.name)
+        try:
+            self._collect(store)
+            waiting = end_runs(store, self._goes_on_here)
+            server_ids = store.server_ids()
+        except BaseException:
+            store.close()
+            raise
+        with self._lock:
+            self._adopted.append(store)
+            for one in server_ids:
+                self._queue.ids.add(*one)
+        self._take_over(store, waiting)
+        self._close_emptied()
+
+    def _close_emptied(self) -> None:
+        """Close what was adopted and is delivered; its ids are kept while somebody needs them."""
+        with self._lock:
+            for store in list(self._adopted):
+                if store.is_empty() and not any(
+                    self._queue.knows(workflow) for workflow, _, _ in store.server_ids()
+                ):
+                    self._adopted.remove(store)
+                    store.close()
+
+    def _take_over(self, store: DiskStore, waiting: list[Row]) -> None:
+        by_workflow: dict[str, list[Entry]] = {}
+        for row in waiting:
+            entry = Entry(row.message, row.size, store, row.number, store.spool.generation)
+            by_workflow.setdefault(row.message.workflow, []).append(entry)
+        for entries in by_workflow.values():
+            with self._lock:  # for one workflow at a time: the work may put something between
+                if self._closed:
+                    return
+                self._queue.take_over(entries)
+
+    def _goes_on_here(self, workflow: str) -> bool:
+        with self._lock:
+            return self._queue.goes_on(workflow)
+
+    def _alive_elsewhere(self, taken: Path) -> set[str]:
+        """The workflows that other living processes report; not those of the file just taken."""
+        ours = {str(self.place), str(taken), *(store.place for store in self._adopted)}
+        others = [path for path in state.spools(self.name) if str(path) not in ours]
+        return set().union(*(workflows(path) for path in others if state.is_owned(path)))
+
+
+def open_outbox(name: str) -> Outbox:
+    """The outbox of a destination, as the environment wants it.
+
+    `DOTFLOW_OUTBOX=memory` keeps it from the disk; `DOTFLOW_OUTBOX_MAX_MESSAGES` (200,000) and
+    `DOTFLOW_OUTBOX_MAX_BYTES` (256 MiB) bound what waits.
+
+    Args:
+        name: What people call the destination; without credentials, for it is written down.
+    """
+    kept = os.environ.get("DOTFLOW_OUTBOX", "").strip().lower()
+    if kept not in ("", "disk", "memory"):
+        logger.warning("DOTFLOW_OUTBOX is %r: it may be 'disk' or 'memory', and is 'disk'.", kept)
+    return Outbox(
+        None if kept == "memory" else name,
+        _number("DOTFLOW_OUTBOX_MAX_MESSAGES", MAX_MESSAGES),
+        _number("DOTFLOW_OUTBOX_MAX_BYTES", MAX_BYTES),
+    )
+
+
+def _number(variable: str, default: int) -> int:
+    value = os.environ.get(variable, "").strip()
+    if value.isascii() and value.isdigit() and int(value) > 0:
+        return int(value)
+    if value:
+        logger.warning("%s is %r: it has to be a whole number above 0.", variable, value)
+    return default
+
+
+_complained: set[str] = set()
+
+
+def _complain_once(error: Exception) -> None:
+    """One line a process: every destination would say the same."""
+    if "disk" not in _complained:
+        _complained.add("disk")
+        logger.warning(
+            "Reports cannot be kept on disk (%s): what is not delivered when the process ends is "
+            "lost. Set DOTFLOW_STATE_DIR to a folder that can be written.", error,
+        )  # fmt: skip

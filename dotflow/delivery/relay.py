@@ -1,22 +1,23 @@
-"""The threads that carry messages from the outbox to dotflow-api."""
+"""The threads that carry messages from an outbox to where they go."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dotflow.delivery import at_exit
-from dotflow.delivery.bodies import as_post, without_contexts
-from dotflow.delivery.client import NOT_FOUND, Client, TooLargeError
-from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.forking import renew_in_child
-from dotflow.delivery.message import Kind, Message, Outcome, Refused, TryLater
+from dotflow.delivery.message import Message, Outcome, Refused, TryLater
+from dotflow.delivery.outbox import ADOPT_EVERY
 from dotflow.delivery.pace import QUIET, Pace
+from dotflow.delivery.state import outbox_dir
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dotflow.delivery.outbox import Counts, Outbox
 
 WORKERS = 4
@@ -27,24 +28,49 @@ LINGER = 10.0  # seconds that a thread and its connection are kept when there is
 FAILURES_IN_A_ROW = 8  # as many speak of the server, whatever each of them says
 
 
+class Sender(Protocol):
+    """Sends messages; called by the relay's threads, several at a time.
+
+    Attributes:
+        name: What a line of the log calls the destination.
+        timeout: Seconds that one call may take.
+    """
+
+    name: str
+    timeout: float
+
+    def send(self, message: Message, server_id: str | None, timeout: float | None) -> Outcome:
+        """Send one message, in `timeout` seconds where they are given."""
+
+    def release(self) -> None:
+        """Release what this thread holds: a connection."""
+
+    def close(self) -> None:
+        """Release what all threads hold."""
+
+    def renewed(self) -> Sender:
+        """One for a forked child, which has none of the parent's connections."""
+
+
 class Relay:
     """Sends what the outbox holds, several records at a time; never raises, never blocks a put.
 
-    The threads start when there is something to send, and end some time after all is sent. While
-    there is one the relay is alive, and is closed at exit. In a forked child it begins anew.
+    The threads start when there is something to send, and end some time after all is sent; one
+    stays while a run goes on, and gives signs of life. While there is one the relay is alive, and
+    is closed at exit. In a forked child it begins anew.
 
     Args:
         outbox: Where messages wait.
-        client: What sends one.
+        sender: What sends one.
         workers: How many threads may send at once.
         linger: Seconds that a thread waits for another message before it ends.
     """
 
     def __init__(
-        self, outbox: Outbox, client: Client, workers: int = WORKERS, linger: float = LINGER
+        self, outbox: Outbox, sender: Sender, workers: int = WORKERS, linger: float = LINGER
     ) -> None:
         self._outbox = outbox
-        self._client = client
+        self._sender = sender
         self._workers = workers
         self._linger = linger
         self._complained: set[str] = set()
@@ -54,13 +80,15 @@ class Relay:
         renew_in_child(self)
         at_exit.close_at_exit(self)
 
+    @property
+    def name(self) -> str:
+        """The name of the outbox, which is its destination's."""
+        return self._outbox.name or self._sender.name
+
     def put(self, message: Message) -> None:
         """Hand a message to the outbox; called on the workflow's path."""
         if not self._outbox.put(message):
-            if self._closing:
-                self._complain("closed", "A report came after close(): it is not sent.")
-            else:
-                self._complain("full", "The outbox is full: reports are lost, counted as dead.")
+            self._say_what_is_lost(message)
             return
         now = time.monotonic()
         with self._wake:
@@ -68,6 +96,20 @@ class Relay:
             # In a burst, and while the destination rests, a thread looks by itself.
             if not self._threads or (begins and self._resume_at <= now):
                 self._call_worker()
+
+    def hold(self, message: Message) -> Callable[[], None]:
+        """Hold a message that is to be sent only if the process dies; return what forgets it."""
+        return self._outbox.hold(message)
+
+    def wake(self) -> None:
+        """Look in the background for what dead processes left, also where nothing is put."""
+        with self._wake:
+            if not self._threads:
+                self._call_worker()
+
+    def adopt(self) -> None:
+        """Look now for what dead processes left; `flush` delivers it."""
+        self._outbox.care()
 
     def counts(self) -> Counts:
         """How many messages there are."""
@@ -112,16 +154,15 @@ class Relay:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         at_exit.forget(self)
-        self._client.close()
-        self._outbox.close()
-        return self._said_what_is_left()
+        self._sender.close()
+        self._say_what_is_left(self._outbox.close())
+        return self._outbox.counts()
 
     def renew(self) -> None:
         """Begin anew in a forked child."""
         self._begin()
         self._outbox.after_fork()
-        # The parent's connections are the parent's: only forgotten here, not closed.
-        self._client = Client(self._client.destination)
+        self._sender = self._sender.renewed()
 
     def _begin(self) -> None:
         lock = threading.RLock()
@@ -152,15 +193,17 @@ class Relay:
     def _work(self) -> None:
         while True:
             try:
+                self._outbox.care()
                 message = self._next()
-                if message is None:
+                if message is not None:
+                    self._deliver(message)
+                elif threading.current_thread() not in self._threads:
                     break
-                self._deliver(message)
             except Exception:  # noqa: BLE001 - a thread that died would end all delivery
                 self._complain("fault", "The outbox failed, and is tried again.", fault=True)
                 with self._wake:
                     self._wake.wait(FIRST_PAUSE)
-        self._client.release()
+        self._sender.release()
 
     def _work_here(self, deadline: float) -> None:
         """Send from this thread, where no other can be started."""
@@ -169,7 +212,7 @@ class Relay:
             claimed = self._outbox.claim(1) if rest <= 0 else []
             if claimed:
                 # To connect may take that long, and to answer too.
-                self._deliver(claimed[0], min(left / 2, self._client.destination.timeout))
+                self._deliver(claimed[0], min(left / 2, self._sender.timeout))
                 continue
             due_in = self._outbox.due_in()
             if due_in is None or max(rest, due_in) >= left:
@@ -177,12 +220,17 @@ class Relay:
             time.sleep(max(rest, due_in))
 
     def _next(self) -> Message | None:
-        """Wait for a message that may be sent; None where this thread is to end."""
+        """Wait for a message that may be sent; None where it is time to look after the outbox.
+
+        A thread that is to end is not among the relay's threads afterwards.
+        """
         idle_since = None
+        care_at = time.monotonic() + ADOPT_EVERY
         with self._wake:
             while not self._closing:
                 now = time.monotonic()
-                rest = self._pace.rest(now, self._outbox.counts().pending)
+                counts = self._outbox.counts()
+                rest = self._pace.rest(now, counts.pending)
                 wait: float | None = max(self._resume_at - now, rest)
                 if self._resume_at <= now and not rest:
                     claimed = self._outbox.claim(1)
@@ -194,6 +242,8 @@ class Relay:
                         return claimed[0]
                     if self._pace.is_burst(now):  # in which put() wakes nobody
                         wait = QUIET if wait is None else min(wait, QUIET)
+                if wait is None and counts.running and len(self._threads) == 1:
+                    wait = ADOPT_EVERY
                 if wait is None:
                     idle_since = idle_since or now
                     wait = idle_since + self._linger - now
@@ -201,48 +251,28 @@ class Relay:
                         break
                 else:
                     idle_since = None
+                if now >= care_at:
+                    return None
                 self._idle += 1
                 self._settled.notify_all()  # flush() may have nothing more to wait for
-                self._wake.wait(wait)
+                self._wake.wait(min(wait, max(0.0, care_at - now)))
                 self._idle -= 1
             self._threads.discard(threading.current_thread())
         return None
 
     def _deliver(self, message: Message, timeout: float | None = None) -> None:
         outcome = self._send(message, timeout)
-        if outcome is not None:
-            self._outbox.settle(message, outcome)
+        self._outbox.settle(message, outcome)
         with self._wake:
-            if outcome is not None:
-                self._learn(message, outcome)
+            self._learn(message, outcome)
             self._settled.notify_all()
 
-    def _send(self, message: Message, timeout: float | None) -> Outcome | None:
-        """Send a message; None where a smaller one has taken its place."""
+    def _send(self, message: Message, timeout: float | None) -> Outcome:
         try:
-            outcome = self._client.send(message, self._outbox.server_id(message), timeout)
-        except TooLargeError as error:
-            smaller = without_contexts(message)
-            if len(smaller.body) >= len(message.body):
-                return Refused(413, str(error))
-            self._outbox.replace(message, smaller)
-            return None
+            return self._sender.send(message, self._outbox.server_id(message), timeout)
         except Exception as error:  # noqa: BLE001 - a thread that died would end all delivery
             self._complain("send", "A message could not be sent; it is tried again.", fault=True)
             return TryLater(type(error).__name__)
-        if self._is_unknown_workflow(message, outcome):
-            self._outbox.replace(message, as_post(message))
-            return None
-        return outcome
-
-    def _is_unknown_workflow(self, message: Message, outcome: Outcome) -> bool:
-        """Whether a record is to be made that nobody has made: in the managed dialect others do."""
-        return (
-            isinstance(outcome, Refused)
-            and outcome.status == NOT_FOUND
-            and message.kind is Kind.WORKFLOW_OPEN
-            and self._client.destination.dialect is Dialect.DEFAULT
-        )
 
     def _learn(self, message: Message, outcome: Outcome) -> None:
         """Conclude from one message what to do with the others; the lock is held."""
@@ -253,8 +283,9 @@ class Relay:
         if isinstance(outcome, Refused):
             self._complain(
                 f"refused {outcome.status}",
-                f"dotflow-api refused the {message.kind.value} of workflow {message.workflow} for "
-                f"good: {outcome.reason}. Further ones like it are only counted.",
+                f"{self._sender.name} refused the {message.kind.value} of workflow "
+                f"{message.workflow} for good: {outcome.reason}. See `dotflow outbox status`; of "
+                "further ones like it nothing more is said.",
             )
 
     def _postponed(self, outcome: TryLater) -> None:
@@ -263,11 +294,13 @@ class Relay:
         if outcome.mend is not None:
             self._complain(
                 outcome.mend,
-                f"dotflow-api refuses the token ({outcome.reason}): set {outcome.mend}. Reports "
-                "are kept meanwhile.",
+                f"{self._sender.name} refuses the token ({outcome.reason}): set {outcome.mend}. "
+                "Reports are kept meanwhile.",
             )
         else:
-            self._complain("later", f"dotflow-api: {outcome.reason}; reports wait and go on later.")
+            self._complain(
+                "later", f"{self._sender.name}: {outcome.reason}; reports wait and go on later."
+            )
         if not outcome.everywhere and self._failures < FAILURES_IN_A_ROW:
             return
         if outcome.everywhere and outcome.after:
@@ -287,14 +320,29 @@ class Relay:
         due = deadline if due_in is None else time.monotonic() + due_in
         return due >= deadline or self._resume_at >= deadline
 
-    def _said_what_is_left(self) -> Counts:
-        counts = self._outbox.counts()
-        if counts.pending:
+    def _say_what_is_left(self, lost: int) -> None:
+        pending = self._outbox.counts().pending
+        if lost:
             logger.warning(
                 "%d reports could not be delivered to %s in time. They were held in memory, and "
-                "are lost.", counts.pending, self._client.destination.url,
+                "are lost.", lost, self._sender.name,
             )  # fmt: skip
-        return counts
+        if pending > lost:
+            logger.warning(
+                "%d reports to %s wait in %s: the next run, or `dotflow outbox flush`, sends them.",
+                pending - lost, self._sender.name, outbox_dir(),
+            )  # fmt: skip
+
+    def _say_what_is_lost(self, message: Message) -> None:
+        if self._closing:
+            self._complain("closed", "A report came after close(): it is not sent.")
+        elif message.final:  # which is never to be lost in silence
+            which = "" if message.task is None else f"task {message.task} of "
+            logger.warning(
+                "The outbox is full: the end of %sworkflow %s is lost.", which, message.workflow
+            )
+        else:
+            self._complain("full", "The outbox is full: reports are lost, counted as dead.")
 
     def _complain(self, kind: str, text: str, fault: bool = False) -> None:
         """One line a kind of fault, not one a message."""

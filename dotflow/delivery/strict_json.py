@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from dotflow.core.context import Context
@@ -14,6 +15,9 @@ MAX_DEPTH = 150
 
 MAX_SIZE = 5 * 2**20
 """Bytes that a JSON text may have: what is larger fits into no body."""
+
+SHORT = 1000
+"""Characters up to which a text needs no look at its size."""
 
 EXCEEDED = b'{"message":"Context size exceeded"}'
 
@@ -36,10 +40,9 @@ def to_json(value: Any, limit: int = MAX_SIZE) -> bytes:
     """
     if type(value) is Context:
         value = value.storage
-    if value is None:
-        return b"null"
-    if type(value) is int and -_BIG < value < _BIG:
-        return b"%d" % value
+    simple = _simple(value)
+    if simple is not None and len(simple) <= limit:
+        return simple
     try:
         try:
             _check(value, limit)
@@ -53,6 +56,22 @@ def to_json(value: Any, limit: int = MAX_SIZE) -> bytes:
     except Exception:  # noqa: BLE001
         return json.dumps(_name(value)).encode()
     return json_text if len(json_text) <= limit else EXCEEDED
+
+
+def _simple(value: Any) -> bytes | None:
+    """The JSON of what most fields are; None where it takes a closer look."""
+    kind = type(value)
+    if value is None:
+        return b"null"
+    if kind is bool:
+        return b"true" if value else b"false"
+    if kind is int and -_BIG < value < _BIG:
+        return b"%d" % value
+    if kind is float and math.isfinite(value):
+        return repr(value).encode()
+    if kind is str and len(value) < SHORT and value.isascii():
+        return encode_basestring_ascii(value).encode()
+    return None
 
 
 class ValueTooLargeError(Exception):

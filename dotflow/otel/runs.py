@@ -140,7 +140,7 @@ class WorkflowRun(Run):
 
     def end_message(self) -> Message:
         """A PATCH of the status and the duration, to be sent after the tasks'."""
-        return workflow_patch(self.workflow, True, status=self.status, duration=self.duration)
+        return workflow_patch(self.workflow, status=self.status, duration=self.duration)
 
 
 class TaskRun(Run):

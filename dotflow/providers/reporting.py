@@ -41,7 +41,7 @@ class ReportingServer(Server):
         renew_in_child(self)
         self._names: dict[str, str | None] = {}
         self._started: dict[str, float] = {}
-        self._held: dict[str, list[Task]] = {}
+        self._held: dict[str, list[tuple[Task, Callable[[], None]]]] = {}
         self._opening: set[str] = set()  # managed runs that are about to start
 
     def renew(self) -> None:
@@ -74,7 +74,7 @@ class ReportingServer(Server):
         wid, now = str(workflow), time.monotonic()
         if status in ENDED:
             duration = now - self._started.pop(wid, now)
-            self._put(lambda: workflow_patch(wid, True, status=status, duration=duration))
+            self._put(lambda: workflow_patch(wid, status=status, duration=duration))
             return
         self._started[wid] = now
         make = workflow_open if wid in self._opening else workflow_patch
@@ -91,8 +91,8 @@ class ReportingServer(Server):
         wid = str(task.workflow_id)
         with self._lock:
             held = self._held.get(wid)
-            if held is not None:
-                held.append(task)
+            if held is not None and self._channel is not None:
+                held.append((task, self._channel.hold(task_post(wid, task))))
         if held is None:
             self._put(lambda: task_post(wid, task))
 
@@ -113,8 +113,9 @@ class ReportingServer(Server):
     def _release(self, workflow: str) -> None:
         with self._lock:
             held = self._held.pop(workflow, [])
-        for task in held:
+        for task, forget in held:
             self._put(lambda task=task: task_post(workflow, task))  # type: ignore[misc]
+            forget()
 
     def _put(self, make: Callable[[], Message]) -> None:
         if self._channel is not None:

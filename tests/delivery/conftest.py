@@ -7,7 +7,7 @@ from support.fault_server import TOKEN, FaultServer
 
 from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.outbox import MemoryOutbox
+from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.relay import Relay
 
 
@@ -35,7 +35,7 @@ def relays():
 
     def make(api, dialect=Dialect.DEFAULT, timeout=1.0, outbox=None, **kwargs):
         destination = Destination(api.url, TOKEN, dialect, timeout)
-        relay = Relay(outbox or MemoryOutbox(), Client(destination), **kwargs)
+        relay = Relay(outbox or Outbox(), Client(destination), **kwargs)
         made.append(relay)
         return relay
 

@@ -48,7 +48,7 @@ def test_workflow_post_has_id_status_and_name():
 
 def test_workflow_patch_has_no_id():
     """A workflow's PATCH holds the change only; its id is in the path."""
-    message = workflow_patch("w", True, status="Completed", duration=1.5)
+    message = workflow_patch("w", status="Completed", duration=1.5)
     assert strict_loads(message.body) == {"status": "Completed", "duration": 1.5}
     assert message.final
 
@@ -176,7 +176,7 @@ def test_without_contexts_a_workflow_has_no_plan():
 def test_merged_workflow_patches_say_what_both_said():
     """The fields of a later PATCH win; those that it does not name stay."""
     first = workflow_patch("w", name="etl", status="In progress")
-    merged = first.merged(workflow_patch("w", True, status="Completed", duration=1.0))
+    merged = workflow_patch("w", status="Completed", duration=1.0).merged_into(first.body)
     assert json.loads(merged.body) == {"name": "etl", "status": "Completed", "duration": 1.0}
     assert merged.final
     assert merged.id != first.id
@@ -185,7 +185,7 @@ def test_merged_workflow_patches_say_what_both_said():
 def test_merged_task_patch_is_the_later_one():
     """A task's PATCH says all there is to say, so the later one stands for both."""
     later = task_patch("w", make(status="Completed"))
-    assert task_patch("w", make(status="In progress")).merged(later) is later
+    assert later.merged_into(task_patch("w", make(status="In progress")).body) is later
 
 
 def test_each_message_has_an_id_of_its_own():

@@ -15,7 +15,7 @@ from support.outbox_contract import task_post, workflow_post
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.numbering import next_task_id
-from dotflow.delivery.outbox import MemoryOutbox
+from dotflow.delivery.outbox import Outbox
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_what_a_forgotten_channel_took_is_delivered(api, default):
 
 def test_an_outbox_of_ones_own(api, default, channels):
     """A channel with an outbox that was given delivers from it, and shares nothing."""
-    outbox = MemoryOutbox()
+    outbox = Outbox()
     outbox.put(workflow_post("before"))
     channel, other = channels(default, outbox), channels(default)
     channel.put(workflow_post("after"))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from email.utils import formatdate
+from urllib.parse import unquote
 
 import pytest
 import requests
 from support.fault_server import TOKEN, FaultServer, garbage, hang, huge, reset, status, trickle
 from support.outbox_contract import task_patch, task_post, workflow_patch, workflow_post
+from urllib3.connectionpool import HTTPConnectionPool
 
-from dotflow.delivery.client import LONGEST_RETRY_AFTER, Client, TooLargeError
+from dotflow.delivery.client import LONGEST_RETRY_AFTER, Client
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.message import Delivered, Refused, TryLater
+from dotflow.delivery.message import Delivered, Instead, Kind, Message, Refused, TryLater
 
 
 @pytest.fixture
@@ -59,11 +62,28 @@ def test_the_servers_id_comes_from_the_answer(api, client):
     assert api.lines()[-1] == "PATCH /tasks/srv-1"
 
 
-@pytest.mark.parametrize("given", [None, True, "", [], {"a": 1}, 1.5])
+@pytest.mark.parametrize(
+    "given",
+    [None, True, "", [], {"a": 1}, 1.5, "x" * 256, 10**300, "a\nb", "a\x00", "\ud800", "\u202e"],
+)
 def test_an_id_that_is_none_is_not_taken(api, client, given):
-    """Only a text or a whole number is an id."""
+    """Only a short text that can be seen, or a whole number, is an id."""
     api.on("POST", status(201, {"id": given}))
     assert client.send(task_post(1)) == Delivered(None)
+
+
+@pytest.mark.parametrize(
+    "given", ["../../workflows/w", "..", ".", "?a=b#c", "x" * 255, "ż/\U0001f600"]
+)
+def test_whatever_id_the_server_gives_comes_back_to_it(api, client, given):
+    """The server's id is one segment of the path, which no part of the way changes."""
+    api.on("POST", status(201, {"id": given}))
+    outcome = client.send(task_post(1))
+    assert outcome == Delivered(given)
+    client.send(task_patch(1, status="x"), outcome.server_id)
+    method, _, path = api.lines()[-1].partition(" ")
+    assert (method, path.count("/"), unquote(path)) == ("PATCH", 2, f"/tasks/{given}")
+    assert path.rpartition("/")[2] not in (".", "..")
 
 
 def test_the_managed_dialect_needs_no_id(api, managed):
@@ -155,10 +175,59 @@ def test_a_refused_token_names_its_variable(api, dialect, code):
 
 
 def test_413_asks_for_a_smaller_body(api, client):
-    """413 is told to the relay, which may have a smaller message."""
+    """Where the server finds a body too large, one without the contexts takes its place."""
     api.on(".", status(413))
-    with pytest.raises(TooLargeError, match="413"):
-        client.send(task_post(1))
+    large = Message(Kind.TASK_POST, "w", 1, b'{"id": 1, "initial_context": "%s"}' % (b"x" * 1000))
+    outcome = client.send(large)
+    assert isinstance(outcome, Instead)
+    assert json.loads(outcome.message.body) == {
+        "id": 1,
+        "initial_context": {"message": "Context size exceeded"},
+    }
+    assert outcome.message.id != large.id
+
+
+def test_413_of_a_small_body_is_final(api, client):
+    """What cannot be made smaller is refused."""
+    api.on(".", status(413))
+    outcome = client.send(Message(Kind.TASK_POST, "w", 1, b'{"id":1}'))
+    assert isinstance(outcome, Refused)
+    assert outcome.status == 413
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_an_unknown_workflow_is_made(api, dialect):
+    """In the default dialect the first PATCH of an unknown workflow becomes its POST."""
+    client = Client(Destination(api.url, TOKEN, dialect))
+    outcome = client.send(Message(Kind.WORKFLOW_OPEN, "w", None, b'{"status": "In progress"}'))
+    client.close()
+    if dialect is Dialect.MANAGED:  # where it is others who make it
+        assert isinstance(outcome, Refused)
+        return
+    assert isinstance(outcome, Instead)
+    assert outcome.message.kind is Kind.WORKFLOW_POST
+    assert json.loads(outcome.message.body) == {"id": "w", "status": "In progress"}
+
+
+def test_only_the_first_patch_makes_a_workflow(api, client):
+    """A later PATCH of an unknown workflow is refused."""
+    assert isinstance(client.send(workflow_patch(status="x")), Refused)
+
+
+def test_a_clients_name_holds_no_secret(client, default):
+    """What lines of the log call a client is where it sends to."""
+    assert client.name == f"dotflow-api at {default.url}"
+    assert client.timeout == default.timeout
+
+
+def test_a_renewed_client_has_connections_of_its_own(api, client):
+    """In a forked child the parent's connections are left to the parent."""
+    client.send(workflow_post())
+    other = client.renewed()
+    assert other.destination is client.destination
+    assert isinstance(other.send(workflow_post()), Delivered)
+    other.close()
+    assert api.connections == 2
 
 
 @pytest.mark.parametrize(
@@ -294,12 +363,44 @@ def test_next_task_id_says_whether_to_ask_again(api, client, code, again):
     assert TOKEN not in str(caught.value)
 
 
+def test_a_base_path_is_kept(api):
+    """An address with a path of its own is what all routes begin with."""
+    client = Client(Destination(f"{api.url}/a b/ż/", TOKEN))
+    client.send(workflow_patch("..", status="x"))
+    client.close()
+    assert api.lines() == ["PATCH /a%20b/%C5%BC/workflows/%2E%2E"]
+
+
+def test_http_calls_are_not_traced(api, client, monkeypatch):
+    """The instrumentation of an HTTP library is told to leave our calls out."""
+    context = pytest.importorskip("opentelemetry.context")
+    seen, urlopen = [], HTTPConnectionPool.urlopen
+
+    def look(pool, *args, **kwargs):
+        seen.append(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY))
+        return urlopen(pool, *args, **kwargs)
+
+    monkeypatch.setattr(HTTPConnectionPool, "urlopen", look)
+    client.send(workflow_post())
+    assert seen == [True]
+    assert context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY) is None
+
+
+def test_a_connection_that_was_closed_meanwhile_costs_nothing(api, client):
+    """A server that closes idle connections costs no failure, and sees no message twice."""
+    for number in range(3):
+        assert client.send(workflow_post(f"w{number}")) == Delivered()
+        api.drop_idle()
+        api.wait_for(lambda: api.open_connections == 0)
+    assert (len(api.seen), api.connections) == (3, 3)
+
+
 def test_release_gives_up_this_threads_connection(api, client):
     """A thread that ends leaves no connection behind; a later call opens another."""
     client.send(workflow_post())
     client.release()
     client.release()
-    assert client._sessions == []
+    assert client._adapters == []
     client.send(workflow_post())
     assert api.connections == 2
 

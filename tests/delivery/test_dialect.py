@@ -46,6 +46,9 @@ def test_next_id_route():
         ("a?b#c%2F&d", "a%3Fb%23c%252F%26d"),
         ("żółw", "%C5%BC%C3%B3%C5%82w"),
         ("half \ud800", "half%20%EF%BF%BD"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("...", "..."),
     ],
 )
 def test_ids_are_quoted(workflow, quoted):
@@ -74,7 +77,8 @@ def test_the_token_shows_in_no_repr():
 @pytest.mark.parametrize(
     "url",
     ["", "example.org", "ftp://x", "http://", "https:///path", "https://h/?x=1", "https://u:p4ss@h",
-     "u:p4ss@h"],
+     "u:p4ss@h", "https://h/?key=p4ss", "https://u:p4ss@[::1", "https://h:port", "https://h:99999",
+     "https://u:p4ss@h\u2100", "https://h/\x7f", "https://h/\r\nX: y", "https://[::1"],
 )  # fmt: skip
 def test_bad_addresses_are_refused(url):
     """An address that cannot be one is refused at once, and a password in it not repeated."""
@@ -92,8 +96,8 @@ def test_tokens_that_no_header_holds_are_refused(token):
 
 
 def test_small_slips_are_mended():
-    """A slash at the end of the address and a newline at the end of the token do no harm."""
-    destination = Destination(f"{BASE}//", "tok\n")
+    """A slash at the end of the address and a newline at the end of either do no harm."""
+    destination = Destination(f" {BASE}//\r\n", "tok\n")
     assert (destination.url, destination.token) == (BASE, "tok")
 
 
@@ -106,6 +110,11 @@ def test_small_slips_are_mended():
         ("http://localhost:8000", False),
         ("http://127.0.0.1", False),
         ("http://[::1]:8000", False),
+        ("http://127.9.9.9", False),
+        ("http://127.0.0.1.example.org", True),
+        ("http://127.evil", True),
+        ("http://localhost.example.org", True),
+        ("http://0.0.0.0", True),
     ],
 )
 def test_plain_and_far(url, expected):

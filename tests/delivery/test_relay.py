@@ -27,7 +27,7 @@ def test_a_run_arrives_in_order(api, relays, dialect):
 
 def test_many_workers_keep_the_order_when_things_go_wrong(api, relays, monkeypatch):
     """With faults of all kinds, and many runs at a time, each run still arrives whole, in order."""
-    monkeypatch.setattr("dotflow.delivery.outbox.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("dotflow.delivery.queue.FIRST_DELAY", 0.01)
     monkeypatch.setattr(relay_module, "FIRST_PAUSE", 0.01)
     relay = relays(api, workers=8)
     for fault in (status(500), status(503), reset(), reset(effect=True), status(500, effect=True)):
@@ -57,7 +57,7 @@ def test_several_tasks_go_at_a_time(api, relays):
 
 def test_a_repeat_has_the_same_key_and_another_body_another(api, relays, monkeypatch):
     """A message that is sent again is known by its Idempotency-Key."""
-    monkeypatch.setattr("dotflow.delivery.outbox.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("dotflow.delivery.queue.FIRST_DELAY", 0.01)
     relay = relays(api)
     api.on("POST", reset(effect=True), times=1)
     relay.put(workflow_post())

@@ -8,13 +8,12 @@ import threading
 import time
 
 import pytest
-import requests
 from support.fault_server import hang, reset, status
 from support.outbox_contract import workflow_patch, workflow_post
 from support.runs import in_order, put_run
 
 from dotflow.delivery import relay as relay_module
-from dotflow.delivery.outbox import MemoryOutbox
+from dotflow.delivery.outbox import Outbox
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.3])
@@ -113,7 +112,7 @@ def test_two_puts_at_once_do_not_wait_for_one_answer(api, relays):
 def test_a_fault_of_the_outbox_ends_no_thread(api, relays, monkeypatch, caplog):
     """An outbox that raises is asked again a little later."""
     monkeypatch.setattr(relay_module, "FIRST_PAUSE", 0.05)
-    outbox = MemoryOutbox()
+    outbox = Outbox()
     claim, faults = outbox.claim, [OSError("disk"), OSError("disk")]
 
     def faulty(limit):
@@ -130,16 +129,16 @@ def test_a_fault_of_the_outbox_ends_no_thread(api, relays, monkeypatch, caplog):
 
 def test_a_client_that_raises_ends_no_thread(api, relays, monkeypatch, caplog):
     """A fault of ours in sending is one line, and the message is tried again."""
-    monkeypatch.setattr("dotflow.delivery.outbox.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("dotflow.delivery.queue.FIRST_DELAY", 0.01)
     relay = relays(api)
-    send, faults = relay._client.send, [KeyError("x"), KeyError("x")]
+    send, faults = relay._sender.send, [KeyError("x"), KeyError("x")]
 
     def faulty(*args):
         if faults:
             raise faults.pop()
         return send(*args)
 
-    relay._client.send = faulty
+    relay._sender.send = faulty
     relay.put(workflow_post())
     api.wait_for(lambda: relay.counts().pending == 0)
     assert caplog.text.count("could not be sent") == 1
@@ -216,23 +215,6 @@ def test_a_fork_while_locks_are_held(api, relays):
         stop.set()
         thread.join()
     assert {f"c{number}" for number in range(5)} <= set(api.workflows)
-
-
-def test_http_calls_are_not_traced(api, relays, monkeypatch):
-    """The instrumentation of an HTTP library is told to leave our calls out."""
-    context = pytest.importorskip("opentelemetry.context")
-    relay, seen = relays(api), []
-    send = requests.Session.send
-
-    def look(session, request, **kwargs):
-        seen.append(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY))
-        return send(session, request, **kwargs)
-
-    monkeypatch.setattr(requests.Session, "send", look)
-    relay.put(workflow_post())
-    relay.flush(3)
-    assert seen == [True]
-    assert context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY) is None
 
 
 def test_a_put_is_quick_while_nothing_moves(api, relays, caplog):

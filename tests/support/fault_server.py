@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    import ssl
 
 TOKEN = "s3cr3t-t0ken"
 
@@ -158,6 +161,13 @@ class _Http(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def finish_request(self, request, client_address):
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self.tls.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
+
     def handle_error(self, request, client_address):
         pass
 
@@ -165,7 +175,7 @@ class _Http(ThreadingHTTPServer):
 class FaultServer:
     """Records what comes, keeps workflows and tasks as dotflow-api does, fails where told to."""
 
-    def __init__(self, strict: bool = True) -> None:
+    def __init__(self, strict: bool = True, tls: ssl.SSLContext | None = None) -> None:
         self.strict = strict
         self.latency = 0.0
         self.seen: list[Seen] = []
@@ -179,13 +189,15 @@ class FaultServer:
         self._lock = threading.RLock()
         self._http = _Http(("127.0.0.1", 0), Handler)
         self._http.api = self
+        self._http.tls = tls
         self._http.stopped = threading.Event()
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        scheme = "http" if self._http.tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._http.server_address[1]}"
 
     def on(self, pattern: str, fault: Fault, times: int | None = None) -> None:
         """Have requests whose "METHOD /path" matches fail so, as often as said."""
@@ -221,6 +233,12 @@ class FaultServer:
     @property
     def open_connections(self) -> int:
         return sum(one.fileno() >= 0 for one in self._sockets)
+
+    def drop_idle(self) -> None:
+        """Close the connections as a server does that has waited long enough."""
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def note(self, seen: Seen) -> Fault | None:
         with self._lock:

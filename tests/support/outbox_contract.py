@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-from dotflow.delivery.message import Delivered, Kind, Message, Refused, TryLater
-from dotflow.delivery.outbox import FIRST_DELAY
+from dotflow.delivery.message import Delivered, Instead, Kind, Message, Refused, TryLater
+from dotflow.delivery.queue import FIRST_DELAY
 
 
 def message(kind, workflow="w", task=None, final=False, **fields):
@@ -86,7 +86,7 @@ class OutboxContract:
         for one in (opening, task_post(1), last):
             outbox.put(one)
         assert outbox.claim(9) == [opening]
-        outbox.replace(opening, workflow_post())
+        outbox.settle(opening, Instead(workflow_post()))
         [post] = outbox.claim(9)
         outbox.settle(post, Delivered())
         assert [one.kind for one in drain(outbox)] == [Kind.TASK_POST, Kind.WORKFLOW_PATCH]
@@ -249,7 +249,7 @@ class OutboxContract:
         outbox.put(big)
         outbox.put(task_patch(1, status="Completed"))
         outbox.claim()
-        outbox.replace(big, small)
+        outbox.settle(big, Instead(small))
         assert outbox.counts().pending == 2
         assert [one.id for one in outbox.claim(9)] == [small.id]
         outbox.settle(small, Delivered())

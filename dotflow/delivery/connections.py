@@ -1,0 +1,229 @@
+"""Kept-alive connections on which every call is bounded, in time and in what is read.
+
+A timeout of `requests` is one of each wait: a server that sends a byte a second keeps to it for
+ever. Here it is one of the call, whatever takes the time: the connection, a proxy's tunnel, TLS,
+the request, interim answers, headers, chunks and trailers. Redirects are not followed, cookies not
+kept, `.netrc` not read: `requests` does that above what is used here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+MAX_BYTES = 2**18
+"""Bytes of all that a server may say in one call: headers and what frames the body too."""
+
+PART = 2**14
+"""Bytes that are sent at a time: one record of TLS, so that the time is looked at between them."""
+
+
+class Call:
+    """What one call may cost, and how far it came; within it, this thread's calls are bounded.
+
+    It ends within twice its seconds: half of that for the connection, no single wait longer.
+
+    Args:
+        seconds: The time for an answer.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_connecting = False
+        self.is_too_long = False
+        self._seconds = seconds
+        self._connected_by = time.monotonic() + self._seconds
+        self._ends = self._connected_by + self._seconds
+        self._bytes = MAX_BYTES
+
+    def __enter__(self) -> Self:
+        self._outer = getattr(_thread, "call", None)  # a signal's handler may call in a call
+        _thread.call = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _thread.call = self._outer
+
+    def left(self) -> float:
+        """Seconds that the next wait may take.
+
+        Raises:
+            TimeoutError: None are left.
+        """
+        ends = self._connected_by if self.is_connecting else self._ends
+        left = min(self._seconds, ends - time.monotonic())
+        if left <= 0:
+            raise TimeoutError("the call is out of time")
+        return left
+
+    def count(self, size: int) -> None:
+        """Take note of bytes that came.
+
+        Raises:
+            OSError: They were too many.
+        """
+        self._bytes -= size
+        if self._bytes < 0:
+            self.is_too_long = True
+            raise OSError("the answer is too long")
+
+
+_thread = threading.local()
+
+
+class Adapter(HTTPAdapter):
+    """The connections of one thread; to be used within a `Call`."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=1)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Whoever makes the connections over a proxy."""
+        manager = super().proxy_manager_for(proxy, **options)
+        # SOCKS has connections of its own: there only each wait is bounded.
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def close(self) -> None:
+        """Close all connections at once; urllib3 would wait for a garbage collection."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - no dict, but like one
+                manager.pools[key].close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that is read within its call's bounds."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Bounded(sock, self.fp.detach(), _thread.call))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status of the answer itself; interim ones may come before it (RFC 9110, 15.2)."""
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not http.client.SWITCHING_PROTOCOLS < found[1] < http.client.OK:
+                return found
+            http.client.parse_headers(self.fp)
+
+    def begin(self) -> None:
+        """Read the headers."""
+        super().begin()
+        # Headers that cannot be parsed are nothing to us; urllib3 would log them with what they
+        # hold, which may be what we sent.
+        self.msg.defects.clear()
+        self.msg.set_payload("")
+        del self.msg["Set-Cookie"]  # requests would parse it
+
+
+class _Bounded(io.RawIOBase):
+    """What a socket has to say, within the bounds of a call."""
+
+    def __init__(self, sock: Any, raw: Any, call: Call) -> None:
+        self._sock, self._raw, self._call = sock, raw, call
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        # A socket that was closed meanwhile says so by itself.
+        if self._sock.fileno() >= 0:
+            self._sock.settimeout(self._call.left())
+        size: int = self._raw.readinto(buffer) or 0
+        self._call.count(size)
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _InBounds(HTTPConnection):
+    """A connection that keeps to the bounds of the call it is used for."""
+
+    response_class = _Answer
+    debuglevel = 0  # http.client's, where a program sets it for all, prints headers: the token too
+
+    def connect(self) -> None:
+        """Connect, with the proxy's tunnel and TLS where there are any."""
+        _thread.call.is_connecting = True
+        super().connect()
+        _thread.call.is_connecting = False
+
+    def send(self, data: Any) -> None:
+        """Send a part of a request."""
+        for start in range(0, len(data), PART):
+            if self.sock is not None:
+                self.sock.settimeout(_thread.call.left())
+            super().send(data[start : start + PART])
+
+    def _new_conn(self) -> socket.socket:
+        """A socket to the first of the host's addresses that takes it."""
+        try:
+            return self._first(
+                socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+            )
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no connection in time") from error
+        except (OSError, UnicodeError) as error:
+            raise NewConnectionError(self, f"no connection: {error}") from error
+
+    def _first(self, found: list[Any]) -> socket.socket:
+        # Among them they have the time of one: a dead one must leave some to the next.
+        family, kind, protocol, _, address = found[0]
+        try:
+            return self._connected(socket.socket(family, kind, protocol), address, len(found))
+        except OSError:
+            if not found[1:]:
+                raise
+        return self._first(found[1:])
+
+    def _connected(self, sock: socket.socket, address: Any, sharers: int) -> socket.socket:
+        call: Call = _thread.call
+        try:
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(call.left() / sharers)
+            sock.connect(address)
+            sock.settimeout(call.left())  # TLS takes it over, for all of its handshake
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+class _HttpsConnection(_InBounds, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _InBounds
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+_POOLS = {"http": _HttpPool, "https": _HttpsPool}
