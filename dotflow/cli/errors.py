@@ -2,6 +2,35 @@
 
 from __future__ import annotations
 
+from dotflow.core.exception import (
+    ExecutionModeNotExist,
+    ImportModuleError,
+    InputChangedError,
+    InvalidOnInputChange,
+    InvalidWorkflowFactory,
+    MissingActionDecorator,
+    ModuleNotFound,
+    NotCallableObject,
+    WorkflowFlagConflict,
+)
+
 
 class CommandError(Exception):
     """Something that the person at the keyboard can mend; the message says how."""
+
+
+MENDABLE = (
+    CommandError,
+    ExecutionModeNotExist,
+    ImportModuleError,
+    InputChangedError,
+    InvalidOnInputChange,
+    InvalidWorkflowFactory,
+    MissingActionDecorator,
+    ModuleNotFound,
+    NotCallableObject,
+    WorkflowFlagConflict,
+)
+"""What is said in one line: it names the remedy itself."""
+
+UNEXPECTED = "The command ended with an error that it did not expect; the log above has the cause."

@@ -6,15 +6,28 @@ import argparse
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from dotflow import __description__, __version__
-from dotflow.cli.commands import api, demo
-from dotflow.cli.errors import CommandError
+from dotflow.cli.commands import api, demo, log, outbox, schedule, start
+from dotflow.cli.errors import MENDABLE, UNEXPECTED
+from dotflow.cli.signals import status_of
+from dotflow.core.exception import Interrupted
+from dotflow.logging import logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"api": api, "demo": demo}
+COMMANDS = {
+    "start": start,
+    "schedule": schedule,
+    "logs": log,
+    "outbox": outbox,
+    "api": api,
+    "demo": demo,
+}
+
+FAILED, ABORTED = 1, 130
 
 
 class Command:
@@ -25,17 +38,27 @@ class Command:
     """
 
     def __init__(self, arguments: Sequence[str] | None = None) -> None:
-        self.parser = argparse.ArgumentParser(prog="dotflow", description=__description__)
+        self.parser = argparse.ArgumentParser(
+            prog="dotflow",
+            description=__description__,
+            epilog="`dotflow COMMAND --help` says what a command needs.",
+        )
         self.parser.add_argument(
             "-v", "--version", action="version", version=f"dotflow=={__version__}"
         )
         commands = self.parser.add_subparsers(title="commands", metavar="COMMAND")
         for name, module in COMMANDS.items():
-            summary = (module.__doc__ or "").strip().splitlines()[0]
-            parser = commands.add_parser(name, help=summary, description=module.__doc__)
+            parser = commands.add_parser(
+                name,
+                help=(module.__doc__ or "").strip().splitlines()[0],
+                description=module.__doc__,
+                epilog=getattr(module, "EPILOG", None),
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
             module.configure(parser)
             parser.set_defaults(run=module.run)
         self._arguments = arguments
+        self._console = Console(stderr=True, highlight=False)
 
     def run(self) -> int:
         """Carry out the command and return the exit status: 0 where all went well."""
@@ -43,13 +66,21 @@ class Command:
         if not hasattr(arguments, "run"):
             self.parser.print_help()
             return 0
-        console = Console(stderr=True, highlight=False)
         try:
-            status: int = arguments.run(arguments)
-        except CommandError as error:
-            console.print(f"[bold red]Error:[/bold red] {error}", soft_wrap=True)
-            return 1
+            return int(arguments.run(arguments))
+        except MENDABLE as error:
+            return self._fail(str(error))
+        except Interrupted as error:
+            self._console.print("Aborted.")
+            return status_of(error.number)
         except KeyboardInterrupt:
-            console.print("Aborted.")
-            return 130
-        return status
+            self._console.print("Aborted.")
+            return ABORTED
+        except Exception:  # noqa: BLE001 - what nobody expected is logged, with its cause
+            logger.exception("dotflow could not go on.")
+            return self._fail(UNEXPECTED)
+
+    def _fail(self, message: str) -> int:
+        line = Text.assemble(("Error:", "bold red"), f" {message}")
+        self._console.print(line, soft_wrap=True)
+        return FAILED

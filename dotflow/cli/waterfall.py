@@ -9,6 +9,7 @@ from opentelemetry.trace import StatusCode
 from rich.table import Table
 from rich.text import Text
 
+from dotflow.cli.live import COLOURS
 from dotflow.core.types import WorkflowStatus
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ BESIDE_BAR = 70
 
 WIDE = 120
 """Columns from which on there is room for what is nice to know."""
-
-COLOURS = {"Completed": "green", "Failed": "red", "Retry": "yellow", "In progress": "blue"}
 
 
 def show(demo: Demo, console: Console) -> None:

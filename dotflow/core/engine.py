@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from dotflow.core import interrupt
 from dotflow.core.reporter import Reporter, Stopwatch, TaskReporter
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 
@@ -88,7 +88,7 @@ class TaskEngine:
                 if attempt == self._attempts:
                     raise
                 self._reporter.retry(self._failure_of(error))
-                time.sleep(delay)
+                interrupt.sleep(delay)
                 delay *= 2 if step.backoff else 1
             else:
                 # Not within the try: a storage that fails is no reason to do the work again.
@@ -133,18 +133,21 @@ class TaskEngine:
 
     def _step(self) -> Any:
         task = self.task
-        return task.step(
-            initial_context=task.initial_context,
-            previous_context=task.previous_context,
-            task=task,
-        )
+        with interrupt.window():
+            return task.step(
+                initial_context=task.initial_context,
+                previous_context=task.previous_context,
+                task=task,
+            )
 
     def _step_in_time(self) -> Any:
         timeout = self.task.step.timeout
-        return self._step_with_limit(timeout) if timeout else self._step()
+        if timeout or interrupt.is_out_of_reach():
+            return self._step_with_limit(timeout or None)
+        return self._step()
 
-    def _step_with_limit(self, timeout: float) -> Any:
-        """Run the step in a thread and stop waiting for it when its time is over.
+    def _step_with_limit(self, timeout: float | None) -> Any:
+        """Run the step in a thread and stop waiting for it when its time, or the run, is over.
 
         A thread cannot be stopped. It is a daemon, so that the interpreter's exit does not wait
         for it, and what it still does has no effect on the task.
@@ -163,7 +166,7 @@ class TaskEngine:
             daemon=True,
         )  # fmt: skip
         thread.start()
-        thread.join(timeout)
+        interrupt.join(thread, timeout)
         if raised:
             raise raised[0]
         if not outcome:

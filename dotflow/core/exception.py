@@ -1,4 +1,4 @@
-"""Every exception of the engine, all straight from `Exception`.
+"""Every exception of the engine: straight from `Exception`, but for the one that ends a run.
 
 Exception
   MissingActionDecorator     a step without @action
@@ -12,10 +12,13 @@ Exception
   WorkflowFlagConflict       a flag of --step given with --workflow
   InputChangedError          a resumed run with another input
   InvalidOnInputChange       no such policy
+KeyboardInterrupt
+  Interrupted                a signal ended the run
 """
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 MESSAGE_UNKNOWN_ERROR = "Unknown"
@@ -127,6 +130,29 @@ class InvalidOnInputChange(Exception):
 
     def __init__(self, value: Any) -> None:
         super().__init__(MESSAGE_INVALID_ON_INPUT_CHANGE.format(value=value))
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run.
+
+    A KeyboardInterrupt, so that steps and event loops treat it as they treat Ctrl-C: it is no
+    failure to be caught and tried again.
+
+    Attributes:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal_name(number)}")
+        self.number = number
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal, as "SIGTERM"."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def __getattr__(name: str) -> Any:

@@ -11,8 +11,9 @@ from collections import deque
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from dotflow.core import child
+from dotflow.core import child, interrupt
 from dotflow.core.checkpoint import first_context, read_back, restore
+from dotflow.core.exception import Interrupted, signal_name
 from dotflow.core.reporter import TaskReporter
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.core.types.status import TypeStatus
@@ -179,6 +180,8 @@ class Lane:
             self._process.kill()
         self.finish()
         if self._reporter is not None and self._has_begun:
+            if isinstance(error, Interrupted):  # where the parent was says nothing of the step
+                error = Interrupted(error.number)
             self._end(None, TaskError(error), time.time_ns())
 
     def _launch(self, task: Task) -> bool:
@@ -227,7 +230,7 @@ class Lane:
         server = type(self.tasks[0].config.server)
         tasks = self.tasks if FORK else [child.bare(task) for task in self.tasks]
         process = context.Process(
-            target=child.serve,
+            target=_serve_under_lead if interrupt.is_used() else child.serve,
             args=(theirs, tasks, self._workflow_id, server),
             name=f"dotflow-{self.tasks[self._index].step.name}",
         )
@@ -278,7 +281,7 @@ class Lane:
         if code is None:
             how = "closed its connection"
         elif code < 0:
-            how = f"was killed by {_signal_name(-code)}"
+            how = f"was killed by {signal_name(-code)}"
         else:
             how = f"ended with exit code {code}"
         self.finish()
@@ -350,14 +353,19 @@ def _turn(waiting: deque[Lane], active: list[Lane], at_once: int) -> list[Lane]:
 
 def _ready(active: list[Lane], timeout: float) -> list[Lane]:
     """The lanes whose child has something to tell, or is gone."""
-    ready = set(wait([one for lane in active for one in lane.waitables], timeout))
+    if interrupt.is_out_of_reach():
+        timeout = min(timeout, interrupt.LOOK_EVERY)
+    with interrupt.window():
+        ready = set(wait([one for lane in active for one in lane.waitables], timeout))
     if not ready and timeout:
         return [lane for lane in active if lane.is_gone]
     return [lane for lane in active if not ready.isdisjoint(lane.waitables)]
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def _serve_under_lead(*arguments: Any) -> None:
+    """Serve, and leave Ctrl-C, which the terminal sends to every process, to the parent.
+
+    Not ignored, for what the step starts would inherit that.
+    """
+    signal.signal(signal.SIGINT, lambda *_: None)
+    child.serve(*arguments)

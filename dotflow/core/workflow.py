@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from contextvars import copy_context
@@ -12,6 +13,7 @@ from uuid import UUID, uuid4
 
 from dotflow.abc.flow import Flow
 from dotflow.abc.server import WorkflowDescription
+from dotflow.core import interrupt
 from dotflow.core.checkpoint import (
     check_input,
     check_policy,
@@ -21,7 +23,7 @@ from dotflow.core.checkpoint import (
     restore,
 )
 from dotflow.core.engine import TaskEngine
-from dotflow.core.exception import ExecutionModeNotExist
+from dotflow.core.exception import ExecutionModeNotExist, Interrupted
 from dotflow.core.processes import Lane, run_lanes
 from dotflow.core.types import TypeExecution, TypeInputChange, TypeStatus, WorkflowStatus
 from dotflow.settings import Settings
@@ -57,6 +59,7 @@ class Sequential(Flow):
         """Run the tasks until one fails, or all with `ignore`."""
         previous = first_context(self.workflow_id)
         for task in self.tasks:
+            interrupt.check()
             self.queue.append(task)
             kept = restore(task, self.workflow_id, previous) if self.resume else None
             if kept is not None:
@@ -65,7 +68,8 @@ class Sequential(Flow):
             engine = TaskEngine(task, self.workflow_id, previous)
             with engine.start():
                 engine.execute_with_retry()
-            task.callback(task=task)
+            with interrupt.window():
+                task.callback(task=task)
             if task.status == TypeStatus.FAILED and not self.ignore:
                 break
             previous = read_back(task)
@@ -145,10 +149,12 @@ class Background(Flow):
         self.thread.start()
 
     def _work(self) -> None:
-        if self._around is None:
-            self._run_tasks()
-        else:
-            self._around(self._run_tasks)
+        # Who interrupted the run knows of it, and it is reported: no news for the thread's hook.
+        with contextlib.suppress(Interrupted):
+            if self._around is None:
+                self._run_tasks()
+            else:
+                self._around(self._run_tasks)
 
     def _run_tasks(self) -> None:
         Sequential(self.tasks, self.workflow_id, self.ignore, self.groups, self.resume)
@@ -225,8 +231,10 @@ class Manager:
         self._prepare_storage(resume)
         for task in tasks:
             task.reset()
-        self._begin()
-        self._run(keep_going, resume)
+        # A run within a step of another one is not to be interrupted while it reports, either.
+        with interrupt.window(is_open=False):
+            self._begin()
+            self._run(keep_going, resume)
 
     def _prepare_storage(self, resume: bool) -> None:
         if self.config is None:

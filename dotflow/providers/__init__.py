@@ -18,11 +18,13 @@ from dotflow.providers.tracer_default import TracerDefault
 if TYPE_CHECKING:
     from dotflow.providers.log_opentelemetry import LogOpenTelemetry
     from dotflow.providers.metrics_opentelemetry import MetricsOpenTelemetry
+    from dotflow.providers.scheduler_cron import SchedulerCron
     from dotflow.providers.tracer_opentelemetry import TracerOpenTelemetry
 
 _LAZY = {
     "LogOpenTelemetry": "log_opentelemetry",
     "MetricsOpenTelemetry": "metrics_opentelemetry",
+    "SchedulerCron": "scheduler_cron",
     "TracerOpenTelemetry": "tracer_opentelemetry",
 }
 
@@ -32,6 +34,7 @@ __all__ = [
     "MetricsDefault",
     "MetricsOpenTelemetry",
     "NotifyDefault",
+    "SchedulerCron",
     "SchedulerDefault",
     "ServerAPI",
     "ServerDefault",

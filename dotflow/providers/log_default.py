@@ -25,10 +25,16 @@ else:  # Python 3.10 cannot say of what
 
 
 class StandardErrorHandler(StreamHandler):
-    """Writes to what `sys.stderr` is when a line is written, not when the handler was made."""
+    """Writes to what `sys.stderr` is when a line is written, not when the handler was made.
+
+    Attributes:
+        lowest: The level below which nothing is written, of handlers that are made from now on.
+    """
+
+    lowest = logging.NOTSET
 
     def __init__(self) -> None:
-        logging.Handler.__init__(self)
+        logging.Handler.__init__(self, self.lowest)
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from dotflow import DotFlow, action
-from dotflow.core import engine
+from dotflow.core import engine, interrupt
 from dotflow.core.task import Task
 
 TIMEOUT = 0.05
@@ -31,7 +31,7 @@ def run(quiet, step, mode="sequential", **kwargs):
 def delays(monkeypatch):
     """The delays that the engine sleeps, without sleeping."""
     slept = []
-    monkeypatch.setattr(engine.time, "sleep", slept.append)
+    monkeypatch.setattr(interrupt.time, "sleep", slept.append)
     return slept
 
 

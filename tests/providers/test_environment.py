@@ -17,11 +17,6 @@ DEFAULT = ("DOTFLOW_SERVER_URL", "DOTFLOW_USER_TOKEN")
 URL, TOKEN = "http://127.0.0.1:9", "secret-token"
 
 
-@pytest.fixture(autouse=True)
-def outbox_here(monkeypatch, tmp_path):
-    monkeypatch.setenv("DOTFLOW_OUTBOX", str(tmp_path / "outbox"))
-
-
 def _set(monkeypatch, pair, url=URL, token=TOKEN):
     monkeypatch.setenv(pair[0], url)
     monkeypatch.setenv(pair[1], token)
@@ -93,6 +88,42 @@ def test_an_unknown_server_is_warned_of(monkeypatch, caplog):
     monkeypatch.setenv("DOTFLOW_SERVER", "bogus")
     assert type(server_from_environment()) is ServerDefault
     assert "'bogus'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "cls", "reports"),
+    [
+        ("", ServerAPI, True),
+        ("auto", ServerAPI, True),
+        ("api", ServerAPI, True),
+        (" Default ", ServerDefault, True),
+        ("none", ServerNone, False),
+    ],
+)
+def test_the_choice_by_name(monkeypatch, caplog, value, cls, reports):
+    """DOTFLOW_SERVER picks one of the two pairs, or neither, without a warning."""
+    monkeypatch.setenv("DOTFLOW_SERVER", value)
+    _set(monkeypatch, MANAGED)
+    _set(monkeypatch, DEFAULT)
+    server = _closed(server_from_environment())
+    assert type(server) is cls
+    assert (getattr(server, "_channel", None) is not None) is reports
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("value", "pair", "other"), [("api", MANAGED, DEFAULT),
+                                                      ("default", DEFAULT, MANAGED)])  # fmt: skip
+@pytest.mark.parametrize("half", [False, True])
+def test_a_choice_whose_variables_are_missing(monkeypatch, caplog, value, pair, other, half):
+    """Nothing is reported, to the other pair neither, and one warning names the variables."""
+    monkeypatch.setenv("DOTFLOW_SERVER", value)
+    _set(monkeypatch, other)
+    if half:
+        monkeypatch.setenv(pair[0], URL)
+    server = server_from_environment()
+    assert getattr(server, "_channel", None) is None
+    (record,) = caplog.records
+    assert pair[1] in record.getMessage()
 
 
 def test_a_server_given_in_code_wins(monkeypatch):

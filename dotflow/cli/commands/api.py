@@ -34,9 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from dotflow.api.server import serve
     except ModuleNotFoundError as error:
-        raise CommandError(
-            f"dotflow-api needs {error.name}: pip install 'dotflow\\[api]'"
-        ) from error
+        raise CommandError(f"dotflow-api needs {error.name}: pip install 'dotflow[api]'") from error
     try:
         serve(
             arguments.database, arguments.token, arguments.host, arguments.port, announce=_announce

@@ -204,7 +204,7 @@ def _destination() -> Iterator[tuple[Destination, Path | None]]:
     except ModuleNotFoundError as error:
         raise CommandError(
             f"The demo starts a dotflow-api, which needs {error.name}: "
-            "pip install 'dotflow\\[api]'. Or name one with DOTFLOW_SERVER_URL and "
+            "pip install 'dotflow[api]'. Or name one with DOTFLOW_SERVER_URL and "
             "DOTFLOW_USER_TOKEN."
         ) from error
     DATABASE.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,131 @@
+"""Run a step at the times of a cron expression, until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dotflow.cli import flags
+from dotflow.cli.commands.start import step_workflow
+from dotflow.cli.errors import CommandError
+from dotflow.cli.running import errors_only, run_workflow
+from dotflow.cli.signals import interrupting
+from dotflow.core import interrupt
+from dotflow.core.config import Config
+from dotflow.core.exception import Interrupted
+from dotflow.core.types import TypeOverlap
+from dotflow.delivery.at_exit import flush_timeout
+
+if TYPE_CHECKING:
+    import argparse
+
+    from dotflow.core.dotflow import DotFlow
+    from dotflow.providers import SchedulerCron
+
+EPILOG = """\
+  dotflow schedule --step etl.extract --cron '*/5 * * * *'
+Times are those of the local clock. Each run is a workflow of its own, with an id and records of
+its own; with WORKFLOW_ID all runs are of that workflow.
+
+SIGTERM and Ctrl-C: no further run begins, one under way is waited for, and the exit status is 0.
+A second signal interrupts what is under way; then it is 143 or 130."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("-s", "--step", required=True, metavar="IMPORT", help=flags.STEP_HELP)
+    parser.add_argument(
+        "--cron", required=True, metavar="EXPRESSION",
+        help="five fields (minute, hour, day of month, month, day of week), or six with seconds",
+    )  # fmt: skip
+    parser.add_argument(
+        "--overlap", default=TypeOverlap.SKIP,
+        choices=(TypeOverlap.SKIP, TypeOverlap.QUEUE, TypeOverlap.PARALLEL),
+        help="what to do when a run is due and another still runs: leave it out (skip, the "
+        "default), let one wait (queue), or run up to 10 at once (parallel)",
+    )  # fmt: skip
+    flags.add_step_flags(parser)
+    flags.add_run_flags(parser)
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="after a run that failed the next one goes on where that stopped; needs "
+        "'--storage file' where the command itself is started anew",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run it whenever it is due; 0 where it was told to stop, and did."""
+    return ScheduleCommand(arguments).run()
+
+
+class ScheduleCommand:
+    """`dotflow schedule`.
+
+    Args:
+        arguments: Its flags.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._config: Config | None = None
+        self._unfinished: DotFlow | None = None  # what a resumed run goes on with
+        self._is_first = True
+
+    def run(self) -> int:
+        """Schedule until a signal, and return the exit status.
+
+        Raises:
+            Interrupted: A second signal ended what was under way.
+            Exception: It could not be scheduled, see `dotflow.cli.errors`.
+        """
+        scheduler = self._scheduler()
+        flags.choose_server(self._arguments.server)
+        flags.find_modules_here()
+        with interrupting(), errors_only(self._arguments.quiet):
+            with interrupt.window():
+                # What is wrong with it is said now, not at the first due time.
+                flags.step_and_callback(self._arguments)
+                self._config = Config(storage=flags.storage_of(self._arguments))
+            if not self._arguments.quiet:
+                sys.stderr.write(
+                    f"{self._arguments.step} runs next at {scheduler.next_time()}; Ctrl-C ends "
+                    "it.\n"
+                )
+            try:
+                scheduler.start(workflow=self.run_once)
+            except Interrupted:
+                # The runs take notice too, and have their ends to report.
+                scheduler.stop()
+                raise
+            finally:
+                self._config.guard.call(self._config.server, "close", flush_timeout())
+        return 0
+
+    def run_once(self) -> None:
+        """One scheduled run."""
+        arguments = self._arguments
+        workflow = self._unfinished or self._workflow()
+        resume = arguments.resume and (self._is_first or self._unfinished is not None)
+        self._is_first = False
+        is_completed = False
+        try:
+            is_completed = run_workflow(
+                workflow, arguments.mode, resume=resume, quiet=arguments.quiet
+            )
+        finally:
+            self._unfinished = workflow if arguments.resume and not is_completed else None
+
+    def _workflow(self) -> DotFlow:
+        """A workflow of its own; where results are kept in memory only, in a memory of its own."""
+        arguments, kept = self._arguments, self._config
+        assert kept is not None  # noqa: S101 - made before the first run
+        config = Config(storage=flags.storage_of(arguments), server=kept.server, log=kept.log)
+        return step_workflow(arguments, config)
+
+    def _scheduler(self) -> SchedulerCron:
+        from dotflow.providers import SchedulerCron
+
+        try:
+            return SchedulerCron(self._arguments.cron, self._arguments.overlap)
+        except ValueError as error:
+            raise CommandError(f"{error}.") from error

@@ -1,0 +1,149 @@
+"""Run a step or a workflow, and wait for its end."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from dotflow.cli import flags
+from dotflow.cli.errors import CommandError
+from dotflow.cli.running import deliver, errors_only, run_workflow, shows_tasks
+from dotflow.cli.signals import interrupting
+from dotflow.core import interrupt
+from dotflow.core.config import Config
+from dotflow.core.dotflow import DotFlow
+from dotflow.core.exception import InvalidWorkflowFactory, WorkflowFlagConflict
+from dotflow.core.types import TypeStorage
+from dotflow.logging import logger
+
+if TYPE_CHECKING:
+    import argparse
+
+EPILOG = """\
+Modules are looked for in the current folder first. With etl.py in it:
+  dotflow start --step etl.extract --initial-context 2026-11-22
+  dotflow start --workflow etl:pipeline --mode parallel
+where pipeline() takes no arguments and returns a DotFlow that was not started.
+
+With WORKFLOW_ID set the run is one of a workflow that dotflow-api has already. With it,
+'--storage file' and --resume, a run goes on where the last one stopped.
+
+Exit status: 0 completed; 1 a task failed, or the command did; 2 wrong flags; 130 Ctrl-C;
+143 SIGTERM. After a signal the running tasks are Failed ("interrupted by SIGTERM"), and what was
+reported is delivered (at most DOTFLOW_FLUSH_TIMEOUT seconds); a second signal, more than a
+second later, ends it at once."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-s", "--step", metavar="IMPORT", help=flags.STEP_HELP)
+    what.add_argument(
+        "-w", "--workflow", metavar="IMPORT",
+        help="'module.name' of a function without arguments that returns a DotFlow; -c and -i do "
+        "not go with it, -o and -p are ignored",
+    )  # fmt: skip
+    flags.add_step_flags(parser)
+    flags.add_run_flags(parser)
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="restore tasks that an earlier run has done instead of running them again; needs "
+        "WORKFLOW_ID (or an id in the code) and results in files",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run it; 0 where it completed."""
+    return StartCommand(arguments).run()
+
+
+class StartCommand:
+    """`dotflow start`.
+
+    Args:
+        arguments: Its flags.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+
+    def run(self) -> int:
+        """Run what the flags say and return the exit status.
+
+        Raises:
+            Interrupted: A signal ended it.
+            Exception: It could not be run, see `dotflow.cli.errors`.
+        """
+        arguments = self._arguments
+        self._check()
+        flags.choose_server(arguments.server)
+        flags.find_modules_here()
+        live = shows_tasks(arguments.quiet)
+        with interrupting(), errors_only(live or arguments.quiet):
+            with interrupt.window():
+                workflow = self._workflow() if arguments.workflow else step_workflow(arguments)
+            try:
+                is_completed = run_workflow(
+                    workflow,
+                    arguments.mode,
+                    resume=arguments.resume,
+                    quiet=arguments.quiet,
+                    live=live,
+                )
+            finally:
+                deliver(workflow)
+        return 0 if is_completed else 1
+
+    def _check(self) -> None:
+        arguments = self._arguments
+        if not arguments.workflow:
+            return
+        for flag, value in (
+            ("--callback", arguments.callback),
+            ("--initial-context", arguments.initial_context),
+        ):
+            if value is not None:
+                raise WorkflowFlagConflict(flag)
+        if arguments.storage != TypeStorage.DEFAULT:
+            logger.warning("'--storage' is ignored: with '--workflow' the code says it.")
+
+    def _workflow(self) -> DotFlow:
+        path = self._arguments.workflow
+        factory = flags.load(path)
+        if not callable(factory) or not _takes_nothing(factory):
+            raise InvalidWorkflowFactory(path)
+        workflow = factory()
+        if not isinstance(workflow, DotFlow):
+            raise InvalidWorkflowFactory(path)
+        return workflow
+
+
+def step_workflow(arguments: argparse.Namespace, config: Config | None = None) -> DotFlow:
+    """The workflow of one step that the flags say.
+
+    Args:
+        arguments: The flags.
+        config: The Config to use; by default one with the storage of the flags.
+
+    Raises:
+        CommandError: A flag, a variable or a module is wrong.
+        MissingActionDecorator: The step is none.
+    """
+    found = flags.step_and_callback(arguments)
+    config = config or Config(storage=flags.storage_of(arguments))
+    try:
+        workflow = DotFlow(config=config, name=found["step"].name)
+    except ValueError as error:
+        raise CommandError(f"WORKFLOW_ID cannot be used: {error}.") from error
+    workflow.task.add(initial_context=arguments.initial_context, **found)
+    return workflow
+
+
+def _takes_nothing(factory: object) -> bool:
+    try:
+        inspect.signature(factory).bind()  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    except ValueError:  # a builtin does not say
+        return True
+    return True

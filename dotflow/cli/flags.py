@@ -1,0 +1,173 @@
+"""The flags that `start` and `schedule` have in common, and what they mean."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dotflow.cli.errors import CommandError
+from dotflow.core.exception import ImportModuleError, NotCallableObject
+from dotflow.core.module import Module
+from dotflow.core.task import resolve_step
+from dotflow.core.types import TypeExecution, TypeStorage
+from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.environment import VARIABLES
+from dotflow.providers import StorageDefault, StorageFile
+from dotflow.providers.environment import SERVER_VARIABLE, ServerChoice
+from dotflow.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from dotflow.abc.storage import Storage
+
+MODES = (
+    TypeExecution.SEQUENTIAL,
+    TypeExecution.SEQUENTIAL_GROUP,
+    TypeExecution.BACKGROUND,
+    TypeExecution.PARALLEL,
+)
+STORAGES = (TypeStorage.DEFAULT, TypeStorage.FILE)
+STEP_HELP = "the step: 'module.name' or 'module:name' of something under @action"
+
+
+def add_step_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare what goes with a step."""
+    parser.add_argument(
+        "-c", "--callback", metavar="IMPORT",
+        help="'module.name' of a function that is called as callback(task=task) when the step "
+        "ended",
+    )  # fmt: skip
+    parser.add_argument(
+        "-i", "--initial-context", metavar="TEXT",
+        help="what the step finds in initial_context.storage; always a str",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--storage", choices=STORAGES, default=TypeStorage.DEFAULT,
+        help="where results are kept: in memory (default), or in files, so that a later run can "
+        "--resume",
+    )  # fmt: skip
+    parser.add_argument(
+        "-p", "--path", type=Path, default=Settings.START_PATH, metavar="FOLDER",
+        help=f"folder of '--storage file' ({Settings.START_PATH})",
+    )  # fmt: skip
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare how it runs and where it is reported."""
+    parser.add_argument(
+        "-m", "--mode", choices=MODES, default=TypeExecution.SEQUENTIAL,
+        help="one task after another (sequential, the default), the same in a thread (background), "
+        "each group in a process of its own (sequential_group), or each task (parallel). The "
+        "command always waits for the end",
+    )  # fmt: skip
+    parser.add_argument(
+        "--server", choices=ServerChoice.ALL, default=ServerChoice.AUTO,
+        help="where runs are reported, unless the code says so with Config(server=...): what the "
+        "environment names (auto, the default); the dotflow-api of DOTFLOW_SERVER_URL and "
+        "DOTFLOW_USER_TOKEN (default), or of SERVER_BASE_URL and SERVER_USER_TOKEN (api); "
+        "OpenTelemetry, and the dotflow-api that is set (otel); nowhere (none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="write errors only, to standard error"
+    )
+
+
+def choose_server(choice: str) -> None:
+    """Have every Config of this process that is given no server report to `choice`.
+
+    Raises:
+        CommandError: It needs variables that are not set, or that cannot be used.
+    """
+    if choice == ServerChoice.AUTO:
+        return
+    if choice in (ServerChoice.DEFAULT, ServerChoice.API):
+        _check_variables(choice)
+    os.environ[SERVER_VARIABLE] = choice
+
+
+def _check_variables(choice: str) -> None:
+    names = VARIABLES[Dialect.DEFAULT if choice == ServerChoice.DEFAULT else Dialect.MANAGED]
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        raise CommandError(
+            f"'--server {choice}' needs {' and '.join(names)}: set {' and '.join(missing)}."
+        )
+    try:
+        Destination(os.environ[names[0]], os.environ[names[1]])
+    except ValueError as error:
+        raise CommandError(f"'--server {choice}' cannot use {names[0]}: {error}.") from error
+
+
+def find_modules_here() -> None:
+    """Have modules of the current folder be found, which the installed script does not do."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def storage_of(arguments: argparse.Namespace) -> Storage:
+    """The storage that the flags name.
+
+    Raises:
+        CommandError: Its folder cannot be made.
+    """
+    if arguments.storage == TypeStorage.DEFAULT:
+        return StorageDefault()
+    try:
+        return StorageFile(path=arguments.path)
+    except OSError as error:
+        raise CommandError(
+            f"'--path {arguments.path}' cannot be used as a folder for results: {error.strerror}."
+        ) from error
+
+
+def step_and_callback(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The step and the callback that the flags name, as `task.add` takes them.
+
+    Raises:
+        CommandError: A module raised when it was imported.
+        ImportModuleError: There is no such thing.
+        MissingActionDecorator: The step is none.
+        NotCallableObject: The callback is none.
+    """
+    found = {"step": resolve_step(load(arguments.step))}
+    if arguments.callback is not None:
+        callback = load(arguments.callback)
+        if not callable(callback):
+            raise NotCallableObject(arguments.callback)
+        found["callback"] = callback
+    return found
+
+
+def load(path: str) -> Any:
+    """The object that an import string leads to.
+
+    Raises:
+        ImportModuleError: It leads nowhere.
+        CommandError: The module is there, and raised when it was imported.
+    """
+    try:
+        return Module(path)
+    except ImportModuleError:
+        raise
+    except Exception as error:
+        raise CommandError(
+            f"Could not import '{path}': {type(error).__name__}: {error}{_place(error)}"
+        ) from error
+
+
+def _place(error: Exception) -> str:
+    """Where a module raised, unless the error says so itself."""
+    if isinstance(error, SyntaxError):
+        return ""
+    frames = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        frames.append((traceback.tb_frame.f_code.co_filename, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    # Not the import machinery, whose files have no path.
+    real = [(file, line) for file, line in frames if not file.startswith("<")]
+    return f" ({real[-1][0]}, line {real[-1][1]})" if real else ""

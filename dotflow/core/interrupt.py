@@ -1,0 +1,169 @@
+"""Ending a run from outside, at a place where that leaves nothing half done.
+
+The command line asks for the end from a signal handler. Steps, callbacks and waits are windows:
+there the main thread is interrupted at once. Between them statuses, reports and checkpoints are
+written: there the end waits for the next window. Other threads, which no signal reaches, look for
+it themselves. Where nobody uses this module, all of it is nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from dotflow.core.exception import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+LOOK_EVERY = 0.1
+"""Seconds after which what no signal can interrupt looks whether the run is to end."""
+
+_NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
+_current: Interrupts | None = None
+
+
+class Interrupts:
+    """What ends the runs of this process; the thread that makes it is the one signals interrupt.
+
+    Args:
+        in_child: Called in every forked child: the end of the parent is not the child's affair.
+
+    Attributes:
+        number: The signal that asked for the end; None until then.
+    """
+
+    def __init__(self, in_child: Callable[[], None]) -> None:
+        self.number: int | None = None
+        self.in_child = in_child
+        self.thread = threading.get_ident()
+        self.is_open = False
+
+    def ask(self, number: int) -> None:
+        """Have the runs end; called by a signal handler, so it takes no lock.
+
+        Raises:
+            Interrupted: The main thread is in a window.
+        """
+        self.number = number
+        if self.is_open:
+            self.check()
+
+    def check(self) -> None:
+        """Raise Interrupted where the end was asked for."""
+        if self.number is not None:
+            if threading.get_ident() == self.thread:
+                # Before the error leaves: what it passes through must not be interrupted again.
+                self.is_open = False
+            raise Interrupted(self.number)
+
+
+class _Window:
+    """A part of the program that may be interrupted, or one within it that may not."""
+
+    __slots__ = ("_before", "_interrupts", "_is_open")
+
+    def __init__(self, interrupts: Interrupts, is_open: bool) -> None:
+        self._interrupts = interrupts
+        self._is_open = is_open
+
+    def __enter__(self) -> None:
+        one = self._interrupts
+        if threading.get_ident() == one.thread:
+            self._before = one.is_open
+            one.is_open = self._is_open
+        if self._is_open:
+            one.check()
+
+    def __exit__(self, *_: object) -> None:
+        if threading.get_ident() == self._interrupts.thread:
+            self._interrupts.is_open = self._before
+
+
+@contextlib.contextmanager
+def used(interrupts: Interrupts) -> Iterator[None]:
+    """Have all runs of this process end where `interrupts` says so."""
+    global _current  # noqa: PLW0603 - signals are the process's, so this is too
+    before, _current = _current, interrupts
+    try:
+        yield
+    finally:
+        _current = before
+
+
+def is_used() -> bool:
+    """Whether somebody may ask for the end of a run."""
+    return _current is not None
+
+
+def is_out_of_reach() -> bool:
+    """Whether somebody may ask for the end, and no signal can interrupt this thread."""
+    return _current is not None and threading.get_ident() != _current.thread
+
+
+def window(is_open: bool = True) -> AbstractContextManager[None]:
+    """What runs within may be interrupted (or, with False, may not)."""
+    return _NOTHING if _current is None else _Window(_current, is_open)
+
+
+def check() -> None:
+    """Raise Interrupted where the end was asked for."""
+    if _current is not None:
+        _current.check()
+
+
+def join(thread: threading.Thread, timeout: float | None = None) -> None:
+    """Wait for a thread, for at most `timeout` seconds.
+
+    Raises:
+        Interrupted: The end was asked for.
+    """
+    if _current is None:
+        thread.join(timeout)
+        return
+    deadline = None if timeout is None else time.monotonic() + timeout
+    # No window: what interrupts `Thread.join` leaves a thread that seems to have ended.
+    with window(is_open=False):
+        while thread.is_alive() and (left := _left(deadline)) > 0:
+            check()
+            thread.join(min(left, LOOK_EVERY))
+
+
+def sleep(seconds: float) -> None:
+    """Wait some seconds.
+
+    Raises:
+        Interrupted: The end was asked for.
+    """
+    if not is_out_of_reach():
+        with window():
+            time.sleep(seconds)
+        return
+    deadline = time.monotonic() + seconds
+    while (left := _left(deadline)) > 0:
+        check()
+        time.sleep(min(left, LOOK_EVERY))
+
+
+def _left(deadline: float | None) -> float:
+    return LOOK_EVERY if deadline is None else deadline - time.monotonic()
+
+
+def _in_child() -> None:
+    global _current
+    interrupts, _current = _current, None
+    if interrupts is not None:
+        interrupts.in_child()
+
+
+def _register() -> None:
+    hook: Any = getattr(os, "register_at_fork", None)
+    if hook is not None:
+        hook(after_in_child=_in_child)
+
+
+_register()

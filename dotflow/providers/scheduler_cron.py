@@ -1,0 +1,200 @@
+"""Runs a workflow by a cron expression."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc.scheduler import Scheduler
+from dotflow.core import interrupt
+from dotflow.core.exception import Interrupted, ModuleNotFound
+from dotflow.core.types.overlap import TypeOverlap
+from dotflow.logging import logger
+
+try:
+    from croniter import croniter
+except ModuleNotFoundError as error:
+    if error.name != "croniter":
+        raise
+    raise ModuleNotFound("croniter", "dotflow[scheduler]") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OVERLAPS = (TypeOverlap.SKIP, TypeOverlap.QUEUE, TypeOverlap.PARALLEL)
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LONGEST_SLEEP = 1.0  # seconds; the clock may be set, and the machine may have slept
+MOST_AT_ONCE = 10
+PATIENCE = 1.0
+"""Seconds in which a further signal is taken for the same: a Ctrl-C often comes twice, from the
+terminal and from whoever passes it on."""
+
+
+class SchedulerCron(Scheduler):
+    """Runs a workflow at the times of a cron expression, by the local clock.
+
+    A time that passed while the machine slept is made up for once. With `overlap="parallel"`,
+    give `start` a callable that makes a workflow of its own for each run: the runs of one DotFlow
+    share its tasks.
+
+    Args:
+        cron: Five fields (minute, hour, day of month, month, day of week), or six with seconds.
+        overlap: What to do when a run is due and another still runs: "skip" it, "queue" it
+            (at most one waits), or run it in "parallel" (at most 10 at a time).
+
+    Attributes:
+        cron: As given.
+        overlap: As given.
+        running: Whether `start` is at work and goes on.
+
+    Raises:
+        ValueError: The expression or the overlap is none.
+    """
+
+    def __init__(self, cron: str, overlap: str = TypeOverlap.SKIP) -> None:
+        if not isinstance(cron, str) or not croniter.is_valid(cron):
+            raise ValueError(
+                f"{cron!r} is no cron expression: give five fields, as in '*/5 * * * *'"
+            )
+        if overlap not in OVERLAPS:
+            raise ValueError(f"overlap must be one of {', '.join(OVERLAPS)}, not {overlap!r}")
+        self.cron = cron
+        self.overlap = overlap
+        self.running = False
+        # A signal handler may put into this queue, whatever the program was about to do.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # never taken by a signal handler
+        self._runs: set[threading.Thread] = set()
+        self._is_waiting = False  # a run, for the one under way to end
+        self._ended_at = 0.0
+        self._work: Callable[[], Any] = _nothing
+
+    def next_time(self, after: datetime | None = None) -> datetime:
+        """The next due time, by the local clock."""
+        return croniter(self.cron, after or _now()).get_next(datetime)
+
+    def start(self, workflow: Callable[..., Any], **kwargs: Any) -> None:
+        """Call `workflow(**kwargs)` in a thread at each due time, until `stop` or a signal.
+
+        SIGTERM and SIGINT stop it: no further run begins, those under way are waited for. A
+        second signal does what it did before `start` (their handlers are restored).
+
+        Raises:
+            RuntimeError: It is at work already.
+        """
+        if self.running:
+            raise RuntimeError("this scheduler runs already: make another one")
+        self._work = lambda: workflow(**kwargs)
+        self.running = True
+        with self._stopped_by_signals():
+            try:
+                self._loop()
+            finally:
+                self.running = False
+                for thread in self._others():
+                    interrupt.join(thread)
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Begin no further run, and wait for those under way, for at most `timeout` seconds."""
+        self._end()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for thread in self._others():
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def _loop(self) -> None:
+        due = self.next_time()
+        while self.running:
+            left = (due - _now()).total_seconds()
+            if left > 0:
+                with contextlib.suppress(queue.Empty), interrupt.window():
+                    self._wake.get(timeout=min(left, LONGEST_SLEEP))
+                continue
+            self._begin_run(due)
+            due = max(self.next_time(due), self.next_time())
+
+    def _begin_run(self, due: datetime) -> None:
+        with self._lock:
+            under_way = len(self._runs)
+            if not self.running:  # it was stopped this very moment, perhaps by the last run
+                return
+            if under_way == 0 or (
+                self.overlap == TypeOverlap.PARALLEL and under_way < MOST_AT_ONCE
+            ):
+                thread = threading.Thread(target=self._run, name="dotflow-run", daemon=True)
+                thread.start()
+                self._runs.add(thread)  # it takes itself out, once it has the lock
+                return
+            if self.overlap == TypeOverlap.QUEUE and not self._is_waiting:
+                self._is_waiting = True
+                return
+        logger.warning("The run of %s is left out: the one before still runs.", due)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._work()
+            except Interrupted:
+                pass  # who interrupted it knows
+            except BaseException:  # noqa: BLE001 - the next run is due all the same
+                logger.exception("A scheduled run raised; the next one comes when it is due.")
+            with self._lock:
+                again, self._is_waiting = self._is_waiting and self.running, False
+                if not again:
+                    self._runs.discard(threading.current_thread())
+                    return
+
+    def _end(self) -> None:
+        if self.running:
+            self._ended_at = time.monotonic()
+        self.running = False
+        self._wake.put(None)
+
+    def _others(self) -> set[threading.Thread]:
+        """The runs under way, but for one that asks."""
+        with self._lock:
+            return self._runs - {threading.current_thread()}
+
+    @contextlib.contextmanager
+    def _stopped_by_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        process = os.getpid()
+        before: dict[signal.Signals, Any] = {}
+
+        def handle(given: int, _frame: Any) -> None:
+            number = signal.Signals(given)
+            is_ours = os.getpid() == process
+            if is_ours and (self.running or time.monotonic() - self._ended_at < PATIENCE):
+                self._end()
+                return
+            # A second signal, or a forked child's: what it was before.
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+            if is_ours:
+                signal.signal(number, handle)
+
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            if handler is not signal.SIG_IGN:
+                before[number] = signal.SIG_DFL if handler is None else handler
+                signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _now() -> datetime:
+    return datetime.now()  # noqa: DTZ005 - cron means the local clock
+
+
+def _nothing() -> None:
+    """Run nothing."""

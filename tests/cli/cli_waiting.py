@@ -1,0 +1,29 @@
+"""Waiting for what other processes do."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+PATIENCE = 60.0  # seconds; nothing takes so long but on a machine that is stuck
+
+
+def wait_for(condition):
+    """Wait until something is so, and return it."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it never was so"
+        time.sleep(0.01)
+    return found
+
+
+def pids(name="slow"):
+    """The processes that have noted that they run a step."""
+    return [int(file.suffix[1:]) for file in Path().glob(f"{name}.*") if file.suffix[1:].isdigit()]
+
+
+def is_gone(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    return True
