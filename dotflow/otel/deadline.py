@@ -46,15 +46,20 @@ class DeadlineRunner:
         """End the thread once what it does is done."""
         self._jobs.put(None)
 
+    def join(self, timeout: float) -> None:
+        """Wait at most `timeout` seconds until the thread that was told to has ended."""
+        self._thread.join(timeout)
+
     def _start(self) -> None:
         self._pid = os.getpid()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # Not at exit, where the thread has its last work to do.
         weakref.finalize(self, self._jobs.put, None).atexit = False
         # The queue, not self: a thread must not keep alive whom it works for.
-        threading.Thread(
+        self._thread = threading.Thread(
             target=_work, args=(self._jobs,), name="dotflow-otlp-flush", daemon=True
-        ).start()
+        )
+        self._thread.start()
 
 
 def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:

@@ -7,18 +7,21 @@ import threading
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
 from opentelemetry.sdk.environment_variables import (
     OTEL_BSP_MAX_QUEUE_SIZE,
     OTEL_EXPORTER_OTLP_ENDPOINT,
     OTEL_EXPORTER_OTLP_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TIMEOUT,
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
     OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TRACES_TIMEOUT,
 )
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from dotflow.delivery.at_exit import seconds_from_environment
 from dotflow.delivery.forking import renew_in_child
 from dotflow.logging import logger
 
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+OTLP = "otlp"
 GRPC, HTTP = "grpc", "http/protobuf"
+PATH = "/v1/traces"
+DEFAULT_TIMEOUT = 10.0  # seconds
 
 QUEUE_SIZE = 65_536
 """Spans that may wait for export, unless OTEL_BSP_MAX_QUEUE_SIZE says otherwise. The SDK's own
@@ -48,25 +54,31 @@ class OtlpSettings:
 
 
 class SpanCounts:
-    """How many spans left, and how many could not."""
+    """What became of spans; all methods may be called from any thread.
+
+    Attributes:
+        exported: Spans that an exporter delivered, at once or from the outbox.
+        failed: Spans that are lost: no exporter will deliver them.
+        kept: Spans of this process that wait in an outbox.
+    """
 
     def __init__(self) -> None:
         self.renew()
         renew_in_child(self)
         self.exported = 0
         self.failed = 0
+        self.kept = 0
 
     def renew(self) -> None:
         """Have a lock that nobody holds, in a forked child."""
         self._lock = threading.Lock()
 
-    def add(self, spans: int, result: SpanExportResult) -> None:
-        """Count the spans of one export."""
+    def add(self, exported: int = 0, failed: int = 0, kept: int = 0) -> None:
+        """Count spans; fewer are kept where `kept` is negative."""
         with self._lock:
-            if result is SpanExportResult.SUCCESS:
-                self.exported += spans
-            else:
-                self.failed += spans
+            self.exported += exported
+            self.failed += failed
+            self.kept += kept
 
 
 class ProcessExporter(SpanExporter):
@@ -85,21 +97,31 @@ class ProcessExporter(SpanExporter):
         self._counts = counts
         self._exporter: SpanExporter | None = make()
         self._pid = os.getpid()
+        self._is_shut = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export a batch; called by the batch processor's thread."""
-        if self._exporter is None or self._pid != os.getpid():
-            self._pid, self._exporter = os.getpid(), self._make()
         result = SpanExportResult.FAILURE
         try:
-            result = self._exporter.export(spans)
+            result = self._send(spans)
         finally:
-            self._counts.add(len(spans), result)
+            is_sent = result is SpanExportResult.SUCCESS
+            self._counts.add(len(spans) * is_sent, len(spans) * (not is_sent))
         return result
 
+    def _send(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._exporter is None or self._pid != os.getpid():
+            self._pid, self._exporter = os.getpid(), self._make_here()
+        return self._exporter.export(spans)
+
+    def _make_here(self) -> SpanExporter:
+        """Make the exporter of a process that is not the one which made this object."""
+        return self._make()
+
     def shutdown(self) -> None:
-        """Release the connection; another process's is its own to release."""
-        if self._exporter is not None and self._pid == os.getpid():
+        """Release the connection, once; another process's is its own to release."""
+        if self._exporter is not None and self._pid == os.getpid() and not self._is_shut:
+            self._is_shut = True
             self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's
@@ -107,71 +129,117 @@ class ProcessExporter(SpanExporter):
         return True
 
 
-def span_processors(settings: OtlpSettings, counts: SpanCounts) -> list[BatchSpanProcessor]:
-    """One batch processor for each exporter that the settings or the environment switch on.
+@dataclass(frozen=True)
+class Export:
+    """One way that spans leave.
 
-    One that cannot be made, because a variable is wrong, is warned of and left out.
+    Attributes:
+        make: Makes what exports.
+        is_otlp: Whether that is an OTLP exporter: what it cannot deliver is kept.
     """
-    made = (_batch(make, counts) for make in _exporters(settings))
-    return [processor for processor in made if processor is not None]
+
+    make: Callable[[], SpanExporter]
+    is_otlp: bool
 
 
-def _batch(make: Callable[[], SpanExporter], counts: SpanCounts) -> BatchSpanProcessor | None:
-    try:
-        return BatchSpanProcessor(ProcessExporter(make, counts), max_queue_size=_queue_size())
-    except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the rest
-        logger.warning("Spans are not exported: %s", error)
-        return None
-
-
-def _exporters(settings: OtlpSettings) -> list[Callable[[], SpanExporter]]:
+def exports(settings: OtlpSettings) -> list[Export]:
+    """The exporters that the settings or the environment switch on."""
+    if settings.endpoint is not None:
+        return [Export(lambda: make_exporter(settings), True)]
     named = [one.strip() for one in os.environ.get(OTEL_TRACES_EXPORTER, "").split(",")]
     named = [one for one in named if one]
-    if settings.endpoint is not None:
-        return [lambda: _otlp(settings)]
     if not named:
         on = os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) or os.environ.get(
             OTEL_EXPORTER_OTLP_ENDPOINT
         )
-        named = ["otlp"] if on else []
-    return [make for one in named if one != "none" and (make := _by_name(one, settings))]
+        named = [OTLP] if on else []
+    return [export for one in named if one != "none" and (export := _by_name(one, settings))]
 
 
-def _by_name(name: str, settings: OtlpSettings) -> Callable[[], SpanExporter] | None:
+def _by_name(name: str, settings: OtlpSettings) -> Export | None:
     """An exporter by its name in OTEL_TRACES_EXPORTER."""
-    if name == "otlp":
-        return lambda: _otlp(settings)
+    if name == OTLP:
+        return Export(lambda: make_exporter(settings), True)
     for entry in entry_points(group="opentelemetry_traces_exporter", name=name):
-        return entry.load()  # type: ignore[no-any-return]
+        return Export(entry.load(), False)
     logger.warning("OTEL_TRACES_EXPORTER names %r, which is not installed: it is ignored.", name)
     return None
 
 
-def _otlp(settings: OtlpSettings) -> SpanExporter:
-    """An OTLP exporter; the library of the other protocol is not loaded."""
-    protocol = settings.protocol or (
-        os.environ.get(OTEL_EXPORTER_OTLP_TRACES_PROTOCOL)
-        or os.environ.get(OTEL_EXPORTER_OTLP_PROTOCOL)
-        or HTTP
-    )
+def make_exporter(settings: OtlpSettings, timeout: float | None = None) -> SpanExporter:
+    """An OTLP exporter; the library of the other protocol is not loaded.
+
+    Args:
+        settings: What is not of the environment.
+        timeout: Seconds for one export, with its retries; what the environment says without them.
+    """
+    protocol = _protocol(settings)
     if protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
 
-        return grpc.OTLPSpanExporter(endpoint=settings.endpoint)
+        return grpc.OTLPSpanExporter(endpoint=settings.endpoint, timeout=timeout)
     if protocol != HTTP:
         logger.warning("The OTLP protocol %r is not known: %r is used.", protocol, HTTP)
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
 
-    return http.OTLPSpanExporter(endpoint=_with_path(settings.endpoint))
+    return http.OTLPSpanExporter(endpoint=_with_path(settings.endpoint), timeout=timeout)
+
+
+def ends_at_shutdown(settings: OtlpSettings) -> bool:
+    """Whether an export that is under way ends soon when the exporter is shut down.
+
+    The one over gRPC may have the shutdown wait for the export instead.
+    """
+    return _protocol(settings) != GRPC
+
+
+def export_timeout() -> float:
+    """Seconds that an export may take, with its retries: what the OTLP exporters read."""
+    for name in (OTEL_EXPORTER_OTLP_TRACES_TIMEOUT, OTEL_EXPORTER_OTLP_TIMEOUT):
+        if os.environ.get(name):
+            return seconds_from_environment(name, DEFAULT_TIMEOUT)
+    return DEFAULT_TIMEOUT
+
+
+def address(settings: OtlpSettings) -> str:
+    """The URL that spans go to, without what may be a credential: user, password and query.
+
+    Raises:
+        ValueError: What is configured is no URL.
+    """
+    is_grpc = _protocol(settings) == GRPC
+    url = settings.endpoint if is_grpc else _with_path(settings.endpoint)
+    url = url or os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+    if not url:
+        default = "http://localhost:4317" if is_grpc else "http://localhost:4318"
+        url = os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT) or default
+        url = url if is_grpc else f"{url.rstrip('/')}{PATH}"
+    scheme, netloc, path, _, _ = urlsplit(url if "//" in url else f"//{url}")
+    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", "")).removeprefix("//")
+
+
+def queue_size() -> int:
+    """Spans that may wait for export: OTEL_BSP_MAX_QUEUE_SIZE, else QUEUE_SIZE."""
+    given = os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE)
+    try:
+        return int(given) if given else QUEUE_SIZE
+    except ValueError:
+        logger.warning(
+            "%s=%r is no number: %d is used.", OTEL_BSP_MAX_QUEUE_SIZE, given, QUEUE_SIZE
+        )
+        return QUEUE_SIZE
+
+
+def _protocol(settings: OtlpSettings) -> str:
+    return settings.protocol or (
+        os.environ.get(OTEL_EXPORTER_OTLP_TRACES_PROTOCOL)
+        or os.environ.get(OTEL_EXPORTER_OTLP_PROTOCOL)
+        or HTTP
+    )
 
 
 def _with_path(endpoint: str | None) -> str | None:
     """The exporter's argument is the whole URL, where the variable is only its beginning."""
     if endpoint is None or urlsplit(endpoint).path not in ("", "/"):
         return endpoint
-    return f"{endpoint.rstrip('/')}/v1/traces"
-
-
-def _queue_size() -> int | None:
-    # None has the SDK read its variable.
-    return None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
+    return f"{endpoint.rstrip('/')}{PATH}"

@@ -19,6 +19,8 @@ from opentelemetry.propagators.textmap import Getter
 
 from dotflow.delivery.at_exit import flush_timeout
 from dotflow.logging import logger
+from dotflow.otel.batch import keep_in_child
+from dotflow.otel.spill import leave_to_parent
 
 _UNFIT = re.compile("[^A-Z0-9_]")
 
@@ -89,6 +91,7 @@ def _flush_at_the_end_of_a_child() -> None:
     global _flushing_pid  # noqa: PLW0603 - once a process
     if _flushing_pid != os.getpid():
         _flushing_pid = os.getpid()
+        leave_to_parent()
         util.Finalize(None, _flush_providers, exitpriority=100)
 
 
@@ -97,6 +100,7 @@ def _flush_providers() -> None:
     thread.start()
     # The SDK's own limit is not kept by its exporters.
     thread.join(flush_timeout())
+    keep_in_child()
 
 
 def _force_flush() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from dotflow import __version__
 from dotflow.delivery import at_exit
 from dotflow.logging import logger
 from dotflow.otel import propagation
+from dotflow.otel.batch import KeepingProcessor, span_processors
 from dotflow.otel.deadline import DeadlineRunner
 from dotflow.otel.ids import WorkflowIdGenerator
-from dotflow.otel.otlp import OtlpSettings, SpanCounts, span_processors
+from dotflow.otel.otlp import OtlpSettings, SpanCounts
 from dotflow.otel.sampling import UuidFairSampler
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 SCOPE = "dotflow"
+
+MOST_FOR_KEEPING = 0.5
+"""Of the time that a close has, what is left at most to keep what could not be exported."""
 
 Wait = Callable[[float], bool]
 """Waits at most some seconds, and says whether all went well in that time."""
@@ -103,7 +108,7 @@ class OwnTracerProvider(TracerProvider):
             self.sampler = UuidFairSampler(self.sampler)
         self._shared: dict[OtlpSettings, tuple[list[BatchSpanProcessor], SpanCounts, int]] = {}
 
-    def acquire(self, settings: OtlpSettings) -> SpanCounts:
+    def acquire(self, settings: OtlpSettings) -> tuple[list[BatchSpanProcessor], SpanCounts]:
         """Have spans exported as the settings say; users with the same settings share."""
         processors, counts, users = self._shared.get(settings) or ([], SpanCounts(), 0)
         if not users:
@@ -111,7 +116,7 @@ class OwnTracerProvider(TracerProvider):
             for processor in processors:
                 self.processors.add_span_processor(processor)
         self._shared[settings] = (processors, counts, users + 1)
-        return counts
+        return processors, counts
 
     def flush_exports(self) -> bool:
         """Export all that has ended; whether all was."""
@@ -160,11 +165,12 @@ class Pipeline:
         self._processor = processor
         self._begun, self._closed = threading.Lock(), threading.Event()
         self._has_complained = False
+        self._taken_out: list[BatchSpanProcessor] | None = None
         self._runner = DeadlineRunner()
         with _lock:
             self.provider = tracer_provider or _existing() or _make(set_global, service_name)
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
-            self.counts = self._add_processors()
+            self._batches, self.counts = self._add_processors()
         generator = getattr(self.provider, "id_generator", None)
         self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
         self.tracer: trace.Tracer = self.provider.get_tracer(SCOPE, __version__)
@@ -175,7 +181,14 @@ class Pipeline:
         """Begin to export all that has ended; return what waits for it, at most some seconds."""
         failed_before = self.counts.failed
         wait = self._runner.begin(self._flush)
-        return lambda timeout: wait(timeout) and self.counts.failed == failed_before
+
+        def waited(timeout: float) -> bool:
+            deadline = time.monotonic() + timeout
+            is_flushed = wait(timeout)
+            sent = [one.flush(max(0.0, deadline - time.monotonic())) for one in self._keeping()]
+            return is_flushed and all(sent) and self.counts.failed == failed_before
+
+        return waited
 
     def hurry(self) -> None:
         """Begin to close, without waiting for it.
@@ -184,22 +197,63 @@ class Pipeline:
         """
         if self._begun.acquire(blocking=False):
             self._runner.begin(self._close)
-            self._runner.stop()
+
+    def abandon(self) -> None:
+        """Close, without anybody waiting for it; as `hurry`, for the garbage collector."""
+        self.hurry()
+        self._runner.begin(lambda: self._close_backlogs(at_exit.flush_timeout()))
+        self._runner.stop()
 
     def close(self, timeout: float | None = None) -> bool:
         """Export what has ended and take out what was added.
 
+        What an OTLP exporter has not taken when time is nearly over is kept for the next process,
+        also where that takes a little longer: to encode it does, 0.1 ms a span at most.
+
         Returns:
-            Whether that was done within `timeout` seconds, and lost no span on the way.
+            Whether all was sent within `timeout` seconds.
         """
+        seconds = at_exit.flush_timeout() if timeout is None else timeout
+        deadline = time.monotonic() + seconds
         failed_before = self.counts.failed
         self.hurry()
-        is_sent = self._closed.wait(at_exit.flush_timeout() if timeout is None else timeout)
-        is_sent = is_sent and self.counts.failed == failed_before
-        if not is_sent and not self._has_complained:
+        is_closed = self._wait_for_end(deadline, seconds * MOST_FOR_KEEPING)
+        if not is_closed:
+            for processor in self._take_out():
+                if isinstance(processor, KeepingProcessor):
+                    processor.end()
+        is_sent = self._close_backlogs(max(0.0, deadline - time.monotonic()))
+        self._runner.stop()
+        if is_closed:
+            self._runner.join(max(0.0, deadline - time.monotonic()))
+        if self._loses(is_closed) and not self._has_complained:
             self._has_complained = True
-            logger.warning("Not all spans could be exported over OTLP in time: those are lost.")
-        return is_sent
+            logger.warning("Not all spans could be exported in time: those are lost.")
+        return is_closed and is_sent and self.counts.failed == failed_before
+
+    def _wait_for_end(self, deadline: float, most_for_keeping: float) -> bool:
+        """Wait until all is exported, as long as there is time to keep what is not."""
+        while not self._have_ended():
+            keeping = min(most_for_keeping, sum(one.keeping_time for one in self._keeping()))
+            left = deadline - time.monotonic() - keeping
+            if left <= 0 or self._closed.wait(left):
+                break
+        return self._closed.is_set()
+
+    def _have_ended(self) -> bool:
+        """Whether there is nothing to wait for: all that waited is kept."""
+        kept = [isinstance(one, KeepingProcessor) and one.has_ended for one in self._batches]
+        return bool(kept) and all(kept)
+
+    def _loses(self, is_closed: bool) -> bool:
+        """Whether spans were with an exporter that keeps none, when time was over."""
+        return not is_closed and any(
+            not isinstance(one, KeepingProcessor) for one in self._take_out()
+        )
+
+    def _keeping(self) -> list[KeepingProcessor]:
+        """The processors of this pipeline's OTLP exporters; others may use them too."""
+        return [one for one in self._batches if isinstance(one, KeepingProcessor)]
 
     def _flush(self) -> bool:
         if self._own is not None:
@@ -210,20 +264,38 @@ class Pipeline:
     def _close(self) -> None:
         try:
             self._flush()
-            with _lock:
-                to_shut = self._added
-                if self._own is not None:
-                    if self._processor is not None:
-                        self._own.processors.remove(self._processor)
-                    to_shut = self._own.release(self._settings)
-            for processor in to_shut:
+            for processor in self._take_out():
                 processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
+            for keeping in self._keeping():
+                keeping.backlog.hurry()
         finally:
             at_exit.forget(self)
             self._closed.set()
 
-    def _add_processors(self) -> SpanCounts:
-        self._added: list[BatchSpanProcessor] = []
+    def _close_backlogs(self, timeout: float) -> bool:
+        """Send what is kept within `timeout` seconds; whether nothing is left."""
+        deadline = time.monotonic() + timeout
+        ended, sent = self._take_out(), True
+        for processor in self._keeping():
+            left = max(0.0, deadline - time.monotonic())
+            is_ours = any(one is processor for one in ended)
+            send = processor.backlog.close if is_ours else processor.flush
+            sent = send(left) and sent
+        return sent
+
+    def _take_out(self) -> list[BatchSpanProcessor]:
+        """Take out what was added; return what nobody else uses, to be shut down."""
+        with _lock:
+            if self._taken_out is None:
+                self._taken_out = self._batches
+                if self._own is not None:
+                    if self._processor is not None:
+                        self._own.processors.remove(self._processor)
+                    self._taken_out = self._own.release(self._settings)
+            return self._taken_out
+
+    def _add_processors(self) -> tuple[list[BatchSpanProcessor], SpanCounts]:
+        """Add our processors; return those that export, and where they count."""
         if self._own is not None:
             if self._processor is not None:
                 self._own.processors.add_span_processor(self._processor)
@@ -231,15 +303,14 @@ class Pipeline:
         counts = SpanCounts()
         add = getattr(self.provider, "add_span_processor", None)
         if add is None:  # not the SDK's: it makes spans, and only it knows what becomes of them
-            return counts
+            return [], counts
         if self._processor is not None:
             add(self._processor)
         # The application has seen to its own export. An endpoint in our arguments is one more.
-        if self._settings.endpoint is not None:
-            self._added = span_processors(self._settings, counts)
-            for processor in self._added:
-                add(processor)
-        return counts
+        batches = [] if self._settings.endpoint is None else span_processors(self._settings, counts)
+        for batch in batches:
+            add(batch)
+        return batches, counts
 
 
 def _existing() -> Any:

@@ -194,11 +194,18 @@ class ServerOtel(Server):
 
     @property
     def spans_failed(self) -> int:
-        """Spans that OTLP could not deliver so far."""
+        """Spans that are lost: that no exporter will deliver."""
         return 0 if self._pipeline is None else self._pipeline.counts.failed
+
+    @property
+    def spans_kept(self) -> int:
+        """Spans that wait in the outbox, for the OTLP endpoint to take them."""
+        return 0 if self._pipeline is None else self._pipeline.counts.kept
 
     def flush(self, timeout: float | None = None) -> FlushResult:
         """Send what has ended, to OTLP and to dotflow-api, within `timeout` seconds for both.
+
+        Spans that an OTLP endpoint did not take before are sent too.
 
         Args:
             timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
@@ -213,6 +220,8 @@ class ServerOtel(Server):
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release threads and connections; a later run begins anew.
+
+        Reports and spans that are left stay in their outboxes, for the next process.
 
         Args:
             timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
@@ -248,7 +257,7 @@ class ServerOtel(Server):
                     processor = OwnSpanProcessor(exporter) if exporter is not None else None
                     self._pipeline = Pipeline(self._otlp, processor, *self._provider_choice)
                     # What nobody holds any more is closed, its spans sent.
-                    self._abandoned = weakref.finalize(self, self._pipeline.hurry)
+                    self._abandoned = weakref.finalize(self, self._pipeline.abandon)
                     self._abandoned.atexit = False
                 pipeline = self._pipeline
         return pipeline

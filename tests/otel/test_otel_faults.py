@@ -164,9 +164,11 @@ def test_locks_that_are_held_at_a_fork_are_free_in_the_child(api, servers, quiet
     server = servers(api.url, TOKEN, endpoint=otlp.http_url)
     run(server, quiet)
     config = quiet(server)
+    [batch] = server._pipeline._keeping()
     held = [
         server._lock, server._exporter._lock, server._pipeline.counts._lock,
-        provider_module._lock, config.storage._lock,
+        provider_module._lock, config.storage._lock, batch._door._keeping, batch._overflow._lock,
+        batch.backlog._lock, batch.backlog._sender._lock,
     ]  # fmt: skip
     ready, done = threading.Event(), threading.Event()
 

@@ -18,8 +18,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from dotflow import DotFlow, action
 from dotflow.otel import ServerOtel, WorkflowIdGenerator
+from dotflow.otel.batch import span_processors
 from dotflow.otel.ids import pinned, trace_id_of
-from dotflow.otel.otlp import QUEUE_SIZE, OtlpSettings, SpanCounts, span_processors
+from dotflow.otel.otlp import QUEUE_SIZE, OtlpSettings, SpanCounts
 from dotflow.otel.sampling import UuidFairSampler, fair
 
 

@@ -40,12 +40,25 @@ class ReceivedSpan:
         return (self.end - self.start) / 1e9
 
 
+class _Gate:
+    def __init__(self):
+        self.opened = threading.Event()
+        self.turns_away = False
+
+
 class OtlpReceiver:
-    """Keeps every span that reaches it; a context manager."""
+    """Keeps every span that reaches it; a context manager.
+
+    Attributes:
+        is_away: Whether it takes nothing, and says so at once.
+        refuses: The name of a span for which it refuses a whole batch, for good.
+    """
 
     def __enter__(self):
         self._lock = threading.Lock()
         self._spans = []
+        self._gate = _Gate()
+        self.clear()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,8 +69,7 @@ class OtlpReceiver:
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 assert self.path == "/v1/traces", self.path
-                receiver._take(body)
-                self.send_response(200)
+                self.send_response(receiver._answer(body))
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -84,6 +96,7 @@ class OtlpReceiver:
         return self
 
     def __exit__(self, *_):
+        self.clear()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -91,8 +104,10 @@ class OtlpReceiver:
         self._pool.shutdown()
 
     def _handlers(self):
-        def export(body, _context):
-            self._take(body)
+        def export(body, context):
+            status = self._answer(body)
+            if status != 200:
+                context.abort(grpc.StatusCode.INTERNAL, str(status))
             return ExportTraceServiceResponse().SerializeToString()
 
         class Handlers(grpc.GenericRpcHandler):
@@ -101,6 +116,36 @@ class OtlpReceiver:
                 return grpc.unary_unary_rpc_method_handler(export)
 
         return Handlers()
+
+    def _answer(self, body):
+        gate = self._gate
+        self._came.release()
+        gate.opened.wait()
+        if self.is_away or gate.turns_away:
+            return 404
+        if self.refuses is not None and self.refuses.encode() in body:
+            return 400
+        self._take(body)
+        return 200
+
+    def hold(self):
+        """Answer nobody, until `let_go` or `turn_away`."""
+        self._gate = _Gate()
+
+    def let_go(self):
+        """Take what those bring who wait, and all who come."""
+        self._gate.opened.set()
+
+    def turn_away(self):
+        """Take nothing of those who wait, and what all bring who come after them."""
+        held, self._gate = self._gate, _Gate()
+        self.let_go()
+        held.turns_away = True
+        held.opened.set()
+
+    def wait_for_request(self):
+        """Wait until somebody asks, answered or not."""
+        assert self._came.acquire(timeout=30)
 
     def _take(self, body):
         request = ExportTraceServiceRequest.FromString(body)
@@ -123,6 +168,10 @@ class OtlpReceiver:
         return self.spans
 
     def clear(self):
+        """Begin anew: nothing came, and whatever comes is taken."""
+        self.is_away, self.refuses = False, None
+        self._came = threading.Semaphore(0)
+        self.let_go()
         with self._lock:
             self._spans.clear()
 
