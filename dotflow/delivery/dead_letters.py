@@ -97,12 +97,20 @@ def remove(letters: Sequence[DeadLetter]) -> None:
     if _file().exists():
         with _opened() as connection:
             connection.executemany("delete from dead_letter where id = ?", ids)
-    for path in state.spools():
+    for path in _holding({letter.message.id for letter in letters}):
         with gate.lock, contextlib.closing(connect(path)) as connection:
             connection.executemany(
                 "delete from message where state = ? and id = ?",
                 [(DEAD, letter.message.id) for letter in letters],
             )
+
+
+def _holding(ids: set[str]) -> Iterator[Path]:
+    """The files of processes that have some of these letters; those that cannot be read have none."""
+    for path in state.spools():
+        with contextlib.suppress(sqlite3.Error):
+            if not ids.isdisjoint(one.message.id for one in _of_process(path)):
+                yield path
 
 
 def _file() -> Path:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.delivery.bodies import CONTEXTS
-from dotflow.delivery.disk import DEAD, SETTLED, WAITING
+from dotflow.delivery.disk import DEAD, HELD, SETTLED, WAITING
 from dotflow.delivery.message import Kind, Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dotflow.delivery.disk import DiskStore, Row
+
+GATHERED = 500
+"""Held messages that become one."""
 
 ERROR = "ProcessEnded"
 """What stands for the name of an exception, where there was none to be caught."""
@@ -43,7 +46,8 @@ def end_runs(store: DiskStore, is_running: Callable[[str], bool]) -> list[Row]:
             lanes.setdefault((row.message.workflow, row.message.task), []).append(row)
     waiting: list[Row] = []
     # The tasks' first: where the end of their workflow is there, no others are put.
-    for (workflow, task), rows in sorted(lanes.items(), key=lambda lane: lane[0][1] is None):
+    for (workflow, task), found in sorted(lanes.items(), key=lambda lane: lane[0][1] is None):
+        rows = _without_held(store, found)
         if not rows[-1].message.running:
             waiting += rows
         elif _is_over(lanes.get((workflow, None))) or (task is None and is_running(workflow)):
@@ -51,6 +55,35 @@ def end_runs(store: DiskStore, is_running: Callable[[str], bool]) -> list[Row]:
         else:
             waiting += _with_end(store, rows)
     return waiting
+
+
+def gather_held(store: DiskStore, gather: Callable[[list[bytes], float], Message]) -> None:
+    """Make messages that wait of those that a dead process held.
+
+    Args:
+        store: What it left; nobody else has it.
+        gather: Makes one of several bodies, and of when the process was last seen.
+
+    Raises:
+        sqlite3.Error: The file cannot be read.
+    """
+    rows = [row for row in store.rows() if row.state == HELD]
+    held = [row.number for row in rows]
+    # What it wrote down last it wrote alive: the times of files are coarser than that.
+    last_seen = max([store.spool.last_seen, *(row.at for row in rows)])
+    for begin in range(0, len(held), GATHERED):
+        numbers = held[begin : begin + GATHERED]
+        bodies = [store.body(number) for number in numbers]
+        store.exchange(numbers, gather(bodies, last_seen))
+
+
+def _without_held(store: DiskStore, rows: list[Row]) -> list[Row]:
+    """What was held only for the case of a death is no longer needed where it was put as well."""
+    put = [row for row in rows if row.state != HELD]
+    if not put:
+        return rows
+    store.remove(row.number for row in rows if row.state == HELD)
+    return put
 
 
 def _is_over(of_workflow: list[Row] | None) -> bool:
@@ -102,14 +135,26 @@ def end_of(row: Row, body: bytes, last_seen: float) -> Message:
         "status": TypeStatus.FAILED,
         "duration": duration,
         "retry_count": said.get("retry_count", 0),
-        "errors": [*said.get("errors", []), _error(last_seen)],
+        "errors": [*_errors(said), _error(last_seen)],
         **{name: said.get(name) for name in CONTEXTS},
     }
     return _message(Kind.TASK_PATCH, message, fields)
 
 
+def _errors(said: dict[str, Any]) -> list[Any]:
+    errors = said.get("errors")
+    return errors if isinstance(errors, list) else []
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # by a clock that was never right
+        return f"{seconds:.0f} seconds since 1970"
+
+
 def _error(last_seen: float) -> dict[str, Any]:
-    seen = datetime.fromtimestamp(last_seen, timezone.utc).isoformat(timespec="seconds")
+    seen = _moment(last_seen)
     return {
         "attempt": None,
         "exception": ERROR,

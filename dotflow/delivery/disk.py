@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,7 @@ class DiskStore(Store):
     def __init__(self, spool: Spool, name: str) -> None:
         self.spool = spool
         self._in_memory: dict[int, bytes] = {}
+        self._learned: dict[str, dict[int, str]] = {}
         self._unwritten: dict[int, tuple[str, tuple[Any, ...]]] = {}
         self._has_complained = False
         self._dead = 0
@@ -215,6 +217,8 @@ class DiskStore(Store):
                 self._connection.close()
                 raise
         self._numbers = itertools.count(last + 1)
+        self._forgotten = weakref.finalize(self, _shut, self._connection, spool, os.getpid())
+        self._forgotten.atexit = False
 
     @property
     def place(self) -> str:
@@ -253,9 +257,9 @@ class DiskStore(Store):
             self._in_memory[number] = message.body
         return number
 
-    def hold(self, message: Message) -> int:
+    def hold(self, message: Message, number: int | None = None) -> int:
         """Keep a message that is to be sent only if the process dies; return its number."""
-        number: int = next(self._numbers)
+        number = next(self._numbers) if number is None else number
         self._write(PUT, _values(number, message, HELD))
         return number
 
@@ -295,9 +299,27 @@ class DiskStore(Store):
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Forget messages."""
-        for number in numbers:
-            self._in_memory.pop(number, None)
-            self._write_surely(number, "delete from message where number = ?", (number,))
+        several = list(numbers)
+        for begin in range(0, len(several), CHUNK):
+            part = several[begin : begin + CHUNK]
+            for number in part:
+                self._in_memory.pop(number, None)
+            marks = ",".join("?" * len(part))
+            sql = f"delete from message where number in ({marks})"  # noqa: S608 - marks only
+            self._write_surely(part[0], sql, tuple(part))
+
+    def exchange(self, numbers: Iterable[int], message: Message) -> None:
+        """Put a message that waits in the place of several others, all at once.
+
+        Raises:
+            sqlite3.Error: That cannot be written; then nothing is changed.
+        """
+        with gate.lock, self._connection:
+            self._connection.execute("begin")
+            self._connection.execute(PUT, _values(next(self._numbers), message, WAITING))
+            self._connection.executemany(
+                "delete from message where number = ?", [(number,) for number in numbers]
+            )
 
     def bury(self, number: int, status: int, reason: str, server_id: str | None = None) -> None:
         """Keep a message as a dead letter, with what the server said, and its id of the record."""
@@ -319,12 +341,15 @@ class DiskStore(Store):
 
     def learn(self, workflow: str, task: int, server_id: str) -> None:
         """Keep the id that the server gave to a task."""
-        self._write(
+        known = self._learned.setdefault(workflow, {})
+        if known.get(task) != server_id and self._write(
             "insert or replace into server_id values (?, ?, ?)", (blob(workflow), task, server_id)
-        )
+        ):
+            known[task] = server_id
 
     def forget(self, workflow: str) -> None:
         """Forget the server's ids of a workflow that ended."""
+        self._learned.pop(workflow, None)
         self._write("delete from server_id where workflow = ?", (blob(workflow),))
 
     def beat(self) -> None:
@@ -381,3 +406,11 @@ def _values(number: int, message: Message, state: int) -> tuple[Any, ...]:
         number, message.id, message.kind.value, blob(message.workflow), message.task,
         message.final, message.running, message.body, time.time(), state,
     )  # fmt: skip
+
+
+def _shut(connection: sqlite3.Connection, spool: Spool, process: int) -> None:
+    """Close what nobody holds any more; its file is for the next one to look after."""
+    if os.getpid() == process:
+        with gate.lock, contextlib.suppress(sqlite3.Error):
+            connection.close()
+        spool.release()

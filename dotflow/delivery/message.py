@@ -72,9 +72,7 @@ class Message:
 
     def with_body(self, body: bytes) -> Message:
         """The same message, with its body here; or with none, which is somewhere else."""
-        return Message(
-            self.kind, self.workflow, self.task, body, self.final, self.running, self.id
-        )
+        return Message(self.kind, self.workflow, self.task, body, self.final, self.running, self.id)
 
     def merged_into(self, earlier: bytes) -> Message:
         """The one message that says what an earlier PATCH of the same record and this one say.

@@ -7,11 +7,12 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import dead_letters, state
-from dotflow.delivery.dead_runs import end_runs
+from dotflow.delivery.dead_runs import end_runs, gather_held
 from dotflow.delivery.disk import DiskStore, workflows
 from dotflow.delivery.message import Instead, Message, Outcome, Refused
 from dotflow.delivery.queue import MAX_BYTES, MAX_MESSAGES, Entry, Queue
@@ -19,16 +20,26 @@ from dotflow.delivery.store import MemoryStore, Store
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from dotflow.delivery.disk import Row
+
+MAX_DIGITS = 18  # of a number that somebody has set
 
 ADOPT_EVERY = 10.0
 """Seconds between two looks at what others have left, and between two signs of life."""
 
 MOST_ADOPTED = 50
 """Files of dead processes that are open at once: each takes four descriptors of the user's."""
+
+
+Held = tuple[Store, int]
+"""A message that is held: where, and its number there."""
+
+Gather = Callable[[list[bytes], float], Message]
+"""Makes one message to be sent of the bodies of held ones, and of when their process was last seen
+(seconds since the epoch)."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,8 @@ class Outbox:
             none, and the messages are in memory only.
         max_messages: How many may wait.
         max_bytes: How many bytes their bodies may have together.
+        gather: What makes of the messages that a dead process held those that are sent; without it
+            they are sent as they are.
     """
 
     def __init__(
@@ -67,9 +80,11 @@ class Outbox:
         name: str | None = None,
         max_messages: int = MAX_MESSAGES,
         max_bytes: int = MAX_BYTES,
+        gather: Gather | None = None,
     ) -> None:
         self.name = name
         self._limits = (max_messages, max_bytes)
+        self._gather = gather
         self._unreadable: set[Path] = set()
         self._begin()
 
@@ -91,20 +106,34 @@ class Outbox:
                 return False
             return self._queue.put(message, self._opened())
 
-    def hold(self, message: Message) -> Callable[[], None]:
-        """Hold a message that is to be sent only if the process dies; return what forgets it."""
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is put outlives the process, as far as that is known."""
+        return self.name is not None and not isinstance(self._store, MemoryStore)
+
+    def hold(self, message: Message, instead_of: Held | None = None) -> Held | None:
+        """Hold a message that is to be sent only if the process dies.
+
+        Args:
+            message: The message.
+            instead_of: One that is held, whose place it takes.
+
+        Returns:
+            What `forget` takes; None once the outbox is closed.
+        """
         with self._lock:
             if self._closed:
-                return lambda: None
+                return None
             store = self._opened()
-            number = store.hold(message)
+            is_here = instead_of is not None and instead_of[0] is store
+            number = instead_of[1] if instead_of is not None and is_here else None
+            return store, store.hold(message, number)
 
-        def forget() -> None:
-            with self._lock:
-                if not self._closed and store is self._store:  # not in a forked child
-                    store.remove([number])
-
-        return forget
+    def forget(self, held: Iterable[Held]) -> None:
+        """Forget held messages; those of the parent, in a forked child, are its affair."""
+        with self._lock:
+            if not self._closed and self._store is not None:
+                self._store.remove([number for store, number in held if store is self._store])
 
     def claim(self, limit: int = 1) -> list[Message]:
         """Take up to `limit` messages that may be sent now; nobody else gets them."""
@@ -282,6 +311,8 @@ class Outbox:
         store = DiskStore(spool, self.name)
         try:
             self._collect(store)
+            if self._gather is not None:
+                gather_held(store, self._gather)
             waiting = end_runs(store, self._goes_on_here)
             server_ids = store.server_ids()
         except BaseException:
@@ -326,7 +357,7 @@ class Outbox:
         return set().union(*(workflows(path) for path in others if state.is_owned(path)))
 
 
-def open_outbox(name: str) -> Outbox:
+def open_outbox(name: str, gather: Gather | None = None) -> Outbox:
     """The outbox of a destination, as the environment wants it.
 
     `DOTFLOW_OUTBOX=memory` keeps it from the disk; `DOTFLOW_OUTBOX_MAX_MESSAGES` (200,000) and
@@ -334,6 +365,7 @@ def open_outbox(name: str) -> Outbox:
 
     Args:
         name: What people call the destination; without credentials, for it is written down.
+        gather: As in Outbox.
     """
     kept = os.environ.get("DOTFLOW_OUTBOX", "").strip().lower()
     if kept not in ("", "disk", "memory"):
@@ -342,13 +374,14 @@ def open_outbox(name: str) -> Outbox:
         None if kept == "memory" else name,
         _number("DOTFLOW_OUTBOX_MAX_MESSAGES", MAX_MESSAGES),
         _number("DOTFLOW_OUTBOX_MAX_BYTES", MAX_BYTES),
+        gather,
     )
 
 
 def _number(variable: str, default: int) -> int:
     value = os.environ.get(variable, "").strip()
-    if value.isascii() and value.isdigit() and int(value) > 0:
-        return int(value)
+    if value.isascii() and value.isdigit() and int(value[:MAX_DIGITS]) > 0:
+        return int(value[:MAX_DIGITS])
     if value:
         logger.warning("%s is %r: it has to be a whole number above 0.", variable, value)
     return default

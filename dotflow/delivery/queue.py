@@ -241,13 +241,22 @@ class Queue:
     def _stored(self, message: Message, record: _Record, store: Store) -> Entry:
         """Store a message, in place of what was last delivered where there is such."""
         settled, record.settled = record.settled, None
+        store = store if settled is None else settled.store
+        self._keep_id(message, store)
         if settled is None:
             number = store.add(message)
         else:
-            store, number = settled.store, settled.number
+            number = settled.number
             self.running -= settled.message.running
             store.change(number, message)
         return Entry(message.with_body(b""), len(message.body), store, number)
+
+    def _keep_id(self, message: Message, store: Store) -> None:
+        """Have what a PATCH needs lie beside it: an earlier run, or a parent, made the record."""
+        if message.kind is Kind.TASK_PATCH and message.task is not None:
+            server_id = self.ids.get(message.workflow, message.task)
+            if server_id is not None:
+                store.learn(message.workflow, message.task, server_id)
 
     def _append(self, workflow: _Workflow, record: _Record, entry: Entry) -> None:
         message = entry.message
@@ -329,7 +338,10 @@ class Queue:
             return
         record.entries.remove(entry)
         self._count(workflow, entry, -1)
-        entry.store.remove([entry.number])
+        if message.running and not record.entries and record.settled is None:
+            self._settle(record, entry)  # its end is owed all the same
+        else:
+            entry.store.remove([entry.number])
         self._release(workflow, record, entry)
 
     # What goes out.
@@ -368,24 +380,32 @@ class Queue:
             entry.store.learn(message.workflow, message.task, outcome.server_id)
         if message.running and not record.entries:
             # Should this process die, the next one has to know that it has gone on so far.
-            entry.store.settle(entry.number)
-            entry.size = 0
-            record.settled = entry
-            self.running += 1
+            self._settle(record, entry)
         else:
             entry.store.remove([entry.number])
 
+    def _settle(self, record: _Record, entry: Entry) -> None:
+        entry.store.settle(entry.number)
+        entry.size = 0
+        record.settled = entry
+        self.running += 1
+
     def _refused(self, record: _Record, entry: Entry, outcome: Refused) -> None:
         message = entry.message
+        if message.kind is Kind.TASK_POST and message.task is not None:
+            self.ids.refuse(message.workflow, message.task)
+            self._bury_later(record, outcome)
         self.dead += 1
         server_id = self.ids.get(message.workflow, message.task)
         entry.store.bury(entry.number, outcome.status, outcome.reason, server_id)
-        if message.kind is not Kind.TASK_POST or message.task is None:
-            return
-        # What would change the record has none to change, or somebody else's.
-        self.ids.refuse(message.workflow, message.task)
-        workflow = self._workflows[message.workflow]
+
+    def _bury_later(self, record: _Record, outcome: Refused) -> None:
+        """Bury what would change a record that there is not; it would change somebody else's.
+
+        Before its POST: should the process die between, the next one is refused that again.
+        """
         for later in record.entries:
+            workflow = self._workflows[later.message.workflow]
             self._count(workflow, later, -1)
             later.store.bury(
                 later.number, outcome.status, f"its POST was refused: {outcome.reason}"

@@ -99,7 +99,8 @@ class Relay:
 
     def hold(self, message: Message) -> Callable[[], None]:
         """Hold a message that is to be sent only if the process dies; return what forgets it."""
-        return self._outbox.hold(message)
+        held = self._outbox.hold(message)
+        return lambda: self._outbox.forget([] if held is None else [held])
 
     def wake(self) -> None:
         """Look in the background for what dead processes left, also where nothing is put."""

@@ -23,8 +23,13 @@ class Store(ABC):
         """Keep a message that waits; return its number."""
 
     @abstractmethod
-    def hold(self, message: Message) -> int:
-        """Keep a message that is to be sent only if the process dies; return its number."""
+    def hold(self, message: Message, number: int | None = None) -> int:
+        """Keep a message that is to be sent only if the process dies; return its number.
+
+        Args:
+            message: The message.
+            number: That of a held message in whose place it is to be.
+        """
 
     @abstractmethod
     def change(self, number: int, message: Message) -> None:
@@ -85,8 +90,8 @@ class MemoryStore(Store):
         self._bodies[number] = message.body
         return number
 
-    def hold(self, message: Message) -> int:  # noqa: ARG002 - nothing outlives the process
-        """Nothing: there is no number 0."""
+    def hold(self, message: Message, number: int | None = None) -> int:  # noqa: ARG002
+        """Nothing, for nothing outlives the process: there is no number 0."""
         return 0
 
     def change(self, number: int, message: Message) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import state
-from dotflow.delivery.disk import WAITING, about, connect, gate
+from dotflow.delivery.disk import HELD, WAITING, about, connect, gate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ class Waiting:
 
     Attributes:
         destination: Where it goes.
-        pending: How many messages wait.
+        pending: How many messages wait; of a dead process also those that it held.
         bytes: How many bytes their bodies have.
         oldest: When the oldest was put (seconds since the epoch); None where none waits.
         is_owned: Whether a living process sees to it.
@@ -42,11 +42,12 @@ def _look(path: Path) -> Waiting | None:
     try:
         with gate.lock, contextlib.closing(connect(path, read_only=True)) as connection:
             name = about(connection)["name"]
+            is_owned = state.is_owned(path)
             pending, size, oldest = connection.execute(
                 "select count(*), coalesce(sum(length(body)), 0), min(at) from message "
-                "where state = ?",
-                (WAITING,),
+                "where state in (?, ?)",
+                (WAITING, WAITING if is_owned else HELD),
             ).fetchone()
     except (sqlite3.Error, KeyError):
         return None
-    return Waiting(name, pending, size, oldest, state.is_owned(path))
+    return Waiting(name, pending, size, oldest, is_owned)

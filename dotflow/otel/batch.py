@@ -11,13 +11,15 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from dotflow.delivery.forking import renew_in_child
 from dotflow.logging import logger
+from dotflow.otel.journal import Journal
 from dotflow.otel.otlp import OtlpSettings, ProcessExporter, SpanCounts, exports, queue_size
 from dotflow.otel.spill import Backlog, leaves_to_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from dotflow.otel.otlp import Export
 
@@ -89,6 +91,7 @@ class KeptExporter(ProcessExporter):
         counts: Where spans are counted.
         waiting: What is on its way.
         backlog: Where spans are kept.
+        journal: Where they are written down until they have left.
     """
 
     def __init__(
@@ -97,8 +100,10 @@ class KeptExporter(ProcessExporter):
         counts: SpanCounts,
         waiting: Waiting,
         backlog: Backlog,
+        journal: Journal,
     ) -> None:
         super().__init__(make, counts)
+        self._journal = journal
         self._waiting = waiting
         self._backlog = backlog
         self.renew()
@@ -118,6 +123,7 @@ class KeptExporter(ProcessExporter):
         elif self._exported(spans):
             self._waiting.take(spans)
             self._counts.add(exported=len(spans))
+            self._journal.left(spans)
             self._backlog.took()
         else:
             self._keep(spans, has_failed=True)
@@ -129,7 +135,9 @@ class KeptExporter(ProcessExporter):
         with self._keeping:  # and have kept what another thread has taken
             spans = self._waiting.take_all()
             for begin in range(0, len(spans), BATCH):
-                self._backlog.put(spans[begin : begin + BATCH], at_once=False)
+                batch = spans[begin : begin + BATCH]
+                self._backlog.put(batch, at_once=False)
+                self._journal.left(batch)
 
     def _make_here(self) -> SpanExporter:
         if leaves_to_parent():
@@ -148,6 +156,7 @@ class KeptExporter(ProcessExporter):
             taken = self._waiting.take(spans)
             if taken:
                 self._backlog.put(taken, has_failed)
+                self._journal.left(taken)
 
 
 class Overflow:
@@ -155,10 +164,12 @@ class Overflow:
 
     Args:
         backlog: Where they are kept.
+        journal: Where they are written down until then.
     """
 
-    def __init__(self, backlog: Backlog) -> None:
+    def __init__(self, backlog: Backlog, journal: Journal) -> None:
         self._backlog = backlog
+        self._journal = journal
         self.renew()
         renew_in_child(self)
 
@@ -223,6 +234,7 @@ class Overflow:
             while self._spans and len(batch) < BATCH:
                 batch.append(self._spans.popleft())
             self._backlog.put(batch, at_once=self._at_once)
+            self._journal.left(batch)
 
 
 class KeepingProcessor(BatchSpanProcessor):
@@ -248,17 +260,25 @@ class KeepingProcessor(BatchSpanProcessor):
         limit = queue_size()
         self.backlog = backlog
         self._waiting = Waiting(limit)
-        self._overflow = Overflow(backlog)
-        self._door = KeptExporter(make, counts, self._waiting, backlog)
+        self._journal = Journal(backlog.opened)
+        self._overflow = Overflow(backlog, self._journal)
+        self._door = KeptExporter(make, counts, self._waiting, backlog, self._journal)
         self._has_ended = False
         super().__init__(self._door, max_queue_size=limit)
         _keeping.add(self)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Write down a span of ours; called by the thread that starts it."""
+        super().on_start(span, parent_context)
+        if not self._has_ended:
+            self._journal.started(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span; called by the thread that ends it, which waits for nothing."""
         context = span.context
         if self._has_ended or context is None or not context.trace_flags.sampled:
             return
+        self._journal.ended(span)
         if self._waiting.add(span):
             super().on_end(span)
         else:

@@ -20,6 +20,7 @@ from dotflow.delivery.relay import Relay
 from dotflow.delivery.untraced import untraced
 from dotflow.logging import logger
 from dotflow.otel.decode import decode_spans
+from dotflow.otel.journal import spans_of_the_dead
 from dotflow.otel.otlp import (
     OtlpSettings,
     SpanCounts,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from dotflow.delivery.outbox import Outbox
+
+LOOK_EVERY = 30.0
+"""Seconds between two looks for what children that were killed have left."""
 
 ENOUGH_FAILURES = 3
 """After as many, a batch that was passed by others is refused."""
@@ -57,6 +61,20 @@ def _can_be_encoded(span: ReadableSpan) -> bool:
     except Exception:  # noqa: BLE001 - whatever it is, the span is to be left out
         return False
     return True
+
+
+def gather(records: list[bytes], last_seen: float) -> Message:
+    """One batch of the spans that a dead process had written down.
+
+    Args:
+        records: What it had written.
+        last_seen: When it was last seen alive (seconds since the epoch).
+    """
+    return _message(encode(spans_of_the_dead(records, last_seen))[0])
+
+
+def _message(body: bytes) -> Message:
+    return Message(Kind.SPANS, uuid4().hex, None, body, final=True)
 
 
 class OtlpSender:
@@ -240,7 +258,8 @@ class Backlog:
         self._settings = settings
         self._counts = counts
         self._sender = OtlpSender(settings, counts)
-        self._is_closed = self._has_looked = False
+        self._is_closed = False
+        self._look_at = float("-inf")
         self._begin()
         renew_in_child(self)
 
@@ -281,12 +300,12 @@ class Backlog:
         """
         body, lost = encode(spans)
         kept = len(spans) - lost
-        outbox = self._opened() if kept else None
+        outbox = self.opened() if kept else None
         if outbox is None:
             self._counts.add(failed=len(spans))
             return
         self._counts.add(failed=lost)
-        message = Message(Kind.SPANS, uuid4().hex, None, body, final=True)
+        message = _message(body)
         self._sender.keep(message, kept, has_failed)
         if at_once and not leaves_to_parent():
             self._called().put(message)
@@ -301,12 +320,13 @@ class Backlog:
         self.look()
 
     def look(self) -> None:
-        """Have what dead processes left be sent, in the background; once a process."""
+        """Have what dead processes left be sent, in the background; every now and then."""
         # A child has better to do: its parent, or the next process, looks.
-        if self._has_looked or multiprocessing.parent_process() is not None:
+        now = time.monotonic()
+        if now < self._look_at or multiprocessing.parent_process() is not None:
             return
-        self._has_looked = True
-        if self._opened() is not None:
+        self._look_at = now + LOOK_EVERY
+        if self.opened() is not None:
             self._called().wake()
 
     def hurry(self) -> None:
@@ -355,18 +375,20 @@ class Backlog:
         if outbox is not None and multiprocessing.parent_process() is None:
             outbox.care(time.monotonic() + ADOPT_EVERY)
 
-    def _opened(self) -> Outbox | None:
+    def opened(self) -> Outbox | None:
         """The outbox; None once it is closed."""
         with self._lock:
             if self._outbox is None and not self._is_closed:
-                self._outbox = open_outbox(self._sender.name)
+                self._outbox = open_outbox(self._sender.name, gather)
             return self._outbox
 
     def _called(self) -> Relay:
         """The relay of the outbox, which is open."""
         with self._lock:
             if self._relay is None:
-                self._relay = _relay(self._outbox or open_outbox(self._sender.name), self._sender)
+                self._relay = _relay(
+                    self._outbox or open_outbox(self._sender.name, gather), self._sender
+                )
                 # Whoever puts spans here closes it, after the last of them.
                 at_exit.forget(self._relay)
             return self._relay
@@ -407,7 +429,7 @@ def otlp_relay_from_environment() -> Relay | None:
     except ValueError as error:
         logger.warning("The OTLP endpoint cannot be used: %s", error)
         return None
-    return _relay(open_outbox(sender.name), sender)
+    return _relay(open_outbox(sender.name, gather), sender)
 
 
 def _relay(outbox: Outbox, sender: OtlpSender) -> Relay:

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 from support import adopters
 from support.fault_server import TOKEN
-from support.outbox_contract import drain, message, task_patch, task_post, workflow_patch, workflow_post
+from support.outbox_contract import (
+    drain,
+    message,
+    task_patch,
+    task_post,
+    workflow_patch,
+    workflow_post,
+)
 from support.processes import left_by, running
 
 from dotflow.delivery import outbox as outbox_module
@@ -97,9 +104,11 @@ def test_two_dead_runs_of_one_workflow_go_in_their_order(adopter):
     for status in ("first", "second", "third"):
         left_by(NAME, task_patch(1, "w", status=status), workflow_patch("w", True, status=status))
     adopter.care()
-    assert [
-        json.loads(one.body)["status"] for one in drain(adopter) if one.task is None
-    ] == ["first", "second", "third"]
+    assert [json.loads(one.body)["status"] for one in drain(adopter) if one.task is None] == [
+        "first",
+        "second",
+        "third",
+    ]
 
 
 def test_a_dead_run_after_a_dead_one_that_ended_is_ended_too(adopter):
