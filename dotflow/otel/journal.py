@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import weakref
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,7 @@ class Journal:
 
     def __init__(self, opened: Callable[[], Outbox | None]) -> None:
         self._opened = opened
-        self._resources: weakref.WeakKeyDictionary[Resource, str] = weakref.WeakKeyDictionary()
+        self._resource: tuple[Resource | None, str] = (None, "")
         self.renew()
         renew_in_child(self)
 
@@ -92,14 +91,25 @@ class Journal:
 
     def _record(self, span: ReadableSpan) -> bytes:
         """A span as a JSON object; what all spans of a resource share is written once."""
-        shared = self._resources.get(span.resource)
-        if shared is None:
-            resource = [dict(span.resource.attributes), span.resource.schema_url]
-            shared = self._resources[span.resource] = _json(resource)
+        resource, shared = self._resource
+        if resource is not span.resource:
+            resource = span.resource
+            shared = _json([dict(resource.attributes), resource.schema_url])
+            self._resource = resource, shared
         return f'{{"resource":{shared},"span":{_json(_fields(span))}}}'.encode()
 
 
-_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_encoder = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False)
+
+
+def _json(value: Any) -> str:
+    return _encoder.encode(value)
+
+
+def _attributes(given: Any) -> dict[str, Any]:
+    """A dict of attributes; the SDK's mapping copies itself much faster than it is walked."""
+    copy = getattr(given, "copy", None)
+    return dict(copy() if copy is not None else given or ())
 
 
 def _id(span: ReadableSpan) -> int:
@@ -116,7 +126,7 @@ def _fields(span: ReadableSpan) -> dict[str, Any]:
         "scope": [scope.name, scope.version, scope.schema_url] if scope is not None else None,
         "start": span.start_time,
         "end": span.end_time,
-        "attributes": dict(span.attributes or ()),
+        "attributes": _attributes(span.attributes),
     }
     if span.links:
         fields["links"] = [
