@@ -44,7 +44,8 @@ def workflow_open(workflow: str, **fields: Any) -> Message:
 
 def as_post(message: Message) -> Message:
     """The POST that makes the record which a WORKFLOW_OPEN would have changed."""
-    return workflow_post(message.workflow, **json.loads(message.body))
+    post = workflow_post(message.workflow, **json.loads(message.body))
+    return post.with_headers(message.headers)
 
 
 def workflow_patch(workflow: str, **fields: Any) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+from dataclasses import replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,18 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 from dotflow.delivery.bodies import as_post, without_contexts
 from dotflow.delivery.connections import Adapter, Call
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.headers import headers_of
 from dotflow.delivery.mask import masked
-from dotflow.delivery.message import Delivered, Instead, Kind, Message, Outcome, Refused, TryLater
+from dotflow.delivery.message import (
+    Delivered,
+    Instead,
+    Kind,
+    Message,
+    Outcome,
+    Refused,
+    TryLater,
+    new_id,
+)
 from dotflow.delivery.untraced import untraced
 
 if TYPE_CHECKING:
@@ -41,7 +52,7 @@ LATER = frozenset({408, 425, 429})
 EVERYWHERE = frozenset({429, 502, 503, 504})
 """Statuses that speak of the server's state, not of the message's."""
 
-NOT_FOUND, CONFLICT, TOO_LARGE = 404, 409, 413
+NOT_FOUND, CONFLICT, TOO_LARGE, HEADERS_TOO_LARGE = 404, 409, 413, 431
 AUTH = frozenset({401, 403})
 
 
@@ -75,7 +86,11 @@ class Client:
             timeout: Seconds for the call; the destination's without them.
         """
         method, url = self.destination.route(message, server_id)
-        headers = {"Content-Type": "application/json", "Idempotency-Key": message.id}
+        headers = {
+            **headers_of(message.headers),
+            "Content-Type": "application/json",
+            "Idempotency-Key": message.id,
+        }
         try:
             status, answer, after = self._call(method, url, message.body, headers, timeout)
         except _Failed as failed:
@@ -149,6 +164,8 @@ class Client:
         if status == TOO_LARGE:
             smaller = without_contexts(message)
             return smaller if len(smaller.body) < len(message.body) else None
+        if status == HEADERS_TOO_LARGE and message.headers:
+            return replace(message, headers="", id=new_id())
         # In the managed dialect it is others who make the record.
         unknown = status == NOT_FOUND and message.kind is Kind.WORKFLOW_OPEN
         if unknown and self.destination.dialect is Dialect.DEFAULT:

@@ -106,7 +106,7 @@ def remove(letters: Sequence[DeadLetter]) -> None:
 
 
 def _holding(ids: set[str]) -> Iterator[Path]:
-    """The files of processes that have some of these letters; those that cannot be read have none."""
+    """The files of processes that have some of these letters, as far as they can be read."""
     for path in state.spools():
         with contextlib.suppress(sqlite3.Error):
             if not ids.isdisjoint(one.message.id for one in _of_process(path)):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dotflow.delivery.state import Spool
 
-FORMAT = 1
+FORMAT = 2
 BUSY = 1.0
 """Seconds to wait for another process: `dotflow outbox` may be looking."""
 
@@ -32,8 +32,8 @@ sent if the process dies."""
 
 PUT = (
     "insert or replace into message "
-    "(number, id, kind, workflow, task, final, running, body, at, state) "
-    "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(number, id, kind, workflow, task, final, running, headers, body, at, state) "
+    "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 CHUNK = 500
@@ -49,8 +49,9 @@ begin;
 create table if not exists about (name text primary key, value text) without rowid;
 create table if not exists message (
     number integer primary key, id text not null, kind text not null, workflow blob not null,
-    task integer, final integer not null, running integer not null, body blob not null,
-    at real not null, state integer not null, status integer, reason text, server_id text
+    task integer, final integer not null, running integer not null, headers text not null,
+    body blob not null, at real not null, state integer not null, status integer, reason text,
+    server_id text
 );
 create table if not exists server_id (
     workflow blob, task integer, id text not null, primary key (workflow, task)
@@ -139,8 +140,9 @@ def rows(connection: sqlite3.Connection) -> Iterator[Row]:
     while True:
         with gate.lock:  # between two chunks the work may put something
             found = connection.execute(
-                "select number, id, kind, workflow, task, final, running, length(body), at, state, "
-                "status, reason, server_id from message where number > ? order by number limit ?",
+                "select number, id, kind, workflow, task, final, running, headers, length(body), "
+                "at, state, status, reason, server_id "
+                "from message where number > ? order by number limit ?",
                 (last, CHUNK),
             ).fetchall()
         yield from map(_row, found)
@@ -168,8 +170,10 @@ def workflows(path: Path) -> set[str]:
 
 
 def _row(values: tuple[Any, ...]) -> Row:
-    number, id_, kind, workflow, task, final, running, size, *rest = values
-    message = Message(Kind(kind), text(workflow), task, b"", bool(final), bool(running), id_)
+    number, id_, kind, workflow, task, final, running, headers, size, *rest = values
+    message = Message(
+        Kind(kind), text(workflow), task, b"", bool(final), bool(running), id_, headers
+    )
     return Row(number, message, size, *rest)
 
 
@@ -404,7 +408,7 @@ class DiskStore(Store):
 def _values(number: int, message: Message, state: int) -> tuple[Any, ...]:
     return (
         number, message.id, message.kind.value, blob(message.workflow), message.task,
-        message.final, message.running, message.body, time.time(), state,
+        message.final, message.running, message.headers, message.body, time.time(), state,
     )  # fmt: skip
 
 

@@ -60,6 +60,8 @@ class Message:
         final: Whether it says how its record ended. A workflow's waits for the tasks' messages.
         running: Whether it says that its record is under way: the end is owed still.
         id: Sent as `Idempotency-Key`: the same message keeps it, another body has another.
+        headers: What leads the server to the span that the message is about (`traceparent` and its
+            kin), as a JSON object; empty where there is none. See dotflow.delivery.headers.
     """
 
     kind: Kind
@@ -69,10 +71,21 @@ class Message:
     final: bool = False
     running: bool = False
     id: str = field(default_factory=new_id)
+    headers: str = ""
 
     def with_body(self, body: bytes) -> Message:
         """The same message, with its body here; or with none, which is somewhere else."""
-        return Message(self.kind, self.workflow, self.task, body, self.final, self.running, self.id)
+        return Message(
+            self.kind, self.workflow, self.task, body, self.final, self.running, self.id,
+            self.headers,
+        )  # fmt: skip
+
+    def with_headers(self, headers: str) -> Message:
+        """The same message, with what leads to a span."""
+        return Message(
+            self.kind, self.workflow, self.task, self.body, self.final, self.running, self.id,
+            headers,
+        )  # fmt: skip
 
     def merged_into(self, earlier: bytes) -> Message:
         """The one message that says what an earlier PATCH of the same record and this one say.

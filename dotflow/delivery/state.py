@@ -181,7 +181,7 @@ def _wait_for(lock: int) -> None:
     while fcntl is not None and time.monotonic() < deadline:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except BlockingIOError:  # noqa: PERF203 - to try again is the point
             time.sleep(0.005)
         else:
             return

@@ -26,7 +26,7 @@ from dotflow.delivery import state
 from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.message import Delivered, Kind, Refused
+from dotflow.delivery.message import Delivered, Kind
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.relay import Relay
 

@@ -206,11 +206,11 @@ def test_an_outbox_that_nobody_holds_takes_no_descriptor():
 
     use()
     gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         use()
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -115,7 +115,7 @@ def test_what_was_on_disk_stays_whole(full):
 
 
 def test_room_that_is_made_is_used(full):
-    """What could not be forgotten on a full disk is forgotten at the end, and does not come back."""
+    """What could not be forgotten on a full disk is forgotten at the end, for good."""
     outbox = Outbox(NAME)
     outbox.put(task_post(1))
     outbox.put(task_post(2))

@@ -16,12 +16,13 @@ from support.fault_server import TOKEN, FaultServer, reset, status
 from support.truth import compare
 
 from dotflow.api import ApiServer
-from dotflow.delivery import dead_letters, state
+from dotflow.delivery import dead_letters
 from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.relay import Relay
+from dotflow.delivery.survey import survey
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -54,8 +55,8 @@ def deliver_the_rest(url):
         finally:
             relay.close(0)
         assert counts.pending == 0
-    assert state.spools() == []
     assert [one.reason for one in dead_letters.all_letters()] == []
+    assert [(one.pending, one.is_owned) for one in survey()] == []
 
 
 def erratic(api, rate):

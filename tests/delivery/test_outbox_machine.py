@@ -1,4 +1,4 @@
-"""Processes that report, are killed, fork and adopt, at will: nothing lost, doubled or reordered."""
+"""Processes that report, die, fork and adopt at will: nothing is lost, doubled or reordered."""
 
 from __future__ import annotations
 

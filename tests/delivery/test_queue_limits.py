@@ -85,7 +85,7 @@ def test_each_end_that_is_lost_is_said(caplog):
 def test_a_dropped_update_is_in_no_file():
     """What gave way comes back neither here nor with a later process."""
     outbox = Outbox(NAME, max_messages=1)
-    outbox.put(patch(1))
+    outbox.put(Message(Kind.TASK_PATCH, "w", 1, b"{}"))
     outbox.put(task_post(2))
     outbox.close()
     later = Outbox(NAME)

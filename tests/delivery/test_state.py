@@ -14,8 +14,8 @@ import pytest
 from support.outbox_contract import drain, task_post, workflow_post
 from support.processes import left_by
 
-from dotflow.delivery import outbox as outbox_module
 from dotflow.delivery import dead_letters, state
+from dotflow.delivery import outbox as outbox_module
 from dotflow.delivery.outbox import Outbox
 
 NAME = "a destination"
@@ -134,7 +134,7 @@ def test_foreign_files_are_left_alone(outbox):
 
 
 def test_a_stale_lock_is_in_nobodys_way(outbox):
-    """A lock without a file, and a file without a lock, are what a kill at the wrong moment leaves."""
+    """A lock without a file, and a file without a lock, are what a kill may leave."""
     [path] = left_by(NAME, task_post(1))
     path.with_suffix(".lock").unlink()
     path.with_name("0123456789abcdef-00000009-00000000.lock").write_bytes(b"")

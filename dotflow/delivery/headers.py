@@ -1,0 +1,63 @@
+"""What leads the server that is reported to into the trace: headers, kept with each message."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST = 4096
+"""Characters of the headers of one message: it is written down, and servers refuse long ones."""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_VALUE = re.compile(r"[\x20-\x7e]*\Z")
+
+RESERVED = frozenset({
+    "accept", "accept-encoding", "authorization", "connection", "content-encoding",
+    "content-length", "content-type", "cookie", "expect", "host", "idempotency-key",
+    "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "user-agent",
+    "x-user-token",
+})  # fmt: skip
+"""What says who asks, or how a call is made: no propagator has a say in that."""
+
+
+def to_headers(carrier: Mapping[str, str], secret: str = "") -> str:
+    """A carrier as a message keeps it; the longest values give way until it is short enough.
+
+    Args:
+        carrier: What the propagators of the program gave: `traceparent` and its kin.
+        secret: A text (the token) that is not to be written down, whoever put it there.
+    """
+    secrets = (secret, quote_plus(secret)) if secret else ()  # baggage is written so
+    kept = {name: value for name, value in carrier.items() if _is_fit(name, value, secrets)}
+    while sum(len(name) + len(value) for name, value in kept.items()) > MOST:
+        del kept[max(kept, key=lambda name: len(kept[name]))]
+    return json.dumps(kept, separators=(",", ":")) if kept else ""
+
+
+def headers_of(text: str) -> dict[str, str]:
+    """The headers that a message keeps; none where the file that it was in is damaged."""
+    if not text:
+        return {}
+    try:
+        kept = json.loads(text)
+    except ValueError:
+        return {}
+    if not isinstance(kept, dict):
+        return {}
+    return {name: value for name, value in kept.items() if _is_fit(name, value)}
+
+
+def _is_fit(name: object, value: object, secrets: tuple[str, ...] = ()) -> bool:
+    return (
+        isinstance(name, str)
+        and isinstance(value, str)
+        and name.lower() not in RESERVED
+        and _NAME.match(name) is not None
+        and _VALUE.match(value) is not None
+        and not any(secret in value for secret in secrets)
+    )

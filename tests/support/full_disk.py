@@ -1,0 +1,56 @@
+"""A process whose disk is full before its run is over; what it did is its output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+
+from dotflow import Config, DotFlow, action
+from dotflow.logging import logger
+from dotflow.providers import ServerDefault
+
+
+class Lines(logging.Handler):
+    """Keeps what is said."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())
+
+
+@action
+def big(previous_context):
+    return "x" * 20_000
+
+
+def main(url, limit):
+    lines = Lines()
+    logger.addHandler(lines)
+    if limit:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    server = ServerDefault(url, "s3cr3t-t0ken")
+    workflow = DotFlow(config=Config(server=server))
+    for _ in range(20):
+        workflow.task.add(big)
+    workflow.start()
+    result = server.flush(30)
+    statuses = [task.status for task in workflow.task.queue]
+    warnings = [line for line in lines.said if "disk" in line or "cannot be written" in line]
+    said = {
+        "id": str(workflow.workflow_id), "statuses": statuses, "pending": result.pending,
+        "warnings": warnings,
+    }  # fmt: skip
+    server.close(0)
+    os.write(1, json.dumps(said).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
