@@ -19,10 +19,9 @@ from dotflow.delivery.relay import Relay
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dotflow.delivery.dialect import Destination
     from dotflow.delivery.message import Message
+    from dotflow.delivery.relay import HeldMessage
 
 ASK_TIMEOUT = 10.0
 """Seconds that a question to dotflow-api may hold up its asker; DOTFLOW_NEXT_ID_TIMEOUT."""
@@ -56,8 +55,8 @@ class Channel:
         """Take a message; returns at once and never raises for want of a server."""
         self._relay.put(message)
 
-    def hold(self, message: Message) -> Callable[[], None]:
-        """Hold a message that is to be sent only if the process dies; return what forgets it."""
+    def hold(self, message: Message) -> HeldMessage:
+        """Hold a message that is to be sent if the process dies, or when somebody says so."""
         return self._relay.hold(message)
 
     def adopt(self) -> None:

@@ -98,13 +98,20 @@ class Outbox:
         self._is_more_left = False
         self._closed = False
 
-    def put(self, message: Message) -> bool:
-        """Hold a message; False (and counted) where there is no room for it."""
+    def put(self, message: Message, held: Held | None = None) -> bool:
+        """Hold a message to be sent; False (and counted) where there is no room for it.
+
+        Args:
+            message: The message.
+            held: Where it was held until now, if it was.
+        """
         with self._lock:
             if self._closed:
                 self._queue.dead += 1
                 return False
-            return self._queue.put(message, self._opened())
+            store = self._opened()
+            number = held[1] if held is not None and held[0] is store and held[1] else None
+            return self._queue.put(message, store, number)
 
     @property
     def is_durable(self) -> bool:

@@ -102,8 +102,14 @@ class Queue:
         self._told: dict[str, set[int | None]] = {}
         self.pending = self.bytes = self.delivered = self.dead = self.running = 0
 
-    def put(self, message: Message, store: Store) -> bool:
-        """Take a message; False (and counted) where there is no room for it."""
+    def put(self, message: Message, store: Store, number: int | None = None) -> bool:
+        """Take a message; False (and counted) where there is no room for it.
+
+        Args:
+            message: The message.
+            store: Where it is to be kept.
+            number: Where it is held there, if it is.
+        """
         if message.kind is Kind.TASK_PATCH and self.ids.is_refused(message.workflow, message.task):
             self._bury_unsent(message, store)
             return True
@@ -115,7 +121,7 @@ class Queue:
             self.dead += 1
             return False
         workflow, record = self._record(message.workflow, message.task)
-        entry = self._stored(message, record, store)
+        entry = self._stored(message, record, store, number)
         self._append(workflow, record, entry)
         return True
 
@@ -238,18 +244,19 @@ class Queue:
             record = workflow.records[task] = _Record()
         return workflow, record
 
-    def _stored(self, message: Message, record: _Record, store: Store) -> Entry:
-        """Store a message, in place of what was last delivered where there is such."""
+    def _stored(self, message: Message, record: _Record, store: Store, held: int | None) -> Entry:
+        """Store a message, in place of what was last delivered, or held, where there is such."""
         settled, record.settled = record.settled, None
-        store = store if settled is None else settled.store
-        self._keep_id(message, store)
-        if settled is None:
-            number = store.add(message)
+        where, number = (store, held) if settled is None else (settled.store, settled.number)
+        self._keep_id(message, where)
+        if number is None:
+            number = where.add(message)
         else:
-            number = settled.number
+            where.change(number, message)
+        if settled is not None:
             self.running -= settled.message.running
-            store.change(number, message)
-        return Entry(message.with_body(b""), len(message.body), store, number)
+            store.remove([] if held is None else [held])
+        return Entry(message.with_body(b""), len(message.body), where, number)
 
     def _keep_id(self, message: Message, store: Store) -> None:
         """Have what a PATCH needs lie beside it: an earlier run, or a parent, made the record."""

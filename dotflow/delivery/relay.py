@@ -16,9 +16,7 @@ from dotflow.delivery.state import outbox_dir
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dotflow.delivery.outbox import Counts, Outbox
+    from dotflow.delivery.outbox import Counts, Held, Outbox
 
 WORKERS = 4
 FIRST_PAUSE = 0.5  # seconds
@@ -50,6 +48,31 @@ class Sender(Protocol):
 
     def renewed(self) -> Sender:
         """One for a forked child, which has none of the parent's connections."""
+
+
+class HeldMessage:
+    """A message that waits for somebody to say that it is to be sent; if the process dies, it is.
+
+    Args:
+        relay: What sends it.
+        outbox: Where it is held.
+        message: The message.
+    """
+
+    def __init__(self, relay: Relay, outbox: Outbox, message: Message) -> None:
+        self._relay = relay
+        self._outbox = outbox
+        self._message = message
+        self._held = outbox.hold(message)
+
+    def send(self) -> None:
+        """Send it, under the id that it has."""
+        self._relay.put(self._message, self._held)
+
+    def forget(self) -> None:
+        """Send it never."""
+        if self._held is not None:
+            self._outbox.forget([self._held])
 
 
 class Relay:
@@ -85,9 +108,14 @@ class Relay:
         """The name of the outbox, which is its destination's."""
         return self._outbox.name or self._sender.name
 
-    def put(self, message: Message) -> None:
-        """Hand a message to the outbox; called on the workflow's path."""
-        if not self._outbox.put(message):
+    def put(self, message: Message, held: Held | None = None) -> None:
+        """Hand a message to the outbox; called on the workflow's path.
+
+        Args:
+            message: The message.
+            held: Where it was held until now, if it was.
+        """
+        if not self._outbox.put(message, held):
             self._say_what_is_lost(message)
             return
         now = time.monotonic()
@@ -97,10 +125,9 @@ class Relay:
             if not self._threads or (begins and self._resume_at <= now):
                 self._call_worker()
 
-    def hold(self, message: Message) -> Callable[[], None]:
-        """Hold a message that is to be sent only if the process dies; return what forgets it."""
-        held = self._outbox.hold(message)
-        return lambda: self._outbox.forget([] if held is None else [held])
+    def hold(self, message: Message) -> HeldMessage:
+        """Hold a message that is to be sent if the process dies, or when somebody says so."""
+        return HeldMessage(self, self._outbox, message)
 
     def wake(self) -> None:
         """Look in the background for what dead processes left, also where nothing is put."""

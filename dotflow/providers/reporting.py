@@ -16,6 +16,7 @@ from dotflow.delivery.bodies import (
     workflow_post,
 )
 from dotflow.delivery.forking import renew_in_child
+from dotflow.providers.opentelemetry_api import current_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from dotflow.core.task import Task
     from dotflow.delivery.channel import Channel
     from dotflow.delivery.message import Message
+    from dotflow.delivery.relay import HeldMessage
 
 ENDED = (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED)
 
@@ -41,7 +43,7 @@ class ReportingServer(Server):
         renew_in_child(self)
         self._names: dict[str, str | None] = {}
         self._started: dict[str, float] = {}
-        self._held: dict[str, list[tuple[Task, Callable[[], None]]]] = {}
+        self._held: dict[str, list[tuple[Task, int, HeldMessage]]] = {}
         self._opening: set[str] = set()  # managed runs that are about to start
 
     def renew(self) -> None:
@@ -92,7 +94,7 @@ class ReportingServer(Server):
         with self._lock:
             held = self._held.get(wid)
             if held is not None and self._channel is not None:
-                held.append((task, self._channel.hold(task_post(wid, task))))
+                held.append((task, task.task_id, self._channel.hold(task_post(wid, task))))
         if held is None:
             self._put(lambda: task_post(wid, task))
 
@@ -113,10 +115,14 @@ class ReportingServer(Server):
     def _release(self, workflow: str) -> None:
         with self._lock:
             held = self._held.pop(workflow, [])
-        for task, forget in held:
-            self._put(lambda task=task: task_post(workflow, task))  # type: ignore[misc]
-            forget()
+        for task, number, message in held:
+            if task.task_id == number:
+                message.send()
+            else:  # a resumed run has the numbers of the earlier one, whose tasks are there
+                message.forget()
+                self._put(lambda task=task: task_post(workflow, task))  # type: ignore[misc]
 
     def _put(self, make: Callable[[], Message]) -> None:
         if self._channel is not None:
-            self._channel.put(make())
+            headers = current_headers(self._channel.destination.token)
+            self._channel.put(make().with_headers(headers))

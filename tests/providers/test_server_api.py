@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 from support.fault_server import TOKEN, hang, status
 
 from dotflow import Config, DotFlow, action
+from dotflow.delivery import state
 from dotflow.providers import ServerAPI, StorageFile
 
 WID = "orders 2026/11"
@@ -85,6 +89,38 @@ def test_tasks_of_a_run_that_never_starts_are_posted_at_close(api, server):
     run(server, one, start=False)
     server.close(3)
     assert api.tasks[WID, 1]["status"] == "Not started"
+
+
+def test_what_was_added_survives_a_kill_before_the_start(api, server):
+    """A task is on disk when `add` returns, also where its POST waits for the start."""
+    script = (
+        "import os, signal\n"
+        "from dotflow import Config, DotFlow, action\n"
+        "from dotflow.providers import ServerAPI\n"
+        "@action\n"
+        "def one(): return 1\n"
+        f"config = Config(server=ServerAPI({api.url!r}, {TOKEN!r}))\n"
+        f"flow = DotFlow(config=config, workflow_id={WID!r})\n"
+        "flow.task.add([one, one])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert api.tasks == {}
+    run(server, one)
+    assert server.flush(3).complete
+    assert [api.tasks[key]["status"] for key in sorted(api.tasks)] == ["Completed", "Not started"]
+
+
+def test_a_held_task_is_posted_once(api, server):
+    """The start sends what was held, under the one id that it has."""
+    run(server, one)
+    assert server.flush(3).complete
+    posts = [seen for seen in api.seen if seen.method == "POST"]
+    assert len(posts) == 1
+    assert server._channel.flush(1).pending == 0
+    server.close(1)
+    assert state.spools() == []
 
 
 def test_without_an_answer_numbers_cannot_collide(api, server, monkeypatch, caplog):
