@@ -162,8 +162,7 @@ class Outbox:
             else:
                 self._queue.settle(message, outcome)
         if self._is_more_left and not self._queue.pending:
-            self._adopt_at = float("-inf")
-            self.care()
+            self.care(at_once=True)
 
     def server_id(self, message: Message) -> str | None:
         """The id that the server gave to the record of a message, where it is known."""
@@ -271,17 +270,20 @@ class Outbox:
 
     # What dead processes left.
 
-    def care(self, now: float | None = None) -> None:
+    def care(self, at_once: bool = False) -> None:
         """Give a sign of life, and take over what dead processes left; every now and then.
 
         Called by the relay's threads before they claim something. The first one does it while the
         others wait: what an earlier process had to say goes first.
+
+        Args:
+            at_once: Do it also where it was done a moment ago.
         """
         if self.name is None:
             return
         with self._adopting:
-            now = time.monotonic() if now is None else now
-            if now < self._adopt_at or self._closed:
+            now = time.monotonic()
+            if self._closed or (now < self._adopt_at and not at_once):
                 return
             self._adopt_at = now + ADOPT_EVERY
             store = self._store

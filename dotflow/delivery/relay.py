@@ -137,7 +137,7 @@ class Relay:
 
     def adopt(self) -> None:
         """Look now for what dead processes left; `flush` delivers it."""
-        self._outbox.care()
+        self._outbox.care(at_once=True)
 
     def counts(self) -> Counts:
         """How many messages there are."""
@@ -173,7 +173,8 @@ class Relay:
         if self._closing:
             return self._outbox.counts()
         deadline = time.monotonic() + (at_exit.flush_timeout() if timeout is None else timeout)
-        self.flush(max(0.0, deadline - time.monotonic()))
+        if (left := deadline - time.monotonic()) > 0:  # else no thread is to start something
+            self.flush(left)
         with self._wake:
             self._closing = True
             self._wake.notify_all()

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from dotflow.delivery import at_exit
 from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.message import Delivered, Kind, Message, Outcome, Refused, TryLater
-from dotflow.delivery.outbox import ADOPT_EVERY, open_outbox
+from dotflow.delivery.outbox import open_outbox
 from dotflow.delivery.relay import Relay
 from dotflow.delivery.untraced import untraced
 from dotflow.logging import logger
@@ -373,7 +373,7 @@ class Backlog:
         """Take over what children kept that have ended since the last look."""
         outbox = self._outbox
         if outbox is not None and multiprocessing.parent_process() is None:
-            outbox.care(time.monotonic() + ADOPT_EVERY)
+            outbox.care(at_once=True)
 
     def opened(self) -> Outbox | None:
         """The outbox; None once it is closed."""

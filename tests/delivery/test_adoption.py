@@ -162,9 +162,9 @@ def test_more_files_than_may_be_open(adopter, monkeypatch):
 def test_a_delivered_file_is_closed_while_the_process_lives(adopter):
     """Nothing of a dead process is held open once it is delivered."""
     left_by(NAME, task_post(1, "w"))
-    adopter.care(0)
+    adopter.care()
     drain(adopter)
-    adopter.care(1000)
+    adopter.care(at_once=True)
     assert state.spools(NAME) == []
     assert not adopter._adopted
 
@@ -174,9 +174,9 @@ def test_one_bad_file_holds_up_no_other(adopter, caplog):
     [bad] = left_by(NAME, task_post(1, "w"))
     left_by(NAME, task_post(2, "w"))
     bad.write_bytes(b"this is no database, and never was" * 100)
-    adopter.care(0)
+    adopter.care()
     assert [one.task for one in drain(adopter)] == [2]
-    adopter.care(1000)
+    adopter.care(at_once=True)
     assert caplog.text.count(str(bad)) == 1
     assert bad.exists()
     assert not state.is_owned(bad)

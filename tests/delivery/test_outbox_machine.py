@@ -47,7 +47,6 @@ class DurableOutbox(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         os.environ["DOTFLOW_STATE_DIR"] = str(self.folder)
         self.books = Books()
-        self.clock = 1e9
         self.started = 0
         self.workflows = 0
         self.processes = []
@@ -169,8 +168,7 @@ class DurableOutbox(RuleBasedStateMachine):
         self._claim(self.processes[pick % len(self.processes)], limit, time_passes)
 
     def _claim(self, process, limit, time_passes):
-        self.clock += 100 * time_passes
-        process.outbox.care(self.clock)
+        process.outbox.care(at_once=time_passes)
         for message in process.outbox.claim(limit):
             lane = (message.workflow, message.task)
             under_way = [(one.workflow, one.task) for one in process.claimed]
