@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+START_METHODS = tuple(
+    method
+    for method in ("fork", "forkserver", "spawn")
+    if method in multiprocessing.get_all_start_methods()
+)
+"""How this system can start a process; the first is the default."""
 
 
 def _positive(name: str, default: int) -> int:
@@ -19,6 +31,17 @@ def _positive(name: str, default: int) -> int:
         "%s is %r: it must be a whole number above 0; %d is used.", name, text, default
     )
     return default
+
+
+def _one_of(name: str, choices: Sequence[str]) -> str:
+    """The value of a variable; the first choice where it is none of them."""
+    text = os.environ.get(name, "").strip()
+    if text in choices or not text:
+        return text or choices[0]
+    logging.getLogger("dotflow").warning(
+        "%s is %r: it must be one of %s; %s is used.", name, text, ", ".join(choices), choices[0]
+    )
+    return choices[0]
 
 
 class Settings:
@@ -41,3 +64,6 @@ class Settings:
 
     MAX_PROCESSES = _positive("DOTFLOW_MAX_PROCESSES", default=max(4, os.cpu_count() or 1))
     """How many processes a parallel run may have at once."""
+
+    START_METHOD = _one_of("DOTFLOW_START_METHOD", START_METHODS)
+    """How the processes of a parallel or grouped run come to be."""

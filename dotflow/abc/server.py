@@ -29,6 +29,8 @@ class WorkflowDescription:
         resumed: Whether the run goes on with an earlier one, whose tasks have records too.
         mode: How the run goes; None until `start()`.
         tasks: The planned tasks, in order; empty until `start()`.
+        earlier: What the Server had noted of the run that this one goes on with; None where
+            nothing was.
     """
 
     name: str | None = None
@@ -36,6 +38,7 @@ class WorkflowDescription:
     resumed: bool = False
     mode: str | None = None
     tasks: Sequence[Task] = ()
+    earlier: Carrier | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,12 @@ class Server(ABC):
     once and counted, and the run goes on; a method must not block, for the run waits for it.
 
     The four abstract methods are all that a provider needs. The others do nothing by default.
+
+    Attributes:
+        keeps_notes: Whether `note` has something to say: only then the storage is asked for it.
     """
+
+    keeps_notes: bool = False
 
     @abstractmethod
     def create_workflow(self, workflow: str | UUID) -> None:
@@ -107,6 +115,29 @@ class Server(ABC):
     def carrier(self, task: Task) -> Carrier:  # noqa: ARG002
         """What a step that runs in another process needs to find its span."""
         return {}
+
+    def fail_workflow(self, workflow: str | UUID, error: TaskError) -> None:
+        """Learn what ended a run where it was no step: a callback that raised, or the storage.
+
+        `update_workflow` with "Failed" comes next.
+        """
+
+    def note(self, workflow: str | UUID, task: Task | None = None) -> Carrier:  # noqa: ARG002
+        """What the storage is to keep with the checkpoints, for a run that is resumed to name it.
+
+        Args:
+            workflow: The run, which has just begun.
+            task: One of its tasks, whose result is about to be kept.
+        """
+        return {}
+
+    def restored(self, task: Task, note: Carrier) -> None:
+        """Learn what was noted of a task that is restored; `update_task` comes next.
+
+        Args:
+            task: The task.
+            note: What `note` said of it when its result was kept, perhaps in another process.
+        """
 
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:  # noqa: ARG003

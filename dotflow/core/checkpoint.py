@@ -12,7 +12,9 @@ from dotflow.core.reporter import TaskReporter
 from dotflow.core.types.input_change import VALID_POLICIES, TypeInputChange
 
 if TYPE_CHECKING:
+    from dotflow.abc.server import Carrier
     from dotflow.abc.storage import Storage
+    from dotflow.core.config import Config
     from dotflow.core.task import Task
 
 
@@ -35,8 +37,51 @@ def restore(task: Task, workflow_id: Any, previous: Context) -> Context | None:
         return None
     task.previous_context = previous
     task.adopt(kept)
-    TaskReporter(task).restore()
+    TaskReporter(task).restore(read_note(task.config, workflow_id, task))
     return kept
+
+
+def keep(task: Task, result: Any) -> None:
+    """Keep the result of a task, and what its Server notes of it.
+
+    The note first: a process that is killed between the two leaves a note without a result, which
+    nobody reads, and no result without its note.
+
+    Raises:
+        Exception: What the storage raised when the result was kept.
+    """
+    # Nothing is restored from an empty result.
+    if task.reports and getattr(result, "storage", result) is not None:
+        write_note(task.config, task.workflow_id, task)
+    task.current_context = result
+
+
+def write_note(config: Config, workflow_id: Any, task: Task | None = None) -> None:
+    """Keep what the Server notes of a run, or of a task of it; a note that fails costs itself."""
+    if _has_notes(config):
+        note = config.guard.call(config.server, "note", workflow_id, task)
+        if note:
+            key, context = _note_key(workflow_id, task), Context(dict(note))
+            config.guard.call(config.storage, "post", key=key, context=context)
+
+
+def read_note(config: Config, workflow_id: Any, task: Task | None = None) -> Carrier | None:
+    """What was noted of an earlier run, or of a task of it; None where nothing was."""
+    if not _has_notes(config):
+        return None
+    kept = config.guard.call(config.storage, "get", _note_key(workflow_id, task))
+    note = getattr(kept, "storage", None)
+    return note if isinstance(note, dict) else None
+
+
+def _has_notes(config: Config) -> bool:
+    return getattr(config.server, "keeps_notes", False) is True
+
+
+def _note_key(workflow_id: Any, task: Task | None) -> str:
+    """With the id at its beginning, so that it goes with all that is kept of the workflow."""
+    key = f"{workflow_id}-_note"
+    return key if task is None else f"{key}-{task.task_id}"
 
 
 def check_policy(policy: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
+import time
 import weakref
 from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.engine import TaskEngine
 from dotflow.core.guard import Guard
+from dotflow.core.start_method import remedy_of_a_step, remedy_of_data
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
@@ -33,8 +35,25 @@ parent_ends: weakref.WeakSet[Connection] = weakref.WeakSet()
 no other child would notice that the parent is gone."""
 
 
+_MAIN_IN_CHILD = "__mp_main__."
+
+USE_DATA = "use data that can be pickled"
+
 guard = Guard()
 """The guard of a child: that of its Config stays with the parent."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What may fail to be pickled, or to be read in the child: pickled by itself.
+
+    Attributes:
+        task: The task; None where the child was forked, and has it.
+        previous_context: The result of the task before.
+    """
+
+    task: bytes | None
+    previous_context: bytes
 
 
 @dataclass(frozen=True)
@@ -43,14 +62,16 @@ class Job:
 
     Attributes:
         index: Which.
-        previous_context: The result of the task before.
+        step: The name of its step.
+        load: What else the child needs.
         started_ns: When the task began, in nanoseconds since the epoch.
         carrier: What leads to the span of the task.
         first_attempt: What leads to the span of its first try; None where tries have no spans.
     """
 
     index: int
-    previous_context: Context
+    step: str
+    load: Load
     started_ns: int | None
     carrier: Mapping[str, str]
     first_attempt: Mapping[str, str] | None = None
@@ -173,14 +194,72 @@ def bare(task: Task) -> Task:
     It has no Config: providers have locks and connections, and are called by the parent only.
     """
     copied = copy.copy(task)
-    vars(copied).update(config=None, reports=False)
+    vars(copied).update(config=None, reports=False, _previous_context=None)
     return copied
+
+
+def load_of(task: Task, is_forked: bool) -> Load:
+    """What a child needs to run a task.
+
+    Raises:
+        Unsendable: Something of it cannot be pickled.
+    """
+    name = task.step.name
+    packed = None
+    if not is_forked:
+        try:
+            packed = _packed(bare(task))
+        except Exception as error:
+            raise _culprit(task) or Unsendable(f"the task of step {name!r}", error) from error
+    try:
+        return Load(packed, _packed(task.previous_context))
+    except Exception as error:
+        raise Unsendable(f"the input of step {name!r}", error) from error
+
+
+class Unsendable(Exception):
+    """Something cannot go to a child process.
+
+    Attributes:
+        failure: The error of the task.
+    """
+
+    def __init__(self, what: str, error: Exception, remedy: str = USE_DATA) -> None:
+        what = f"{what} cannot be sent to its process"
+        super().__init__(what)
+        self.failure = pickling_failure(what, error, remedy)
+
+
+def _culprit(task: Task) -> Unsendable | None:
+    """What of a task cannot be pickled."""
+    name = task.step.name
+    for what, value, remedy in (
+        (f"step {name!r}", task.step, remedy_of_a_step()),
+        (f"the callback of step {name!r}", task.callback, remedy_of_a_step()),
+        (f"the initial context of step {name!r}", task.initial_context, remedy_of_data()),
+    ):
+        try:
+            _packed(value)
+        except Exception as error:  # noqa: BLE001, PERF203 - it may fail to pickle as it likes
+            return Unsendable(what, error, remedy)
+    return None
+
+
+def _packed(value: Any) -> bytes:
+    return bytes(ForkingPickler.dumps(value))
 
 
 def serve(
     connection: Connection, tasks: list[Task], workflow_id: Any, server: type[Server]
 ) -> None:
-    """Run tasks as the parent names them, until it names no more; the main of a child process."""
+    """Run tasks as the parent names them, until it names no more; the main of a child process.
+
+    Args:
+        connection: To the parent.
+        tasks: The tasks, in a forked child; in another each comes with its job.
+        workflow_id: The id of the run.
+        server: What leads to the spans of the tasks.
+    """
     for end in list(parent_ends):
         with contextlib.suppress(OSError):
             end.close()
@@ -188,10 +267,44 @@ def serve(
         # Where the parent is gone nobody is left to tell, and nothing is left to do.
         connection.send(Ready())
         while (job := _next_job(connection)) is not None:
-            outcome = run_job(connection, tasks[job.index], workflow_id, server, job)
-            _send_outcome(connection, tasks[job.index], outcome)
+            try:
+                task, previous = _unloaded(job, tasks)
+            except Unreadable as error:
+                connection.send(Outcome(None, error.failure, time.time_ns()))
+                continue
+            outcome = run_job(connection, task, workflow_id, server, job, previous)
+            _send_outcome(connection, task, outcome)
             if outcome.last:
                 return
+
+
+class Unreadable(Exception):
+    """What the parent sent cannot be read.
+
+    Attributes:
+        failure: The error of the task.
+    """
+
+    def __init__(self, what: str, error: Exception, remedy: str) -> None:
+        what = f"{what} cannot be read in its process"
+        super().__init__(what)
+        self.failure = pickling_failure(what, error, remedy)
+
+
+def _unloaded(job: Job, tasks: list[Task]) -> tuple[Task, Context]:
+    """The task of a job, and the result of the task before.
+
+    Raises:
+        Unreadable: One of them cannot be unpickled here.
+    """
+    try:
+        task = tasks[job.index] if job.load.task is None else pickle.loads(job.load.task)  # noqa: S301 - from our own parent
+    except Exception as error:
+        raise Unreadable(f"step {job.step!r}", error, remedy_of_a_step()) from error
+    try:
+        return task, pickle.loads(job.load.previous_context)  # noqa: S301
+    except Exception as error:
+        raise Unreadable(f"the input of step {job.step!r}", error, USE_DATA) from error
 
 
 def _next_job(connection: Connection) -> Job | None:
@@ -202,12 +315,17 @@ def _next_job(connection: Connection) -> Job | None:
 
 
 def run_job(
-    connection: Connection, task: Task, workflow_id: Any, server: type[Server], job: Job
+    connection: Connection,
+    task: Task,
+    workflow_id: Any,
+    server: type[Server],
+    job: Job,
+    previous: Context,
 ) -> Outcome:
     """Run one task and its callback, and say how they ended."""
     task.reports = False
     reporter = ChildReporter(task, connection, server, job)
-    engine = TaskEngine(task, workflow_id, job.previous_context, reporter)
+    engine = TaskEngine(task, workflow_id, previous, reporter)
     ending: BaseException | None = None
     broken: TaskError | None = None
     try:
@@ -248,13 +366,20 @@ def _send_outcome(connection: Connection, task: Task, outcome: Outcome) -> None:
     connection.send_bytes(payload)
 
 
-def pickling_failure(what: str, error: Exception) -> TaskError:
-    """The error of a task whose input or result cannot go from one process to the other."""
+def pickling_failure(what: str, error: Exception, remedy: str = USE_DATA) -> TaskError:
+    """The error of a task whose step, input or result cannot go from one process to the other."""
     cause = TaskError(error)
     failure = TaskError(
-        pickle.PicklingError(
-            f"{what} ({cause.exception}: {cause.message}); use data that can be pickled"
-        )
+        pickle.PicklingError(f"{what} ({cause.exception}: {cause.message}): {remedy}")
     )
     failure.traceback = cause.traceback
     return failure
+
+
+def known_here(failure: TaskError | None) -> None:
+    """Call the class of an error as the parent does.
+
+    A child that is not forked knows the program's main module by another name.
+    """
+    if failure is not None and failure.error_type.startswith(_MAIN_IN_CHILD):
+        failure.error_type = f"__main__.{failure.error_type.removeprefix(_MAIN_IN_CHILD)}"

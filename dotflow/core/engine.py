@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core import interrupt
+from dotflow.core.checkpoint import keep
 from dotflow.core.reporter import Reporter, Stopwatch, TaskReporter
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 
@@ -97,7 +98,7 @@ class TaskEngine:
 
     def _keep(self, result: Any) -> None:
         try:
-            self.task.current_context = result
+            keep(self.task, result)
         except Exception as error:
             self._storage_error = error
             raise

@@ -8,15 +8,19 @@ import pickle
 import signal
 import time
 from collections import deque
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
+from dotflow.abc.server import Server
 from dotflow.core import child, interrupt
-from dotflow.core.checkpoint import first_context, read_back, restore
+from dotflow.core.checkpoint import first_context, keep, read_back, restore
 from dotflow.core.exception import Interrupted, signal_name
 from dotflow.core.reporter import TaskReporter
+from dotflow.core.start_method import CHILD_NAME, FORK, remedy_of_a_start, start_method_of
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.core.types.status import TypeStatus
+from dotflow.logging import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
 
     from dotflow.core.context import Context
     from dotflow.core.task import Task
-
-FORK = "fork" in multiprocessing.get_all_start_methods()
 
 LOOK_EVERY = 1.0
 """Seconds after which silent children are looked at: one that is gone may leave a process behind
@@ -48,10 +50,16 @@ class Lane:
         workflow_id: The id of the run.
         ignore: Go on after a failed task.
         resume: Restore tasks that have a checkpoint.
+        start_method: How the process comes to be; without one as the settings say.
     """
 
     def __init__(
-        self, tasks: Sequence[Task], workflow_id: Any, ignore: bool, resume: bool = False
+        self,
+        tasks: Sequence[Task],
+        workflow_id: Any,
+        ignore: bool,
+        resume: bool = False,
+        start_method: str | None = None,
     ) -> None:
         self.tasks = tasks
         self.connection: Connection | None = None
@@ -60,11 +68,15 @@ class Lane:
         self._workflow_id = workflow_id
         self._ignore = ignore
         self._resume = resume
+        self._start_method = start_method_of(start_method)
+        self._is_forked = self._start_method == FORK
         self._process: BaseProcess | None = None
         self._leaving: list[BaseProcess] = []
         self._index = -1
         self._reporter: TaskReporter | None = None
         self._has_begun = False  # whether the start of the current task is reported
+        self._is_up = False  # whether the process has come as far as to ask for a task
+        self._load: child.Load | None = None  # of the task that is begun next
         self._previous = first_context(workflow_id)
         self._ended: Task | None = None  # whose result the next task gets
 
@@ -122,12 +134,14 @@ class Lane:
             what = f"the result of step {name!r} cannot be read in the parent process"
             self._end(None, child.pickling_failure(what, error), time.time_ns())
             return False
+        child.known_here(getattr(message, "failure", None))
         return self._take(message)
 
     def _take(self, message: Any) -> bool:
         assert self._reporter is not None and self.connection is not None  # noqa: S101, PT018
         match message:
             case child.Ready():
+                self._is_up = True
                 return self._begin(self._reporter.task)
             case child.AttemptStarted(attempt, time_ns):
                 self._reporter.note_attempt(attempt, time_ns)
@@ -189,13 +203,17 @@ class Lane:
         task.workflow_id = self._workflow_id
         task.previous_context = self._previous
         self._reporter = TaskReporter(task)
-        if self._process is not None and self._process.is_alive():
-            return self._begin(task)
         try:
+            self._load = child.load_of(task, self._is_forked)
+            if self._process is not None and self._process.is_alive():
+                return self._begin(task)
             # The task begins when the child is ready: the milliseconds until then are no step's.
             self._start_process()
+        except child.Unsendable as error:
+            self._end(None, error.failure, time.time_ns())
+            return False
         except Exception as error:  # noqa: BLE001 - no process is to be had
-            self._end(None, TaskError(error), time.time_ns())
+            self._end(None, self._start_failure(error), time.time_ns())
             return False
         return True
 
@@ -208,35 +226,58 @@ class Lane:
         if task.step.retry > 1:
             self._reporter.note_attempt(1, task.started_ns or time.time_ns())
             first_attempt = self._carrier()
+        load, self._load = self._load, None
+        assert load is not None  # noqa: S101 - the task was launched
+        job = child.Job(self._index, task.step.name, load, task.started_ns, carrier, first_attempt)
         try:
-            self._send(
-                child.Job(
-                    self._index, task.previous_context, task.started_ns, carrier, first_attempt
-                )
-            )
-        except Exception as error:  # noqa: BLE001 - an input may fail to pickle as it likes
-            what = f"the input of step {task.step.name!r} cannot be sent to its process"
-            self.finish()
-            self._end(None, child.pickling_failure(what, error), time.time_ns())
-            return False
+            self._send(job)
+        except Exception:  # noqa: BLE001 - a provider's carrier, for the rest is pickled already
+            self._send(replace(job, carrier={}, first_attempt=None))
         return True
 
     def _start_process(self) -> None:
         self.finish()
         self.reap()
-        context: Any = multiprocessing.get_context("fork" if FORK else "spawn")
+        self._is_up = False
+        context: Any = multiprocessing.get_context(self._start_method)
         ours, theirs = context.Pipe()
         child.parent_ends.add(ours)
-        server = type(self.tasks[0].config.server)
-        tasks = self.tasks if FORK else [child.bare(task) for task in self.tasks]
         process = context.Process(
             target=_serve_under_lead if interrupt.is_used() else child.serve,
-            args=(theirs, tasks, self._workflow_id, server),
-            name=f"dotflow-{self.tasks[self._index].step.name}",
-        )
+            args=(
+                theirs, self.tasks if self._is_forked else [], self._workflow_id,
+                self._server_class(),
+            ),
+            name=f"{CHILD_NAME}{self.tasks[self._index].step.name}",
+        )  # fmt: skip
         process.start()
         theirs.close()
         self.connection, self._process = ours, process
+
+    def _server_class(self) -> type[Server]:
+        """What leads a child to the spans of its tasks: nothing where it cannot come along."""
+        cls: type[Server] = type(self.tasks[0].config.server)
+        if self._is_forked:
+            return cls
+        try:
+            pickle.dumps(cls)
+        except Exception as error:  # noqa: BLE001 - telemetry is no reason for a task to fail
+            logger.warning(
+                "Spans of steps do not nest under their tasks: the class of the server cannot be "
+                "sent to a process that is not forked (%s).", error,
+            )  # fmt: skip
+            return Server
+        return cls
+
+    def _start_failure(self, error: Exception) -> TaskError:
+        """What to say where no process could be started."""
+        if self._is_forked or not isinstance(error, (EOFError, ConnectionError)):
+            return TaskError(error)
+        name = self.tasks[self._index].step.name
+        words = f"the process of step {name!r} could not be started ({error!r})"
+        failure = TaskError(RuntimeError(f"{words}: {remedy_of_a_start()}"))
+        failure.traceback = TaskError(error).traceback
+        return failure
 
     def _send(self, message: Any) -> None:
         assert self.connection is not None  # noqa: S101 - a process was started
@@ -266,7 +307,7 @@ class Lane:
 
     def _keep(self, task: Task, context: Context) -> TaskError | None:
         try:
-            task.current_context = context
+            keep(task, context)
         except Exception as error:  # noqa: BLE001 - a result that is not kept fails its task
             self.error = error
             return TaskError(error)
@@ -285,9 +326,11 @@ class Lane:
         else:
             how = f"ended with exit code {code}"
         self.finish()
+        before = "before it reported a result"
+        if not self._is_up and not self._is_forked:
+            before = f"before it asked for its task: {remedy_of_a_start()}"
         error = RuntimeError(
-            f"the process of task {task.task_id} ({task.step.name!r}) {how} before it reported a "
-            "result"
+            f"the process of task {task.task_id} ({task.step.name!r}) {how} {before}"
         )
         if code is not None and code < 0:
             setattr(error, ERROR_TYPE, "process_killed")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from dotflow.core.types.status import TypeStatus
 
 if TYPE_CHECKING:
+    from dotflow.abc.server import Carrier
     from dotflow.core.task import Task
     from dotflow.core.task_error import TaskError
 
@@ -111,11 +112,17 @@ class TaskReporter:
         task.status = TypeStatus.FAILED
         return storage_error
 
-    def restore(self) -> None:
-        """The task's result came from a checkpoint."""
+    def restore(self, note: Carrier | None = None) -> None:
+        """The task's result came from a checkpoint.
+
+        Args:
+            note: What the Server had noted of it when it was kept.
+        """
         task = self.task
         task.restored = True
         task.status = TypeStatus.COMPLETED
+        if note:
+            self._call(self._server, "restored", task, note)
         self._call(self._server, "update_task", task=task)
 
 

@@ -20,11 +20,15 @@ from dotflow.core.checkpoint import (
     first_context,
     number_tasks,
     read_back,
+    read_note,
     restore,
+    write_note,
 )
 from dotflow.core.engine import TaskEngine
 from dotflow.core.exception import ExecutionModeNotExist, Interrupted
 from dotflow.core.processes import Lane, run_lanes
+from dotflow.core.start_method import check_is_no_import, start_method_of
+from dotflow.core.task_error import TaskError
 from dotflow.core.types import TypeExecution, TypeInputChange, TypeStatus, WorkflowStatus
 from dotflow.settings import Settings
 from dotflow.utils.basic_functions import basic_callback
@@ -75,13 +79,38 @@ class Sequential(Flow):
             previous = read_back(task)
 
 
-class SequentialGroup(Flow):
+class InProcesses(Flow):
+    """Runs tasks in child processes.
+
+    Args:
+        tasks: As in Flow.
+        workflow_id: As in Flow.
+        ignore: As in Flow.
+        groups: As in Flow.
+        resume: As in Flow.
+        start_method: How the processes come to be; without one as the settings say.
+    """
+
+    def __init__(
+        self,
+        tasks: list[Task],
+        workflow_id: str | UUID | None,
+        ignore: bool,
+        groups: Mapping[str, list[Task]],
+        resume: bool = False,
+        start_method: str | None = None,
+    ) -> None:
+        self._start_method = start_method
+        super().__init__(tasks, workflow_id, ignore, groups, resume)
+
+
+class SequentialGroup(InProcesses):
     """Runs every group in a process of its own, all at once; in order within a group."""
 
     def setup_queue(self) -> None:
         """Make one lane a group."""
         self.queue = [
-            Lane(tasks, self.workflow_id, self.ignore, self.resume)
+            Lane(tasks, self.workflow_id, self.ignore, self.resume, self._start_method)
             for tasks in self.groups.values()
         ]
 
@@ -94,12 +123,15 @@ class SequentialGroup(Flow):
         run_lanes(self.queue, at_once=len(self.queue), stop_on_failure=False)
 
 
-class Parallel(Flow):
+class Parallel(InProcesses):
     """Runs every task in a process of its own, `Settings.MAX_PROCESSES` of them at a time."""
 
     def setup_queue(self) -> None:
         """Make one lane a task."""
-        self.queue = [Lane([task], self.workflow_id, ignore=True) for task in self.tasks]
+        self.queue = [
+            Lane([task], self.workflow_id, ignore=True, start_method=self._start_method)
+            for task in self.tasks
+        ]
 
     def get_tasks(self) -> list[Task]:
         """All tasks."""
@@ -168,6 +200,12 @@ FLOWS: dict[str, type[Flow]] = {
 }
 
 
+def _flow_of(mode: str, tasks: list[Task]) -> type[Flow]:
+    """What runs these tasks in a mode: several groups are never run one after the other."""
+    cls = FLOWS[mode]
+    return SequentialGroup if cls is Sequential and len(grouper(tasks)) > 1 else cls
+
+
 class Manager:
     """One run of a workflow; the constructor runs it.
 
@@ -184,6 +222,8 @@ class Manager:
         fingerprint: What stands for the input; by default that of the initial contexts.
         config: Who is told of the run; nobody is without one.
         description: What a Server may want to know of the run.
+        start_method: How child processes come to be: "fork", "forkserver" or "spawn"; without one
+            what `DOTFLOW_START_METHOD` says, else the first of them that the system has.
 
     Attributes:
         tasks: The tasks of the outcome: in sequential mode those that ran, else all.
@@ -194,6 +234,8 @@ class Manager:
         ExecutionModeNotExist: There is no such mode.
         InvalidOnInputChange: There is no such policy.
         InputChangedError: The input is another one, and the policy is "raise".
+        ValueError: There is no such start method here.
+        RuntimeError: A child process that only imports the program starts the run.
     """
 
     thread: threading.Thread
@@ -211,10 +253,14 @@ class Manager:
         fingerprint: str | None = None,
         config: Config | None = None,
         description: WorkflowDescription | None = None,
+        start_method: str | None = None,
     ) -> None:
         if mode not in list(FLOWS):  # which, unlike a dict, may be asked for anything
             raise ExecutionModeNotExist
         check_policy(on_input_change)
+        flow = _flow_of(mode, tasks)
+        self._start_method = start_method_of(start_method)
+        check_is_no_import(self._start_method, issubclass(flow, InProcesses))
         self.tasks = tasks
         self.on_success = on_success
         self.on_failure = on_failure
@@ -253,12 +299,11 @@ class Manager:
             )
             self.thread = flow.thread
             return
-        cls = FLOWS[self.mode]
-        if cls is Sequential and len(groups) > 1:
-            cls = SequentialGroup
+        cls = _flow_of(self.mode, self.tasks)
+        more = {"start_method": self._start_method} if issubclass(cls, InProcesses) else {}
 
         def run() -> None:
-            flow = cls(self.tasks, self.workflow_id, keep_going, groups, resume)
+            flow = cls(self.tasks, self.workflow_id, keep_going, groups, resume, **more)
             self.tasks = flow.get_tasks()
 
         self._guarded(run)
@@ -267,7 +312,8 @@ class Manager:
         """Run, and report the end, also where something other than a step has failed."""
         try:
             run()
-        except BaseException:
+        except BaseException as error:
+            self._fail(error)
             self._end(failed=True)
             raise
         failed = any(task.status == TypeStatus.FAILED for task in self.tasks)
@@ -282,8 +328,17 @@ class Manager:
         call(self.config.tracer, "start_workflow", workflow_id=wid, mode=mode,
              tasks_count=len(self.tasks))  # fmt: skip
         call(self.config.metrics, "workflow_started", workflow_id=wid, mode=mode)
-        call(server, "describe_workflow", wid, self._description)
+        description = self._description
+        if description.resumed:
+            description = replace(description, earlier=read_note(self.config, wid))
+        call(server, "describe_workflow", wid, description)
         call(server, "update_workflow", workflow=wid, status=WorkflowStatus.IN_PROGRESS)
+        write_note(self.config, wid)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.config is not None:
+            found = TaskError(error)
+            self.config.guard.call(self.config.server, "fail_workflow", self.workflow_id, found)
 
     def _end(self, failed: bool) -> None:
         if self.config is None:

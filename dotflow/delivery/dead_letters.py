@@ -25,8 +25,8 @@ pragma synchronous = off;
 create table if not exists dead_letter (
     id text primary key, destination text not null, kind text not null, workflow blob not null,
     task integer, final integer not null, running integer not null, body blob not null,
-    at real not null, status integer not null, reason text not null, server_id text,
-    number integer not null
+    headers text not null, at real not null, status integer not null, reason text not null,
+    server_id text, number integer not null
 );
 """
 
@@ -67,7 +67,7 @@ def collect(store: DiskStore, destination: str) -> None:
     letters = [_of_row(destination, row, body) for row, body in found]
     with _opened() as connection:
         connection.executemany(
-            "insert or ignore into dead_letter values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert or ignore into dead_letter values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [_values(letter) for letter in letters],
         )
     store.remove(row.number for row, _ in found)
@@ -154,12 +154,14 @@ def _values(letter: DeadLetter) -> tuple[Any, ...]:
     message = letter.message
     return (
         message.id, letter.destination, message.kind.value, disk.blob(message.workflow),
-        message.task, message.final, message.running, message.body, letter.at, letter.status,
-        letter.reason, letter.server_id, letter.order,
+        message.task, message.final, message.running, message.body, message.headers,
+        letter.at, letter.status, letter.reason, letter.server_id, letter.order,
     )  # fmt: skip
 
 
 def _letter(values: tuple[Any, ...]) -> DeadLetter:
-    id_, name, kind, workflow, task, final, running, body, *rest = values
-    message = Message(Kind(kind), disk.text(workflow), task, body, bool(final), bool(running), id_)
+    id_, name, kind, workflow, task, final, running, body, headers, *rest = values
+    message = Message(
+        Kind(kind), disk.text(workflow), task, body, bool(final), bool(running), id_, headers
+    )
     return DeadLetter(name, message, *rest)

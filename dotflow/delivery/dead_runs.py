@@ -173,4 +173,4 @@ def _fields(body: bytes) -> dict[str, Any]:
 
 def _message(kind: Kind, of: Message, fields: dict[str, Any]) -> Message:
     body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
-    return Message(kind, of.workflow, of.task, body, final=True)
+    return Message(kind, of.workflow, of.task, body, final=True, headers=of.headers)

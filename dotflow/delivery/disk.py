@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dotflow.delivery.state import Spool
 
-FORMAT = 2
+FORMAT = 1
 BUSY = 1.0
 """Seconds to wait for another process: `dotflow outbox` may be looking."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
@@ -15,6 +16,8 @@ MOST = 4096
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[\x20-\x7e]*\Z")
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 RESERVED = frozenset({
     "accept", "accept-encoding", "authorization", "connection", "content-encoding",
@@ -32,11 +35,11 @@ def to_headers(carrier: Mapping[str, str], secret: str = "") -> str:
         carrier: What the propagators of the program gave: `traceparent` and its kin.
         secret: A text (the token) that is not to be written down, whoever put it there.
     """
-    secrets = (secret, quote_plus(secret)) if secret else ()  # baggage is written so
+    secrets = _forms_of(secret)
     kept = {name: value for name, value in carrier.items() if _is_fit(name, value, secrets)}
     while sum(len(name) + len(value) for name, value in kept.items()) > MOST:
         del kept[max(kept, key=lambda name: len(kept[name]))]
-    return json.dumps(kept, separators=(",", ":")) if kept else ""
+    return _encode(kept) if kept else ""
 
 
 def headers_of(text: str) -> dict[str, str]:
@@ -50,6 +53,11 @@ def headers_of(text: str) -> dict[str, str]:
     if not isinstance(kept, dict):
         return {}
     return {name: value for name, value in kept.items() if _is_fit(name, value)}
+
+
+@lru_cache(maxsize=16)
+def _forms_of(secret: str) -> tuple[str, ...]:
+    return (secret, quote_plus(secret)) if secret else ()  # baggage is quoted
 
 
 def _is_fit(name: object, value: object, secrets: tuple[str, ...] = ()) -> bool:

@@ -34,6 +34,8 @@ WORKFLOW_MODE = "dotflow.workflow.mode"
 WORKFLOW_STATUS = "dotflow.workflow.status"
 WORKFLOW_DURATION = "dotflow.workflow.duration"  # seconds
 WORKFLOW_TASK_COUNT = "dotflow.workflow.task_count"
+WORKFLOW_PARTS = "dotflow.workflow.parts"  # the traces of a run that is split
+WORKFLOW_PART = "dotflow.workflow.part"  # which of them; the first has the run's root
 
 TASK_ID = "dotflow.task.id"
 TASK_NAME = "dotflow.task.name"
@@ -51,3 +53,10 @@ TASK_CONTEXT_CURRENT = "dotflow.task.context.current"
 TRUNCATED = ".truncated"  # after the name of a context's attribute
 
 ATTEMPT_NUMBER = "dotflow.attempt.number"
+
+LINK_TYPE = "dotflow.link.type"
+LINK_STARTED_IN = "started_in"  # from a run's root to the span in whose trace it is not
+LINK_PART = "part"  # from the run's root to the root of a part
+LINK_PART_OF = "part_of"  # and back
+LINK_EARLIER_RUN = "earlier_run"  # from a run's root to that of the run before it, of the same id
+LINK_RESTORED_FROM = "restored_from"  # from a restored task to the task that did the work

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import NonRecordingSpan
 
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.environment import find_destination
 from dotflow.delivery.forking import renew_in_child
+from dotflow.delivery.headers import to_headers
+from dotflow.otel.propagation import carrier_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.server import FlushResult
     from dotflow.delivery.dialect import Dialect
+    from dotflow.delivery.message import Message
     from dotflow.otel.runs import Run
 
 
@@ -75,12 +80,13 @@ class DotflowSpanExporter(SpanExporter):
             run.started_by = self
             if span_context.is_valid:
                 self._open[span_context.span_id] = run
+        run.headers = self._headers(run, span_context)
         for message in run.start_messages(span_context):
-            self.channel.put(message)
+            self._put(run, message)
 
     def update(self, run: Run) -> None:
         """Report a run that will be tried again."""
-        self.channel.put(run.update_message())
+        self._put(run, run.update_message())
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Report the ends of the runs that these spans belong to."""
@@ -99,7 +105,15 @@ class DotflowSpanExporter(SpanExporter):
             run.started_by = None
             if span_context is not None:
                 self._open.pop(span_context.span_id, None)
-        self.channel.put(run.end_message())
+        self._put(run, run.end_message())
+
+    def _put(self, run: Run, message: Message) -> None:
+        self.channel.put(message.with_headers(run.headers))
+
+    def _headers(self, run: Run, span_context: SpanContext) -> str:
+        """What leads dotflow-api to a run's span, which may not be current anywhere yet."""
+        context = trace.set_span_in_context(NonRecordingSpan(span_context), run.context)
+        return to_headers(carrier_of(context), self.channel.destination.token)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what was reported so far; whether all was within the time."""

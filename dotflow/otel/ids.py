@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import INVALID_TRACE_ID
 
+from dotflow.logging import logger
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+VARIABLE = "OTEL_PYTHON_ID_GENERATOR"
+ENTRY_POINT = "dotflow"
+"""Its name for a program whose provider is made by `opentelemetry-instrument`."""
+
+NOT_RANDOM = frozenset({1, 2, 6, 8})
+"""Versions of UUIDs whose low 56 bits are a machine's address, or anybody's."""
 
 _pinned: ContextVar[int | None] = ContextVar("dotflow_trace_id", default=None)
 
@@ -39,6 +50,22 @@ def pinned(trace_id: int) -> Iterator[None]:
         _pinned.reset(token)
 
 
+def chosen_generator() -> IdGenerator:
+    """What `OTEL_PYTHON_ID_GENERATOR` names; ours where it names none, or one that there is not."""
+    name = os.environ.get(VARIABLE, "").strip()
+    if name not in ("", ENTRY_POINT):
+        try:
+            [found] = entry_points(group="opentelemetry_id_generator", name=name)
+            made = found.load()()
+        except Exception as error:  # noqa: BLE001 - an entry point may be anybody's
+            logger.warning("%s is %r, which cannot be had: %s", VARIABLE, name, error)
+        else:
+            if isinstance(made, IdGenerator):
+                return made
+            logger.warning("%s is %r, which is no id generator.", VARIABLE, name)
+    return WorkflowIdGenerator()
+
+
 class WorkflowIdGenerator(IdGenerator):
     """Gives a workflow's root its pinned trace id, and random ids to everything else."""
 
@@ -55,5 +82,6 @@ class WorkflowIdGenerator(IdGenerator):
         return self._random.generate_trace_id() if pinned_id is None else pinned_id
 
     def is_trace_id_random(self) -> bool:
-        """Whether the low 56 bits are random: those of a version 4 UUID, and of a hash, are."""
-        return True
+        """Whether the low 56 bits are random: those of most UUIDs, and of a hash, are."""
+        pinned_id = _pinned.get()
+        return pinned_id is None or UUID(int=pinned_id).version not in NOT_RANDOM

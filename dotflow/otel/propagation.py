@@ -1,71 +1,48 @@
-"""Where a run comes from, and how a step in another process finds its span."""
+"""How a step in another process finds its span, and dotflow-api that of a report."""
 
 from __future__ import annotations
 
 import os
-import re
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import Getter
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.delivery.at_exit import flush_timeout
 from dotflow.logging import logger
 from dotflow.otel.batch import keep_in_child
+from dotflow.otel.origin import within_run
 from dotflow.otel.spill import leave_to_parent
 
-_UNFIT = re.compile("[^A-Z0-9_]")
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
-
-class EnvironmentGetter(Getter[Mapping[str, str]]):
-    """Reads a propagator's fields from environment variables: `traceparent` from `TRACEPARENT`.
-
-    https://opentelemetry.io/docs/specs/otel/context/env-carriers/
-    """
-
-    def get(self, carrier: Mapping[str, str], key: str) -> list[str] | None:
-        """The value of a field."""
-        value = carrier.get(_UNFIT.sub("_", key.upper()))
-        return None if not value else [value]
-
-    def keys(self, carrier: Mapping[str, str]) -> list[str]:
-        """The names of all variables, as fields."""
-        return [name.lower() for name in carrier]
-
-
-_getter = EnvironmentGetter()
-
-
-def where_the_run_comes_from() -> Context:
-    """The current context; where no span is current in it, the one that the environment names."""
-    current = otel_context.get_current()
-    if trace.get_current_span(current).get_span_context().is_valid:
-        return current
-    found = propagate.extract(os.environ, current, _getter)
-    named = os.environ.get("TRACEPARENT")
-    if named and not trace.get_current_span(found).get_span_context().is_valid:
-        _warn_of(named)
-    return found
-
-
-@lru_cache(maxsize=16)
-def _warn_of(_traceparent: str) -> None:
-    """One line a value: a program may run a workflow a thousand times under it."""
-    logger.warning("TRACEPARENT does not name a span, and is ignored.")
+_w3c = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
 
 
 def carrier_of(context: Context) -> dict[str, str]:
-    """What leads to a context from another process, by the configured propagators."""
+    """What leads another program to a context, by the configured propagators."""
     carrier: dict[str, str] = {}
-    propagate.inject(carrier, context)
+    try:
+        propagate.inject(carrier, context)
+    except Exception as error:  # noqa: BLE001 - a propagator may be anybody's
+        _warn_of(str(error))
+    return carrier
+
+
+def step_carrier_of(context: Context) -> dict[str, str]:
+    """What leads a child process to a context: also where no propagators are configured."""
+    carrier = {} if _speaks_w3c_alone() else carrier_of(context)
+    _w3c.inject(carrier, context)
     return carrier
 
 
@@ -73,11 +50,31 @@ def carrier_of(context: Context) -> dict[str, str]:
 def attached(carrier: Mapping[str, str]) -> Iterator[None]:
     """Make the context that a carrier leads to current; in a child also see to its spans' end."""
     _flush_at_the_end_of_a_child()
-    token = otel_context.attach(propagate.extract(carrier, Context()))
+    token = otel_context.attach(_context_of(carrier))
     try:
         yield
     finally:
         otel_context.detach(token)
+
+
+def _context_of(carrier: Mapping[str, str]) -> Context:
+    context = within_run(Context())
+    if not _speaks_w3c_alone():
+        try:
+            context = propagate.extract(carrier, context)
+        except Exception as error:  # noqa: BLE001 - a propagator may be anybody's
+            _warn_of(str(error))
+    return _w3c.extract(carrier, context)
+
+
+def _speaks_w3c_alone() -> bool:
+    return propagate.get_global_textmap().fields <= _w3c.fields
+
+
+@lru_cache(maxsize=16)
+def _warn_of(error: str) -> None:
+    """One line a reason."""
+    logger.warning("A propagator of OpenTelemetry failed, what it carries is left out: %s", error)
 
 
 providers: weakref.WeakSet[Any] = weakref.WeakSet()

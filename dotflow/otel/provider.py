@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -19,15 +21,17 @@ from dotflow.logging import logger
 from dotflow.otel import propagation
 from dotflow.otel.batch import KeepingProcessor, span_processors
 from dotflow.otel.deadline import DeadlineRunner
-from dotflow.otel.ids import WorkflowIdGenerator
+from dotflow.otel.ids import WorkflowIdGenerator, chosen_generator
+from dotflow.otel.journal import SCOPE
 from dotflow.otel.otlp import OtlpSettings, SpanCounts
-from dotflow.otel.sampling import UuidFairSampler
+from dotflow.otel.sampling import UuidFairSampler, make_fair
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-SCOPE = "dotflow"
+CHILD_KEY = "dotflow-provider"
+"""Where a carrier says what provider a child makes; no propagator reads it."""
 
 MOST_FOR_KEEPING = 0.5
 """Of the time that a close has, what is left at most to keep what could not be exported."""
@@ -102,7 +106,7 @@ class OwnTracerProvider(TracerProvider):
             resource=resource,
             shutdown_on_exit=False,  # dotflow.delivery.at_exit does, with a deadline
             active_span_processor=self.processors,  # type: ignore[arg-type]
-            id_generator=WorkflowIdGenerator(),
+            id_generator=chosen_generator(),
         )
         if self.sampler not in (ALWAYS_ON, ALWAYS_OFF):
             self.sampler = UuidFairSampler(self.sampler)
@@ -162,6 +166,7 @@ class Pipeline:
         service_name: str = SCOPE,
     ) -> None:
         self._settings = settings
+        self._service_name = service_name
         self._processor = processor
         self._begun, self._closed = threading.Lock(), threading.Event()
         self._has_complained = False
@@ -170,12 +175,30 @@ class Pipeline:
         with _lock:
             self.provider = tracer_provider or _existing() or _make(set_global, service_name)
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
+            self._processors = _processors_of(self.provider)
             self._batches, self.counts = self._add_processors()
         generator = getattr(self.provider, "id_generator", None)
         self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
         self.tracer: trace.Tracer = self.provider.get_tracer(SCOPE, __version__)
+        if self.pins_trace_ids:
+            make_fair(self.tracer)
         # Kept, for whoever made the runs may be gone at exit, and their spans not yet sent.
         at_exit.keep(self)
+
+    @property
+    def for_a_child(self) -> dict[str, str]:
+        """What a child that is not forked makes a provider like this one from.
+
+        Nothing where the provider is the application's: its own code sets up the child's.
+        """
+        if self._own is None:
+            return {}
+        known = {
+            "endpoint": self._settings.endpoint,
+            "protocol": self._settings.protocol,
+            "service_name": self._service_name,
+        }
+        return {CHILD_KEY: json.dumps(known)}
 
     def begin_flush(self) -> Wait:
         """Begin to export all that has ended; return what waits for it, at most some seconds."""
@@ -288,29 +311,73 @@ class Pipeline:
         with _lock:
             if self._taken_out is None:
                 self._taken_out = self._batches
+                if self._processors is not None and self._processor is not None:
+                    self._processors.remove(self._processor)
                 if self._own is not None:
-                    if self._processor is not None:
-                        self._own.processors.remove(self._processor)
                     self._taken_out = self._own.release(self._settings)
+                elif self._processors is not None:
+                    for batch in self._batches:
+                        self._processors.remove(batch)
             return self._taken_out
 
     def _add_processors(self) -> tuple[list[BatchSpanProcessor], SpanCounts]:
         """Add our processors; return those that export, and where they count."""
-        if self._own is not None:
-            if self._processor is not None:
-                self._own.processors.add_span_processor(self._processor)
-            return self._own.acquire(self._settings)
         counts = SpanCounts()
-        add = getattr(self.provider, "add_span_processor", None)
-        if add is None:  # not the SDK's: it makes spans, and only it knows what becomes of them
+        # Not the SDK's: it makes spans, and only it knows what becomes of them.
+        if self._processors is None:
             return [], counts
         if self._processor is not None:
-            add(self._processor)
+            self._processors.add_span_processor(self._processor)
+        if self._own is not None:
+            return self._own.acquire(self._settings)
         # The application has seen to its own export. An endpoint in our arguments is one more.
         batches = [] if self._settings.endpoint is None else span_processors(self._settings, counts)
         for batch in batches:
-            add(batch)
+            self._processors.add_span_processor(batch)
         return batches, counts
+
+
+_added: weakref.WeakKeyDictionary[Any, SpanProcessors] = weakref.WeakKeyDictionary()
+"""What we have added to the providers of applications."""
+
+
+def _processors_of(provider: Any) -> SpanProcessors | None:
+    """Where our processors on a provider are; None where it takes none.
+
+    An application's provider has no way to take a processor out. So it gets one of ours, once,
+    and in that one they come and go.
+    """
+    if isinstance(provider, OwnTracerProvider):
+        return provider.processors
+    add = getattr(provider, "add_span_processor", None)
+    if add is None:
+        return None
+    try:
+        processors = _added.get(provider)
+        if processors is None:
+            processors = _added[provider] = SpanProcessors()
+            add(processors)
+    except TypeError:  # one that takes no weak reference: it gets another each time
+        processors = SpanProcessors()
+        add(processors)
+    return processors
+
+
+_in_child: list[Pipeline] = []
+
+
+def open_in_child(carrier: Mapping[str, str]) -> None:
+    """Make the provider of a child that was not forked, where its program has made none.
+
+    Args:
+        carrier: What the parent sent: `Pipeline.for_a_child` is in it.
+    """
+    text = carrier.get(CHILD_KEY)
+    if text is None or _in_child or _existing() is not None:
+        return
+    known = json.loads(text)
+    settings = OtlpSettings(known["endpoint"], known["protocol"])
+    _in_child.append(Pipeline(settings, service_name=known["service_name"]))
 
 
 def _existing() -> Any:

@@ -8,19 +8,19 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.otel import attributes as names
+from dotflow.otel.exceptions import Exceptions
 from dotflow.otel.values import (
     MESSAGE_LIMIT,
-    STACKTRACE_LIMIT,
+    PATH_LIMIT,
     ContextText,
     Redact,
-    clean,
     cut,
-    cut_start,
+    short,
 )
 
 if TYPE_CHECKING:
     from dotflow.core.context import Context
-    from dotflow.core.task import TaskError
+    from dotflow.core.task import Task, TaskError
     from dotflow.otel.runs import TaskRun, WorkflowRun
 
 Attributes = dict[str, Any]
@@ -37,20 +37,23 @@ class SpanRecorder:
 
     def __init__(self, contexts: bool, context_limit: int, redact: Redact | None) -> None:
         self._context_text = ContextText(context_limit, redact) if contexts else None
+        self._exceptions = Exceptions()
 
     def workflow(self, run: WorkflowRun) -> Attributes:
         """What is known of a workflow when it begins."""
         found: Attributes = {
-            names.WORKFLOW_ID: clean(run.workflow),
+            names.WORKFLOW_ID: short(run.workflow),
             names.WORKFLOW_MODE: run.description.mode or "",
             names.WORKFLOW_TASK_COUNT: len(run.description.tasks),
         }
         if run.description.name:
-            found[names.WORKFLOW_NAME] = run.name
+            found[names.WORKFLOW_NAME] = short(run.name)
         return found
 
     def end_workflow(self, run: WorkflowRun) -> None:
         """The outcome of a workflow."""
+        if run.error is not None:
+            self._exceptions.tell(run.span, "dotflow.workflow", run.error, None)
         if not run.span.is_recording():
             return
         run.span.set_attribute(names.WORKFLOW_STATUS, run.status)
@@ -59,12 +62,18 @@ class SpanRecorder:
         if run.status != WorkflowStatus.FAILED:
             return
         task = run.first_failed
-        if task is None or not task.errors:
+        if task is not None and task.errors:
+            fail_by(run.span, task)
+        elif run.error is not None:
+            _fail(run.span, run.error.message, run.error.error_type)
+        else:
             _fail(run.span, "the run ended before its tasks did", "_OTHER")
-            return
-        error = task.errors[-1]
-        message = f"task {task.task_id} ({task.step.name}) failed: {error.message}"
-        _fail(run.span, message, error.error_type)
+
+    @staticmethod
+    def abandon_task(span: Span, status: str) -> None:
+        """The outcome of a task that had none when its run ended."""
+        span.set_attribute(names.TASK_STATUS, status)
+        _fail(span, "the run ended before the task did", "_OTHER")
 
     def task(self, run: TaskRun) -> Attributes:
         """What is known of a task when it begins."""
@@ -72,15 +81,15 @@ class SpanRecorder:
         step = task.step
         source = step.source
         found: Attributes = {
-            names.WORKFLOW_ID: clean(run.workflow.workflow),
+            names.WORKFLOW_ID: short(run.workflow.workflow),
             names.TASK_ID: task.task_id,
-            names.TASK_NAME: clean(step.name),
-            names.TASK_GROUP: clean(str(task.group_name)),
+            names.TASK_NAME: short(step.name),
+            names.TASK_GROUP: short(str(task.group_name)),
             names.TASK_MAX_ATTEMPTS: max(1, step.retry),
-            names.CODE_FUNCTION_NAME: source.function,
+            names.CODE_FUNCTION_NAME: short(source.function),
         }
         if source.file is not None:
-            found[names.CODE_FILE_PATH] = source.file
+            found[names.CODE_FILE_PATH] = cut(source.file, PATH_LIMIT)
             found[names.CODE_LINE_NUMBER] = source.line
         if step.timeout:
             found[names.TASK_TIMEOUT] = float(step.timeout)
@@ -88,9 +97,13 @@ class SpanRecorder:
 
     def end_task(self, run: TaskRun) -> None:
         """The outcome of a task."""
+        task = run.task
+        error = task.errors[-1] if task.status == TypeStatus.FAILED and task.errors else None
+        # With attempts the exception is on the attempt's span: once, on the innermost.
+        if error is not None and max(1, task.step.retry) == 1:
+            self._exceptions.tell(run.span, "dotflow.task", error, task.finished_ns)
         if not run.span.is_recording():
             return
-        task = run.task
         found: Attributes = {
             names.TASK_STATUS: task.status,
             names.TASK_RETRY_COUNT: task.retry_count,
@@ -102,11 +115,7 @@ class SpanRecorder:
         self._add_context(found, "previous", names.TASK_CONTEXT_PREVIOUS, task.previous_context)
         self._add_context(found, "current", names.TASK_CONTEXT_CURRENT, task.current_context)
         run.span.set_attributes(found)
-        if task.status == TypeStatus.FAILED and task.errors:
-            error = task.errors[-1]
-            # With attempts the exception is on the attempt's span: once, on the innermost.
-            if max(1, task.step.retry) == 1:
-                _add_exception(run.span, error, task.finished_ns)
+        if error is not None:
             _fail(run.span, error.message, error.error_type)
 
     def attempt(self, number: int) -> Attributes:
@@ -115,8 +124,8 @@ class SpanRecorder:
 
     def end_attempt(self, span: Span, error: TaskError | None, time_ns: int | None) -> None:
         """End the span of an attempt, with the error that it failed with."""
-        if error is not None and span.is_recording():
-            _add_exception(span, error, time_ns)
+        if error is not None:
+            self._exceptions.tell(span, "dotflow.task", error, time_ns)
             _fail(span, error.message, error.error_type)
         span.end(time_ns)
 
@@ -128,20 +137,13 @@ class SpanRecorder:
             found[name + names.TRUNCATED] = True
 
 
+def fail_by(span: Span, task: Task) -> None:
+    """Have the span of a run, or of a part of it, fail by a task that failed."""
+    error = task.errors[-1]
+    message = f"task {task.task_id} ({task.step.name}) failed: {error.message}"
+    _fail(span, message, error.error_type)
+
+
 def _fail(span: Span, message: str, error_type: str) -> None:
     span.set_status(Status(StatusCode.ERROR, cut(message, MESSAGE_LIMIT)))
-    span.set_attribute(names.ERROR_TYPE, clean(error_type))
-
-
-def _add_exception(span: Span, error: TaskError, time_ns: int | None) -> None:
-    # For a failure that the engine names itself (a timeout) `error_type` is no class.
-    is_class = error.error_type.endswith(error.exception)
-    span.add_event(
-        "exception",
-        {
-            names.EXCEPTION_TYPE: clean(error.error_type if is_class else error.exception),
-            names.EXCEPTION_MESSAGE: cut(error.message, MESSAGE_LIMIT),
-            names.EXCEPTION_STACKTRACE: cut_start(error.traceback, STACKTRACE_LIMIT),
-        },
-        timestamp=time_ns,
-    )
+    span.set_attribute(names.ERROR_TYPE, short(error_type))

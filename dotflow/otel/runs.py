@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from dotflow.abc.server import WorkflowDescription
-    from dotflow.core.task import Task
+    from dotflow.core.task import Task, TaskError
     from dotflow.delivery.message import Message
     from dotflow.otel.exporter import DotflowSpanExporter
+    from dotflow.otel.splitting import Part
 
 UNNAMED = "workflow"
 
@@ -54,12 +55,17 @@ class Run(ABC):
         exporter: What reports it to dotflow-api; None where ServerOtel has none.
         span: Its span.
         started_by: The exporter that has reported its start and not yet its end.
+        headers: What its reports carry, so that dotflow-api can join the trace.
+        context: The context that it runs in, with its span once that has begun.
     """
+
+    context: Context
 
     def __init__(self, exporter: DotflowSpanExporter | None) -> None:
         self.exporter = exporter
         self.span: Span = INVALID_SPAN
         self.started_by: DotflowSpanExporter | None = None
+        self.headers = ""
 
     @abstractmethod
     def start_messages(self, span_context: SpanContext) -> list[Message]:
@@ -84,7 +90,16 @@ class WorkflowRun(Run):
         exporter: As in Run.
         known: Whether dotflow-api has a record of the workflow.
         again: Whether it may have records of the tasks too, of an earlier run.
+
+    Attributes:
+        tasks: The tasks that are under way, by their numbers.
+        ended: The numbers of those that have ended.
+        first_failed: The first task that failed.
+        error: What ended the run where it was no task.
+        part: The part of the run that its next task belongs to.
     """
+
+    part: Part
 
     def __init__(
         self,
@@ -103,7 +118,9 @@ class WorkflowRun(Run):
         self.known = known
         self.again = again
         self.tasks: dict[int, TaskRun] = {}
+        self.ended: set[int] = set()
         self.first_failed: Task | None = None
+        self.error: TaskError | None = None
         self.status: str = WorkflowStatus.IN_PROGRESS
         self.duration: float | None = None
         self._started = time.perf_counter()
@@ -152,6 +169,8 @@ class TaskRun(Run):
 
     Attributes:
         attempt: The span of the try that is under way, where tries have spans.
+        attempt_number: Which try that is.
+        part: The part of the run that the task is in.
         context: The context that the step runs in.
     """
 
@@ -160,7 +179,9 @@ class TaskRun(Run):
         self.task = task
         self.workflow = workflow
         self.attempt: Span | None = None
-        self.context = workflow.context
+        self.attempt_number = 0
+        self.part = workflow.part
+        self.context = workflow.part.context
 
     def start_messages(self, _span_context: SpanContext) -> list[Message]:
         """A POST; also a PATCH where a record of an earlier run may be there to be moved."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Link, SpanKind, TraceState
+    from opentelemetry.trace import Link, SpanKind, Tracer, TraceState
     from opentelemetry.util.types import Attributes
 
 UUID_RANDOM_BITS = 62  # at the low end of a version 4 UUID, below its two variant bits
@@ -48,6 +48,16 @@ class UuidFairSampler(Sampler):
     def get_description(self) -> str:
         """The inner sampler's description."""
         return self.inner.get_description()
+
+
+def make_fair(tracer: Tracer) -> None:
+    """Have a tracer of ours ask the sampler of its provider fairly; the provider is left as it is.
+
+    For an application that took our id generator, whose sampler is its own.
+    """
+    sampler = getattr(tracer, "sampler", None)
+    if isinstance(sampler, Sampler) and not isinstance(sampler, UuidFairSampler):
+        tracer.sampler = UuidFairSampler(sampler)  # type: ignore[attr-defined]
 
 
 def fair(trace_id: int) -> int:

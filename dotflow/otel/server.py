@@ -8,7 +8,7 @@ import weakref
 from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
@@ -21,25 +21,42 @@ from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
 from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.numbering import next_task_id
-from dotflow.logging import logger
+from dotflow.otel import attributes as names
 from dotflow.otel import propagation
+from dotflow.otel.earlier import link, links_to, note_of
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.ids import pinned, trace_id_of
+from dotflow.otel.markers import PART, TASK, WORKFLOW, are_wanted, mark
+from dotflow.otel.origin import Origin, TraceContinuation, origin_of_a_run, within_run
 from dotflow.otel.otlp import OtlpSettings
 from dotflow.otel.processor import OwnSpanProcessor
-from dotflow.otel.provider import Pipeline
+from dotflow.otel.provider import Pipeline, open_in_child
 from dotflow.otel.record import SpanRecorder
 from dotflow.otel.runs import Run, TaskRun, WorkflowRun, with_run
-from dotflow.otel.values import CONTEXT_LIMIT, Redact, clean
+from dotflow.otel.spans import started
+from dotflow.otel.splitting import Part, Splitter
+from dotflow.otel.values import CONTEXT_LIMIT, Redact, short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     from dotflow.core.task import Task, TaskError
 
 KNOWN_ROOTS = 1000
 """Workflow ids whose last root is remembered, to be linked to by a second run."""
+
+KNOWN_DESCRIPTIONS = 1000
+"""Runs that were described and have not begun. The engine has one: they begin next."""
+
+OPEN_RUNS = 10_000
+"""Workflow ids with runs under way; of more the oldest is taken for one whose end never came."""
+
+MOST_NESTED = 100
+"""Runs under way under one id, each within a step of the one before."""
+
+
+Known = TypeVar("Known")
 
 
 class ServerOtel(Server):
@@ -63,9 +80,18 @@ class ServerOtel(Server):
         context_limit: Characters of a context that a span carries.
         redact: Called as `redact(role, value)` with the role ("initial", "previous", "current")
             and the value of a context; spans carry what it returns.
+        trace_continuation: What a run does with the trace that it is started in (the current
+            span's, else that of `TRACEPARENT`): "continue" it, be a trace of its own with a "link"
+            to it, or be a "new" one without; without one what `DOTFLOW_TRACE_CONTINUATION` says,
+            else "continue". A run that a step of another starts is always a part of that one.
+        markers: Whether a tiny span says at once that a run or a task has begun: the spans
+            themselves are exported when they end; without it what `DOTFLOW_TRACE_MARKERS` says.
+        tasks_per_trace: Tasks after which a run goes on in another trace, linked to the first;
+            0 for never; without it what `DOTFLOW_TRACE_MAX_TASKS` says, else 10,000.
 
     Raises:
-        ValueError: There is no such dialect or protocol, or an address is no http or https URL.
+        ValueError: There is no such dialect, protocol or continuation, or an address is no http
+            or https URL.
     """
 
     def __init__(
@@ -82,16 +108,22 @@ class ServerOtel(Server):
         contexts: bool = True,
         context_limit: int = CONTEXT_LIMIT,
         redact: Redact | None = None,
+        trace_continuation: TraceContinuation | str | None = None,
+        markers: bool | None = None,
+        tasks_per_trace: int | None = None,
     ) -> None:
+        self._continuation = TraceContinuation.chosen(trace_continuation)
         self._otlp = OtlpSettings(endpoint, protocol)
         self._destination = find_destination(base_url, user_token, dialect)
         self._provider_choice = (set_global, tracer_provider, service_name)
         self._record = SpanRecorder(contexts, context_limit, redact)
+        self._has_markers = are_wanted(markers)
+        self._splitter = Splitter(tasks_per_trace)
         self.renew()
         renew_in_child(self)
         self._exporter: DotflowSpanExporter | None = None
         self._pipeline: Pipeline | None = None
-        self._descriptions: dict[str, WorkflowDescription] = {}
+        self._descriptions: OrderedDict[str, WorkflowDescription] = OrderedDict()
         # Several under one id where a step starts a run under it (WORKFLOW_ID): the last is inner.
         self._runs: dict[str, list[WorkflowRun]] = {}
         self._roots: OrderedDict[str, SpanContext] = OrderedDict()
@@ -112,7 +144,7 @@ class ServerOtel(Server):
     def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
         """Keep what is known of a run that is about to start."""
         if description.mode is not None:
-            self._descriptions[str(workflow)] = description
+            _remember(self._descriptions, str(workflow), description, KNOWN_DESCRIPTIONS)
 
     def create_workflow(self, workflow: str | UUID) -> None:
         """Nothing yet: the run's span begins when the run does."""
@@ -128,26 +160,38 @@ class ServerOtel(Server):
         elif status in (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED):
             self._end_workflow(wid, status)
 
+    def fail_workflow(self, workflow: str | UUID, error: TaskError) -> None:
+        """Keep what ended a run, for its span to say."""
+        runs = self._runs.get(str(workflow))
+        if runs:
+            runs[-1].error = error
+
     def update_task(self, task: Task) -> None:
         """Begin the task's span when it begins, end it when it ends, report a retry between."""
         run = self._workflow_of(task)
         if run is None:
             return
         if task.status == TypeStatus.IN_PROGRESS:
-            self._begin_task(run, task)
+            if task.task_id not in run.tasks:
+                self._begin_task(run, task)
         elif task.status == TypeStatus.RETRY:
             if run.exporter is not None and task.task_id in run.tasks:
                 run.exporter.update(run.tasks[task.task_id])
         elif task.status in (TypeStatus.COMPLETED, TypeStatus.FAILED):
-            if task.task_id not in run.tasks:  # restored from a checkpoint
-                self._begin_task(run, task)
+            if task.task_id not in run.tasks:
+                if task.task_id in run.ended:
+                    return
+                self._begin_task(run, task)  # restored from a checkpoint
             self._end_task(run, task)
 
     def start_attempt(self, task: Task, attempt: int, time_ns: int) -> None:
         """Begin the span of a try."""
         run = self._run_of(task)
         if run is not None:
-            run.attempt = _started(
+            if run.attempt is not None:  # its end was not told
+                run.attempt.end(time_ns)
+            run.attempt_number = attempt
+            run.attempt = started(
                 self._tracer,
                 "attempt",
                 context=run.context,
@@ -157,11 +201,29 @@ class ServerOtel(Server):
 
     def end_attempt(self, task: Task, attempt: int, error: TaskError | None, time_ns: int) -> None:
         """End the span of a try, with the error it failed with."""
-        del attempt  # a task has one attempt at a time
         run = self._run_of(task)
-        if run is not None and run.attempt is not None:
+        # A task has one attempt at a time: the end of another one is not this one's.
+        if run is not None and run.attempt is not None and run.attempt_number == attempt:
             self._record.end_attempt(run.attempt, error, time_ns)
             run.attempt = None
+
+    # What a later run is to know of this one.
+
+    keeps_notes = True
+
+    def note(self, workflow: str | UUID, task: Task | None = None) -> Carrier:
+        """What leads to the span of the run, or of the task."""
+        if task is not None:
+            run = self._run_of(task)
+            return {} if run is None else note_of(run.span)
+        runs = self._runs.get(str(workflow))
+        return note_of(runs[-1].span) if runs else {}
+
+    def restored(self, task: Task, note: Carrier) -> None:
+        """Begin the span of a restored task, with a link to the span that did the work."""
+        run = self._workflow_of(task)
+        if run is not None and task.task_id not in run.tasks:
+            self._begin_task(run, task, links_to(note, names.LINK_RESTORED_FROM))
 
     # Spans that become current.
 
@@ -173,11 +235,14 @@ class ServerOtel(Server):
     def carrier(self, task: Task) -> Carrier:
         """What leads another process to the attempt's span, or the task's."""
         run = self._run_of(task)
-        return {} if run is None else propagation.carrier_of(_innermost(run))
+        if run is None:
+            return {}
+        return {**propagation.step_carrier_of(_innermost(run)), **self._open().for_a_child}
 
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:
         """Make the span that a carrier leads to current, in a child process."""
+        open_in_child(carrier)
         return propagation.attached(carrier)
 
     # Delivery.
@@ -274,10 +339,13 @@ class ServerOtel(Server):
             return self._exporter
 
     def _begin_workflow(self, wid: str) -> None:
+        if wid in self._runs and wid not in self._descriptions:
+            return  # told twice: a run within a step of this one is described before it begins
         pipeline = self._open()
         at_exit.close_in_child()
         description = self._descriptions.pop(wid, None) or WorkflowDescription()
-        context = propagation.where_the_run_comes_from()
+        origin = origin_of_a_run(self._continuation)
+        context = origin.context
         again = wid in self._roots
         run = WorkflowRun(
             wid, description, context, self._exporter,
@@ -285,19 +353,45 @@ class ServerOtel(Server):
         )  # fmt: skip
         parent = trace.get_current_span(context).get_span_context()
         is_entry = not parent.is_valid or parent.is_remote
+        known = self._record.workflow(run)
         with pinned(trace_id_of(wid)) if pipeline.pins_trace_ids else nullcontext():
-            run.span = _started(
+            run.span = started(
                 pipeline.tracer,
-                run.name,
+                short(run.name),
                 context=with_run(run, context),
                 kind=SpanKind.SERVER if is_entry else SpanKind.INTERNAL,
-                attributes=self._record.workflow(run),
-                links=[Link(self._roots[wid])] if wid in self._roots else None,
+                attributes=known,
+                links=self._links_of(run, origin),
             )
-        run.context = trace.set_span_in_context(run.span, context)
+        run.context = within_run(trace.set_span_in_context(run.span, context))
+        run.part = Part(1, run.span, run.context)
         self._runs.setdefault(wid, []).append(run)
-        self._remember_root(wid, run.span.get_span_context())
+        _remember(self._roots, wid, run.span.get_span_context(), KNOWN_ROOTS)
         self._report_start(run)
+        self._mark(WORKFLOW, run.span, known)
+        self._abandon_the_oldest(wid)
+
+    def _links_of(self, run: WorkflowRun, origin: Origin) -> list[Link]:
+        """From the root of a run to that of the run before it, and to the span it is started in."""
+        links = links_to(run.description.earlier, names.LINK_EARLIER_RUN)
+        last = self._roots.get(run.workflow)
+        if not links and last is not None:
+            links = [link(last, names.LINK_EARLIER_RUN)]
+        if origin.linked is not None:
+            links.append(Link(origin.linked, {names.LINK_TYPE: names.LINK_STARTED_IN}))
+        return links
+
+    def _mark(self, name: str, span: trace.Span, known: Mapping[str, Any]) -> None:
+        if self._has_markers:
+            mark(self._tracer, name, span, known)
+
+    def _abandon_the_oldest(self, wid: str) -> None:
+        """End the spans of runs whose ends never came, where these are too many."""
+        if len(self._runs[wid]) > MOST_NESTED:
+            self._end_spans(self._runs[wid].pop(0))
+        while len(self._runs) > OPEN_RUNS:
+            for run in self._runs.pop(next(iter(self._runs))):
+                self._end_spans(run)
 
     def _end_workflow(self, wid: str, status: str) -> None:
         runs = self._runs.get(wid)
@@ -307,35 +401,67 @@ class ServerOtel(Server):
         if not runs:
             del self._runs[wid]
         run.finish(status)
+        self._end_spans(run)
+
+    def _end_spans(self, run: WorkflowRun) -> None:
+        """End the span of a run, and those of it that are left: none, where its engine is ours."""
         try:
+            for task in list(run.tasks.values()):
+                self._abandon_task(task)
+            self._splitter.close(run)
             self._record.end_workflow(run)
             run.span.end()
         finally:  # a processor of the application may raise
             self._report_end(run)
 
-    def _begin_task(self, workflow: WorkflowRun, task: Task) -> None:
+    def _abandon_task(self, run: TaskRun) -> None:
+        """End the span of a task whose run ended before it."""
+        del run.workflow.tasks[run.task.task_id]
+        try:
+            if run.attempt is not None:
+                run.attempt.end()
+            self._record.abandon_task(run.span, run.task.status)
+            run.span.end()
+        finally:
+            self._splitter.leave(run.workflow, run.part, run.task, run.span)
+            self._report_end(run)
+
+    def _begin_task(self, workflow: WorkflowRun, task: Task, links: Sequence[Link] = ()) -> None:
+        pipeline = self._open()
+        if self._splitter.enter(workflow, pipeline, task.started_ns):
+            self._mark(PART, workflow.part.span, workflow.part.known)
         run = TaskRun(task, workflow)
-        run.span = _started(
-            self._tracer,
-            clean(task.step.name),
-            context=with_run(run, workflow.context),
-            attributes=self._record.task(run),
+        known = self._record.task(run)
+        run.span = started(
+            pipeline.tracer,
+            short(task.step.name),
+            context=with_run(run, run.context),
+            attributes=known,
+            links=links,
             start_time=task.started_ns,
         )
-        run.context = trace.set_span_in_context(run.span, workflow.context)
+        run.context = trace.set_span_in_context(run.span, run.context)
         workflow.tasks[task.task_id] = run
+        workflow.ended.discard(task.task_id)
+        run.part.begin()
         self._report_start(run)
+        if task.status == TypeStatus.IN_PROGRESS:  # what is over as it begins needs no marker
+            self._mark(TASK, run.span, known)
 
     def _end_task(self, workflow: WorkflowRun, task: Task) -> None:
         run = workflow.tasks.pop(task.task_id)
+        workflow.ended.add(task.task_id)
+        has_failed = task.status == TypeStatus.FAILED
         if run.attempt is not None:  # a child that died within a try
-            self._record.end_attempt(run.attempt, task.errors[-1], task.finished_ns)
-        if task.status == TypeStatus.FAILED and workflow.first_failed is None:
+            error = task.errors[-1] if has_failed and task.errors else None
+            self._record.end_attempt(run.attempt, error, task.finished_ns)
+        if has_failed and workflow.first_failed is None:
             workflow.first_failed = task
         try:
             self._record.end_task(run)
             run.span.end(task.finished_ns)
         finally:  # a processor of the application may raise
+            self._splitter.leave(workflow, run.part, task, run.span)
             self._report_end(run)
 
     @staticmethod
@@ -362,26 +488,19 @@ class ServerOtel(Server):
         own = (run for run in reversed(runs) if any(one is task for one in run.description.tasks))
         return next(own, runs[-1])
 
-    def _remember_root(self, wid: str, root: SpanContext) -> None:
-        self._roots[wid] = root
-        self._roots.move_to_end(wid)
-        if len(self._roots) > KNOWN_ROOTS:
-            self._roots.popitem(last=False)
+
+def _remember(known: OrderedDict[str, Known], key: str, value: Known, most: int) -> None:
+    """Keep a value under a key, of the last `most` keys."""
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > most:
+        known.popitem(last=False)
 
 
 def _countdown(timeout: float | None) -> Callable[[], float]:
     """Tells the seconds that are left of a time that begins now."""
     deadline = time.monotonic() + (at_exit.flush_timeout() if timeout is None else timeout)
     return lambda: max(0.0, deadline - time.monotonic())
-
-
-def _started(tracer: trace.Tracer, name: str, context: Context, **known: Any) -> trace.Span:
-    """A span; where a processor of the application raises, one that records nothing."""
-    try:
-        return tracer.start_span(name, context, **known)
-    except Exception as error:  # noqa: BLE001 - it costs the span, not the report
-        logger.warning("A span could not be started: %s", error)
-        return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
 
 
 def _innermost(run: TaskRun) -> Context:

@@ -12,10 +12,15 @@ from dotflow.core.context import Context
 from dotflow.delivery.strict_json import MAX_DEPTH, safe_str
 
 CONTEXT_LIMIT = 4096
-"""Characters of a context that a span carries."""
+"""Characters of a context that a span carries; of text that is not ASCII at most three times as
+many bytes. With the limits below a span stays under 64 KB, which is what backends take."""
 
-MESSAGE_LIMIT = 4096
-STACKTRACE_LIMIT = 16_384
+BYTES_A_CHARACTER = 3  # of a context: most texts in any script fit whole
+
+MESSAGE_LIMIT = 4096  # bytes
+STACKTRACE_LIMIT = 16_384  # bytes
+NAME_LIMIT = 256  # bytes
+PATH_LIMIT = 1024  # bytes
 
 SMALL = 16  # items of a value that is written at once
 SMALL_TEXT = 256  # characters of a text in it
@@ -40,13 +45,24 @@ def clean(text: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """The first `limit` characters of a text, clean."""
-    return clean(text[:limit])
+    """The beginning of a text, clean: at most `limit` bytes."""
+    text = text[:limit]
+    if text.isascii():
+        return text
+    return clean(text).encode()[:limit].decode(errors="ignore")
 
 
 def cut_start(text: str, limit: int) -> str:
-    """The last `limit` characters of a text, clean: a stack trace says most at its end."""
-    return clean(text[-limit:])
+    """The end of a text, clean, at most `limit` bytes: a stack trace says most at its end."""
+    text = text[-limit:] if limit else ""
+    if text.isascii():
+        return text
+    return clean(text).encode()[-limit:].decode(errors="ignore")
+
+
+def short(name: str) -> str:
+    """A name, clean: a program that makes names of its data may make long ones."""
+    return name if len(name) <= NAME_LIMIT and name.isascii() else cut(name, NAME_LIMIT)
 
 
 class ContextText:
@@ -77,16 +93,23 @@ class ContextText:
 
     def _bounded(self, value: Any) -> tuple[str, bool]:
         if _is_small(value):
-            text = _encode(value)
-            return clean(text[: self._limit]), len(text) > self._limit
+            return self._cut(_encode(value))
         parts: list[str] = []
         length = 0
         for part in _pieces(value, self._limit, MAX_DEPTH, ()):
             parts.append(part)
             length += len(part)
             if length > self._limit:
-                return clean("".join(parts)[: self._limit]), True
-        return clean("".join(parts)), False
+                break
+        return self._cut("".join(parts))
+
+    def _cut(self, text: str) -> tuple[str, bool]:
+        """A text within the limits, and whether it was cut."""
+        if text.isascii():
+            return text[: self._limit], len(text) > self._limit
+        whole = clean(text)
+        found = cut(whole[: self._limit], BYTES_A_CHARACTER * self._limit)
+        return found, len(found) < len(whole)
 
 
 def _is_small(value: Any) -> bool:

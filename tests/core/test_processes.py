@@ -383,32 +383,3 @@ def _runs(pid):
     except FileNotFoundError:
         return False
     return state != "Z"
-
-
-@pytest.mark.parametrize("mode", IN_CHILDREN)
-def test_spawned_children(quiet, monkeypatch, mode):
-    """Where there is no fork, steps of a module run in started children, with their callbacks."""
-    monkeypatch.setattr(processes, "FORK", False)
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    flow = DotFlow(config=quiet)
-    flow.task.add(process_id, callback="core_doubles.note_pid").add("core_doubles.fail")
-    flow.start(mode=mode)
-    pid = flow.result_storage()[0]
-    assert isinstance(pid, int)
-    assert pid != os.getpid()
-    assert Path("callback-1").read_text() == f"{pid} Completed"
-    assert flow.task.queue[1].errors[0].message == "on purpose"
-    assert flow.task.queue[0].config is quiet
-
-
-def test_a_local_step_cannot_be_spawned(quiet, monkeypatch):
-    """Where there is no fork, a step that has no name to be found by fails with a clear error."""
-    monkeypatch.setattr(processes, "FORK", False)
-
-    @action
-    def local():
-        return 1
-
-    (task,) = run(quiet, local, mode="parallel")
-    assert task.status == "Failed"
-    assert "local" in task.errors[0].message

@@ -1,0 +1,79 @@
+"""How a child process comes to be, and what to say where a step cannot come along."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+from dotflow.settings import START_METHODS, Settings
+
+FORK = "fork"
+
+CHILD_NAME = "dotflow-"
+"""What the name of each process that runs steps begins with."""
+
+GUARD = 'if __name__ == "__main__":'
+
+
+def start_method_of(value: Any) -> str:
+    """The start method that was asked for; that of the settings where none was.
+
+    Raises:
+        ValueError: There is no such method, or this system has it not.
+    """
+    if value is None:
+        return Settings.START_METHOD
+    if value not in list(START_METHODS):  # which, unlike a set, may be asked for anything
+        raise ValueError(
+            f"start_method must be one of {_choices()}, not {value!r} (this system has no others)"
+        )
+    return str(value)
+
+
+def check_is_no_import(start_method: str, uses_processes: bool) -> None:
+    """See that the run is not one that a child begins because it imports the program.
+
+    A process that is not forked imports the program's main module. Where that starts the workflow
+    outside of a guard, each child would run it once more, and report that.
+
+    Args:
+        start_method: The start method of the run.
+        uses_processes: Whether the run has child processes of its own.
+
+    Raises:
+        RuntimeError: It is.
+    """
+    process = multiprocessing.current_process()
+    if not getattr(process, "_inheriting", False):  # what multiprocessing itself looks at
+        return
+    if process.name.startswith(CHILD_NAME) or (uses_processes and start_method != FORK):
+        raise RuntimeError(
+            "the workflow is started by a child process, which only imports the program: put what "
+            f"starts it under `{GUARD}`" + _or_fork()
+        )
+
+
+def remedy_of_a_step() -> str:
+    """What to do where a step cannot go to a process that is not forked."""
+    return (
+        "define it at the top level of a module, or of a script that starts its workflow under "
+        f"`{GUARD}`" + _or_fork()
+    )
+
+
+def remedy_of_data() -> str:
+    """What to do where data cannot go to a process that is not forked."""
+    return "use data that can be pickled" + _or_fork()
+
+
+def remedy_of_a_start() -> str:
+    """What to do where a process that is not forked does not come up."""
+    return f"see that the program starts its workflow under `{GUARD}`" + _or_fork()
+
+
+def _or_fork() -> str:
+    return ', or use start_method="fork"' if FORK in START_METHODS else ""
+
+
+def _choices() -> str:
+    return ", ".join(repr(method) for method in START_METHODS)

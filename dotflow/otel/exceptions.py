@@ -1,0 +1,114 @@
+"""How it is told what failed: as events of spans, as log records, or as both."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs, trace
+
+from dotflow import __version__
+from dotflow.logging import logger
+from dotflow.otel import attributes as names
+from dotflow.otel.journal import SCOPE
+from dotflow.otel.values import MESSAGE_LIMIT, STACKTRACE_LIMIT, cut, cut_start, short
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from dotflow.core.task import TaskError
+
+OPT_IN = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
+"""Of the semantic conventions: `logs` in place of span events, `logs/dup` beside them."""
+
+
+class Exceptions:
+    """Tells of exceptions as `OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN` wants it when this is made.
+
+    Log records go to the program's logger provider. Where it has none they would be lost: then
+    they are span events, and one line says so.
+    """
+
+    def __init__(self) -> None:
+        chosen = {one.strip().lower() for one in os.environ.get(OPT_IN, "").split(",")}
+        self._logs = bool(chosen & {"logs", "logs/dup"})
+        self._events = not self._logs or "logs/dup" in chosen
+
+    def tell(self, span: Span, operation: str, error: TaskError, time_ns: int | None) -> None:
+        """Tell of an exception; nothing is raised.
+
+        Args:
+            span: The innermost span that it failed.
+            operation: What it failed, such as "dotflow.task": the record's event name begins so.
+            error: The exception.
+            time_ns: When it was raised, nanoseconds since the epoch; now without one.
+        """
+        found = _attributes(error)
+        is_told = self._logs and _log(span, f"{operation}.exception", error, found, time_ns)
+        if self._events or not is_told:
+            span.add_event("exception", found, timestamp=time_ns)
+
+
+def _attributes(error: TaskError) -> dict[str, str]:
+    # For a failure that the engine names itself (a timeout) `error_type` is no class.
+    is_class = error.error_type.endswith(error.exception)
+    return {
+        names.EXCEPTION_TYPE: short(error.error_type if is_class else error.exception),
+        names.EXCEPTION_MESSAGE: cut(error.message, MESSAGE_LIMIT),
+        names.EXCEPTION_STACKTRACE: cut_start(error.traceback, STACKTRACE_LIMIT),
+    }
+
+
+def _log(
+    span: Span, event_name: str, error: TaskError, found: dict[str, str], time_ns: int | None
+) -> bool:
+    """Emit a log record; whether there is somebody to take it."""
+    # What will be tried again is expected to be handled.
+    is_final = error.attempt is None
+    severity = _logs.SeverityNumber.ERROR if is_final else _logs.SeverityNumber.WARN
+    try:
+        provider = _logs.get_logger_provider()
+        if isinstance(provider, (_logs.NoOpLoggerProvider, _proxy_class())):
+            _complain("the program has no logger provider")
+            return False
+        _emit(
+            provider.get_logger(SCOPE, __version__),
+            timestamp=time_ns,
+            context=trace.set_span_in_context(span),
+            severity_number=severity,
+            severity_text=severity.name,
+            body=found[names.EXCEPTION_MESSAGE],
+            attributes=found,
+            event_name=event_name,
+        )
+    except Exception as problem:  # noqa: BLE001 - a provider may be anybody's
+        _complain(str(problem))
+        return False
+    return True
+
+
+def _emit(to: _logs.Logger, **known: Any) -> None:
+    """Emit a record, in whichever way this release of OpenTelemetry has."""
+    if "event_name" in inspect.signature(_logs.Logger.emit).parameters:
+        to.emit(**known)
+        return
+    # Until then a record was the SDK's to make, and had to bring its resource along.
+    from opentelemetry.sdk import _logs as sdk
+
+    record: Any = getattr(sdk, "LogRecord", None)
+    to.emit(record(resource=getattr(to, "resource", None), **known))
+
+
+def _proxy_class() -> type[Any]:
+    """What stands for a logger provider before the program sets one; the API does not export it."""
+    from opentelemetry._logs import _internal
+
+    return getattr(_internal, "ProxyLoggerProvider", type(None))
+
+
+@lru_cache(maxsize=16)
+def _complain(why: str) -> None:
+    """One line a reason."""
+    logger.warning("%s asks for log records (%s): exceptions are span events.", OPT_IN, why)

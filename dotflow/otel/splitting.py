@@ -1,0 +1,202 @@
+"""Splitting: a run of very many tasks is several linked traces, so that no backend refuses it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from dotflow.core.types import TypeStatus
+from dotflow.logging import logger
+from dotflow.otel import attributes as names
+from dotflow.otel.earlier import link
+from dotflow.otel.ids import pinned, trace_id_of
+from dotflow.otel.record import fail_by
+from dotflow.otel.spans import is_sampled, started
+from dotflow.otel.values import short
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from dotflow.core.task import Task
+    from dotflow.otel.provider import Pipeline
+    from dotflow.otel.runs import WorkflowRun
+
+TASKS_PER_TRACE = 10_000
+"""Tasks in one trace: 5 MB of spans of tasks that say little."""
+
+TEXT_OF_A_TASK = 512
+"""Characters. A task with more counts as several: what backends refuse is a number of bytes."""
+
+MOST_LINKS = 64
+"""Parts that the run's root links to; the SDK keeps 128 links of a span."""
+
+NAME = "workflow part"
+
+VARIABLE = "DOTFLOW_TRACE_MAX_TASKS"
+
+_HASHED_BITS = 48
+_SHARED_MASK = (1 << (128 - _HASHED_BITS)) - 1
+_TEXTS = (names.TASK_CONTEXT_INITIAL, names.TASK_CONTEXT_PREVIOUS, names.TASK_CONTEXT_CURRENT)
+
+
+class Part:
+    """The tasks of a run that are in one trace.
+
+    Args:
+        number: 1 for the trace of the run's root.
+        span: What the tasks are children of: the run's root, or a root of the part's own.
+        context: The context that the tasks begin in.
+        known: What the root of its own says.
+
+    Attributes:
+        weight: The tasks that have begun; one with much text counts as several.
+        running: The tasks that have not ended.
+        ended_ns: When the last of them ended, in nanoseconds since the epoch.
+        first_failed: The first task in it that failed.
+    """
+
+    def __init__(
+        self, number: int, span: Span, context: Context, known: Mapping[str, Any] | None = None
+    ) -> None:
+        self.known = known or {}
+        self.number = number
+        self.span = span
+        self.context = context
+        self.weight = 0
+        self.running = 0
+        self.ended_ns: int | None = None
+        self.first_failed: Task | None = None
+
+    def begin(self) -> None:
+        """Count a task that begins."""
+        self.weight += 1
+        self.running += 1
+
+    def end(self, task: Task, span: Span) -> None:
+        """Count the end of a task."""
+        self.running -= 1
+        self.weight += text_of(task, span) // TEXT_OF_A_TASK
+        if task.finished_ns is not None:
+            self.ended_ns = max(self.ended_ns or 0, task.finished_ns)
+        if task.errors and self.first_failed is None and task.status == TypeStatus.FAILED:
+            self.first_failed = task
+
+
+def text_of(task: Task, span: Span) -> int:
+    """The characters of what the spans of a task say in words of its own."""
+    said: Any = getattr(span, "attributes", None) or {}
+    length = sum(len(said.get(name, "")) for name in _TEXTS)
+    return length + sum(min(len(error.traceback), TEXT_OF_A_TASK * 32) for error in task.errors)
+
+
+def part_trace_id(workflow: str, number: int) -> int:
+    """The trace id (128 bits) of a part of a workflow, on a provider of ours.
+
+    The first 12 of its 32 hex digits are a hash of the workflow's id and the number, the others
+    are those of the run's own trace: a ratio sampler, which looks at these, decides the same.
+
+    Args:
+        workflow: The workflow's id.
+        number: The part's number; 1 is the run's own trace.
+    """
+    own = trace_id_of(workflow)
+    if number == 1:
+        return own
+    seed = f"{workflow}/{number}".encode("utf-8", "replace")
+    hashed = int.from_bytes(hashlib.blake2b(seed, digest_size=_HASHED_BITS // 8).digest(), "big")
+    return hashed << (128 - _HASHED_BITS) | own & _SHARED_MASK
+
+
+class Splitter:
+    """Splits runs.
+
+    Args:
+        limit: Tasks in one trace, 0 for any number; None for what DOTFLOW_TRACE_MAX_TASKS says,
+            TASKS_PER_TRACE by default.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = _limit_from_environment() if limit is None else limit
+
+    def enter(self, run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> bool:
+        """See to it that `run.part` has room for a task that begins; whether a part begins with it.
+
+        A run that is not sampled is in no trace, and its parts are not to be either. Where the
+        sampler of an application wants the run but not the part, the tasks stay where they are.
+        """
+        full = run.part
+        if not 0 < self._limit <= full.weight or not is_sampled(run.span):
+            return False
+        part = _begun(run, pipeline, began_ns)
+        if part is None:
+            full.weight = 0
+            return False
+        run.part = part
+        if full.running == 0:
+            _end(full)
+        return True
+
+    def leave(self, run: WorkflowRun, part: Part, task: Task, span: Span) -> None:
+        """Count the end of a task; a part that was its last one's ends."""
+        part.end(task, span)
+        if part.running == 0 and part is not run.part:
+            _end(part)
+
+    def close(self, run: WorkflowRun) -> None:
+        """End the last part of a run, whose tasks have all ended."""
+        if run.part.number > 1:
+            _end(run.part)
+            run.span.set_attribute(names.WORKFLOW_PARTS, run.part.number)
+
+
+def _begun(run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part | None:
+    """The next part of a run, with a root of its own; None where the sampler does not want it."""
+    number = run.part.number + 1
+    known: dict[str, Any] = {
+        names.WORKFLOW_ID: short(run.workflow),
+        names.WORKFLOW_PART: number,
+    }
+    if run.description.name:
+        known[names.WORKFLOW_NAME] = short(run.name)
+    trace_id = part_trace_id(run.workflow, number)
+    with pinned(trace_id) if pipeline.pins_trace_ids else nullcontext():
+        span = started(
+            pipeline.tracer,
+            NAME,
+            # With what is in the run's context (baggage), but without a span: it is a root.
+            context=trace.set_span_in_context(trace.INVALID_SPAN, run.context),
+            attributes=known,
+            links=[link(run.span.get_span_context(), names.LINK_PART_OF)],
+            start_time=began_ns,
+        )
+    if not is_sampled(span):
+        span.end()
+        return None
+    if number <= MOST_LINKS:
+        there = link(span.get_span_context(), names.LINK_PART)
+        run.span.add_link(there.context, there.attributes)
+    return Part(number, span, trace.set_span_in_context(span, run.context), known)
+
+
+def _end(part: Part) -> None:
+    """End the root of a part with its last task; that of the run is not the part's to end."""
+    if part.number > 1:
+        if part.first_failed is not None:
+            fail_by(part.span, part.first_failed)
+        part.span.end(part.ended_ns)
+
+
+def _limit_from_environment() -> int:
+    given = os.environ.get(VARIABLE, "").strip()
+    try:
+        return int(given) if given else TASKS_PER_TRACE
+    except ValueError:
+        logger.warning("%s=%r is no number: %d is used.", VARIABLE, given, TASKS_PER_TRACE)
+        return TASKS_PER_TRACE

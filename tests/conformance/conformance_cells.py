@@ -1,0 +1,108 @@
+"""What the conformance suite looks at: what runs a step (rows), and what becomes of it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """What runs the step.
+
+    Attributes:
+        name: The words of the table.
+        family: Which steps of the program.
+        mode: The mode of the workflow.
+        says: What is checked beside what every row is checked for.
+        start_method: How the child comes to be; None where the step runs in the program's process.
+        protocol: How spans leave.
+    """
+
+    name: str
+    family: str
+    mode: str
+    says: str
+    start_method: str | None = None
+    protocol: str = "http/protobuf"
+
+    @property
+    def is_child(self):
+        return self.start_method is not None
+
+    @property
+    def key(self):
+        return self.name.replace("'", "").replace(", ", "-").replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of the step.
+
+    Attributes:
+        name: The words of the table.
+        key: The name of the program's step.
+        error_type: `error.type` of the task's span; None where the task completes. Of a program
+            that is gone nobody knows more than that: then it is `process_killed`.
+        ends_process: The exit code of the process that runs the step, where the step ends it: a
+            child, or the whole program; then the next process sends what is missing.
+    """
+
+    name: str
+    key: str
+    error_type: str | None = None
+    ends_process: int | None = None
+
+
+ROWS = [
+    Row("same thread", "plain", "sequential", "The step runs in the thread that called `start()`."),
+    Row(
+        "timeout's thread", "limited", "sequential",
+        "The step runs in the thread of its `timeout`; one that timed out goes on during the next "
+        "attempt, and its spans stay its own attempt's.",
+        protocol="grpc",
+    ),
+    Row(
+        "background thread", "plain", "background",
+        "The workflow runs in the thread of a background run.",
+    ),
+    Row("coroutine", "coroutine", "sequential", "The step is a coroutine.", protocol="grpc"),
+    Row(
+        "coroutine that gathers", "gathering", "sequential",
+        "The step is a coroutine that gathers coroutines and threads; each opens spans.",
+    ),
+    *(
+        Row(
+            f"{method}, {mode}", "plain", mode,
+            f"The step runs in a child process that comes to be by `{method}`, in mode `{mode}`.",
+            method, protocol,
+        )
+        for method, protocols in (
+            ("fork", ("grpc", "http/protobuf")),
+            ("forkserver", ("http/protobuf", "grpc")),
+            ("spawn", ("http/protobuf", "grpc")),
+        )
+        for mode, protocol in zip(("parallel", "sequential_group"), protocols, strict=True)
+    ),
+]  # fmt: skip
+
+OUTCOMES = [
+    Outcome("returns", "returns"),
+    Outcome("raises", "raises", "ValueError"),
+    Outcome("times out", "times_out", "timeout"),
+    Outcome("is retried", "is_retried"),
+    Outcome("SIGTERM", "sigterm", "process_killed", -signal.SIGTERM),
+    Outcome("SIGKILL", "sigkill", "process_killed", -signal.SIGKILL),
+    Outcome("`os._exit`", "os_exit", "RuntimeError", 3),
+]
+
+# A timeout has a thread of its own: there is no such cell.
+NO_CELLS = {("same thread", "times out")}
+
+CELLS = [
+    (row, outcome) for row in ROWS for outcome in OUTCOMES
+    if (row.name, outcome.name) not in NO_CELLS
+]  # fmt: skip
+
+NOT_YET: dict[tuple[str, str], str] = {}
+"""What is not built yet, and why. Strict: whoever builds it takes it out here, and nowhere else."""

@@ -1,0 +1,175 @@
+"""What we know of each class of OpenTelemetry that we subclass, implement or use.
+
+`KNOWN` has each public member that any release we know has, with its parameters. `MET` says of each
+class of ours which members it does not define itself, and why that is right.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.propagators.textmap import Getter
+from opentelemetry.sdk.trace import (
+    Event,
+    ReadableSpan,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.trace import Link
+
+import dotflow.otel
+import dotflow.providers
+
+_PROCESSOR = {
+    "on_start": "span parent_context",
+    "_on_ending": "span",
+    "on_end": "span",
+    "shutdown": "",
+    "force_flush": "timeout_millis",
+}
+_EXPORTER = {
+    "export": "spans",
+    "shutdown": "timeout_millis kwargs",
+    "force_flush": "timeout_millis",
+}
+_READ = "attributes context dropped_attributes dropped_events dropped_links end_time events"
+_READ += " instrumentation_info instrumentation_scope kind links name parent resource start_time"
+_READ += " status"
+
+KNOWN = {
+    TracerProvider: {
+        "__init__": "sampler resource shutdown_on_exit active_span_processor id_generator"
+        " span_limits meter_provider _tracer_configurator",
+        "get_tracer": "instrumenting_module_name instrumenting_library_version schema_url"
+        " attributes",
+        "add_span_processor": "span_processor",
+        "force_flush": "timeout_millis",
+        "resource": None,
+        "shutdown": "",
+    },
+    SpanProcessor: _PROCESSOR,
+    SynchronousMultiSpanProcessor: {
+        **_PROCESSOR, "__init__": "", "add_span_processor": "span_processor",
+    },
+    BatchSpanProcessor: {
+        **_PROCESSOR,
+        "__init__": "span_exporter max_queue_size schedule_delay_millis max_export_batch_size"
+        " export_timeout_millis meter_provider",
+        "span_exporter": None,
+    },
+    SpanExporter: {**_EXPORTER, "shutdown": ""},
+    Sampler: {
+        "should_sample": "parent_context trace_id name kind attributes links trace_state",
+        "get_description": "",
+    },
+    IdGenerator: {"generate_span_id": "", "generate_trace_id": "", "is_trace_id_random": ""},
+    Getter: {"get": "carrier key", "keys": "carrier"},
+    ReadableSpan: {
+        "__init__": "name context parent resource attributes events links kind instrumentation_info"
+        " status start_time end_time instrumentation_scope",
+        "get_span_context": "",
+        "to_json": "indent",
+        **dict.fromkeys(_READ.split()),
+    },
+    Event: {
+        "__init__": "name attributes timestamp limit",
+        **dict.fromkeys(("name", "attributes", "timestamp", "dropped_attributes")),
+    },
+    Link: {
+        "__init__": "context attributes",
+        **dict.fromkeys(("context", "attributes", "dropped_attributes")),
+    },
+    GrpcExporter: {
+        **_EXPORTER,
+        "__init__": "endpoint insecure credentials headers timeout compression channel_options"
+        " retryable_error_codes meter_provider",
+    },
+    HttpExporter: {
+        **_EXPORTER,
+        "__init__": "endpoint certificate_file client_key_file client_certificate_file headers"
+        " timeout compression session max_request_size meter_provider _transport",
+    },
+}  # fmt: skip
+
+_OWN_PROVIDER = "the SDK's, on our processor"
+_BATCH = "the SDK's: it has nothing to do there"
+_AS_IS = "as it was decoded"
+
+MET = {
+    "provider.SpanProcessors": {},
+    "provider.OwnTracerProvider": dict.fromkeys(
+        ("get_tracer", "add_span_processor", "force_flush", "resource", "shutdown"), _OWN_PROVIDER
+    ),
+    "processor.DotflowSpanProcessor": {"_on_ending": "a report begins or ends, nothing between"},
+    "processor.OwnSpanProcessor": {"_on_ending": "as DotflowSpanProcessor"},
+    "exporter.DotflowSpanExporter": {},
+    "otlp.ProcessExporter": {},
+    "batch.KeptExporter": {},
+    "batch.KeepingProcessor": {
+        "on_start": _BATCH, "_on_ending": _BATCH, "span_exporter": "our own door to the exporter",
+    },
+    "sampling.UuidFairSampler": {},
+    "ids.WorkflowIdGenerator": {},
+    "propagation.EnvironmentGetter": {},
+    "origin.EnvironmentGetter": {},
+    "decode.DecodedSpan": dict.fromkeys(
+        [name for name in KNOWN[ReadableSpan] if not name.startswith(("dropped", "__"))], _AS_IS
+    ),
+    "decode.DecodedEvent": dict.fromkeys(("name", "attributes", "timestamp"), _AS_IS),
+    "decode.DecodedLink": dict.fromkeys(("context", "attributes"), _AS_IS),
+}  # fmt: skip
+
+
+def members(cls):
+    """The members of a class that somebody may call or override, with their parameters.
+
+    A property has none (None). Of the private ones the SDK calls those that begin with `_on_`.
+    """
+    found = {}
+    for name in dir(cls):
+        owner = next(one for one in cls.__mro__ if name in vars(one))
+        if owner.__module__.partition(".")[0] != "opentelemetry":
+            continue
+        if name == "__init__" or name.startswith("_on_") or not name.startswith("_"):
+            found[name] = parameters(cls, name)
+    return found
+
+
+def parameters(cls, name):
+    member = inspect.getattr_static(cls, name)
+    if not callable(member):
+        return None
+    return [one for one in inspect.signature(member).parameters if one != "self"]
+
+
+def ours():
+    """The classes of ours that are classes of OpenTelemetry, each with those."""
+    found = {}
+    for package in (dotflow.otel, dotflow.providers):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            for cls in vars(importlib.import_module(module.name)).values():
+                if isinstance(cls, type) and cls.__module__ == module.name:
+                    found[cls] = _nearest(
+                        [one for one in cls.__mro__ if one.__module__.startswith("opentelemetry.")]
+                    )
+    return {cls: bases for cls, bases in found.items() if bases}
+
+
+def _nearest(classes):
+    """Those that no other of them is derived from: they have the members of the others too."""
+    return [
+        cls for cls in classes
+        if not any(issubclass(one, cls) for one in classes if one is not cls)
+    ]  # fmt: skip
+
+
+def short(cls):
+    return f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}"
