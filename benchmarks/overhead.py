@@ -7,8 +7,8 @@ Every case runs in a process of its own, all cases once a repetition, each time 
 the figures are medians: "run" the time of `start()`, "with flush" the time until all was delivered.
 The receivers (an OTLP endpoint and a dotflow-api that answer at once) are a process of their own.
 Cases: "otlp" and "api" report with ServerOtel to the one or the other, "both" to both, "default"
-with ServerDefault, "memory" as "api" with the outbox in memory, "slow", "hangs", "away" as "api" to a
-server that takes 50 ms, that never answers, and that is not there: they are not waited for.
+with ServerDefault, "memory" as "api" with the outbox in memory; "slow", "hangs", "away" as "api"
+to a server that takes 50 ms, that never answers, and that is not there: they are not waited for.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dotflow.core.reporter import Leave
     from dotflow.core.task import Task
 
-CARRIER_WAIT = 0.5
+CARRIER_WAIT = 2.0
 """Seconds that a try waits for the parent to say what its span is, before it starts without."""
 
 parent_ends: weakref.WeakSet[Connection] = weakref.WeakSet()

@@ -13,12 +13,13 @@ from dotflow.delivery.disk import DEAD, HELD, SETTLED, WAITING
 from dotflow.delivery.message import Kind, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dotflow.delivery.disk import DiskStore, Row
 
 GATHERED = 500
-"""Held messages that become one."""
+GATHERED_BYTES = 2 * 2**20
+"""Held messages that become one, and the bytes of their bodies."""
 
 ERROR = "ProcessEnded"
 """What stands for the name of an exception, where there was none to be caught."""
@@ -68,13 +69,24 @@ def gather_held(store: DiskStore, gather: Callable[[list[bytes], float], Message
         sqlite3.Error: The file cannot be read.
     """
     rows = [row for row in store.rows() if row.state == HELD]
-    held = [row.number for row in rows]
     # What it wrote down last it wrote alive: the times of files are coarser than that.
     last_seen = max([store.spool.last_seen, *(row.at for row in rows)])
-    for begin in range(0, len(held), GATHERED):
-        numbers = held[begin : begin + GATHERED]
+    for numbers in _portions(rows):
         bodies = [store.body(number) for number in numbers]
         store.exchange(numbers, gather(bodies, last_seen))
+
+
+def _portions(rows: list[Row]) -> Iterator[list[int]]:
+    portion: list[int] = []
+    room = GATHERED_BYTES
+    for row in rows:
+        if portion and (len(portion) == GATHERED or row.size > room):
+            yield portion
+            portion, room = [], GATHERED_BYTES
+        portion.append(row.number)
+        room -= row.size
+    if portion:
+        yield portion
 
 
 def _without_held(store: DiskStore, rows: list[Row]) -> list[Row]:

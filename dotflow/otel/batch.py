@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from dotflow.delivery.forking import renew_in_child
 from dotflow.logging import logger
 from dotflow.otel.journal import Journal
-from dotflow.otel.otlp import OtlpSettings, ProcessExporter, SpanCounts, exports, queue_size
+from dotflow.otel.otlp import OtlpSettings, ProcessExporter, SpanCounts, exports, parts, queue_size
 from dotflow.otel.spill import Backlog, leaves_to_parent
 
 if TYPE_CHECKING:
@@ -115,9 +115,11 @@ class KeptExporter(ProcessExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export or keep a batch; called by the batch processor's thread."""
-        spans = self._waiting.among(spans)  # others were kept meanwhile
-        if not spans:
-            return SpanExportResult.SUCCESS
+        for part in parts(self._waiting.among(spans)):  # others were kept meanwhile
+            self._export_part(part)
+        return SpanExportResult.SUCCESS
+
+    def _export_part(self, spans: Sequence[ReadableSpan]) -> None:
         if self._backlog.is_away:
             self._keep(spans)
         elif self._exported(spans):
@@ -128,7 +130,6 @@ class KeptExporter(ProcessExporter):
         else:
             self._keep(spans, has_failed=True)
             self._backlog.look()
-        return SpanExportResult.SUCCESS
 
     def keep_all(self) -> None:
         """Keep all that waits."""

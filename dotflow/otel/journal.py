@@ -201,7 +201,7 @@ def _end(fields: dict[str, Any], last_seen_ns: int) -> dict[str, Any]:
     return {
         "attributes": attributes,
         "status": Status(StatusCode.ERROR, description),
-        "end_time": max(fields["start"], last_seen_ns),
+        "end_time": max(fields["start"] + 1, last_seen_ns),
     }
 
 

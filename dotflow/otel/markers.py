@@ -59,7 +59,8 @@ def mark(tracer: Tracer, name: str, span: Span, attributes: Mapping[str, Any]) -
         attributes={key: value for key, value in attributes.items() if key in SAID},
         start_time=began,
     )
-    marker.end(began)
+    # Not where it began: Jaeger takes a span of no length for one that ends too early.
+    marker.end(None if began is None else began + 1)
 
 
 def _place(span: Span) -> Context:

@@ -26,7 +26,7 @@ from dotflow.delivery.forking import renew_in_child
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -34,6 +34,12 @@ OTLP = "otlp"
 GRPC, HTTP = "grpc", "http/protobuf"
 PATH = "/v1/traces"
 DEFAULT_TIMEOUT = 10.0  # seconds
+
+MOST_BYTES = 3 * 2**20
+"""Bytes of spans that are sent at a time."""
+
+SPAN_BYTES = 1000
+"""About what a span takes beside its texts."""
 
 QUEUE_SIZE = 65_536
 """Spans that may wait for export, unless OTEL_BSP_MAX_QUEUE_SIZE says otherwise. The SDK's own
@@ -216,6 +222,28 @@ def address(settings: OtlpSettings) -> str:
         url = url if is_grpc else f"{url.rstrip('/')}{PATH}"
     scheme, netloc, path, _, _ = urlsplit(url if "//" in url else f"//{url}")
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", "")).removeprefix("//")
+
+
+def parts(spans: Sequence[ReadableSpan]) -> Iterator[Sequence[ReadableSpan]]:
+    """A batch in parts that an endpoint takes: by default one over gRPC takes 4 MiB at a time."""
+    part: list[ReadableSpan] = []
+    room = MOST_BYTES
+    for span in spans:
+        size = _size(span)
+        if part and size > room:
+            yield part
+            part, room = [], MOST_BYTES
+        part.append(span)
+        room -= size
+    if part:
+        yield part
+
+
+def _size(span: ReadableSpan) -> int:
+    """About as many bytes as a span takes, rather too many; its texts are what is long."""
+    said = [span.attributes or {}, *(event.attributes or {} for event in span.events)]
+    texts = (value for one in said for value in one.values() if isinstance(value, str))
+    return SPAN_BYTES + sum(len(text) * (1 if text.isascii() else 4) for text in texts)
 
 
 def queue_size() -> int:

@@ -29,6 +29,7 @@ from dotflow.otel.otlp import (
     export_timeout,
     exports,
     make_exporter,
+    parts,
 )
 
 if TYPE_CHECKING:
@@ -298,6 +299,10 @@ class Backlog:
             has_failed: Whether it has just been tried.
             at_once: Whether there is time to send it now; else that waits for somebody else.
         """
+        for part in parts(spans):
+            self._put(part, has_failed, at_once)
+
+    def _put(self, spans: Sequence[ReadableSpan], has_failed: bool, at_once: bool) -> None:
         body, lost = encode(spans)
         kept = len(spans) - lost
         outbox = self.opened() if kept else None

@@ -112,7 +112,7 @@ def test_an_outage_over_the_whole_run_and_past_it(api, capsys):
 
 
 def test_flush_says_what_is_left_and_why(monkeypatch, capsys, api):
-    """With the server away, or another one configured, the exit status is 1 and the line says it."""
+    """With the server away, or another one configured, the exit status is 1; a line says why."""
     program(DOTFLOW_SERVER_URL=AWAY, DOTFLOW_FLUSH_TIMEOUT="0.1")
     assert dotflow("flush") == 1
     assert "DOTFLOW_SERVER_URL and DOTFLOW_USER_TOKEN have to name it" in capsys.readouterr().out

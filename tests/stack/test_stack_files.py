@@ -1,0 +1,63 @@
+"""The files that users are told to run say the same as each other."""
+
+from __future__ import annotations
+
+import re
+
+from stack_servers import HERE, ROOT
+
+CONFIG = (ROOT / "collector-config.yaml").read_text(encoding="utf-8")
+COMPOSE = (ROOT / "docs" / "compose.yaml").read_text(encoding="utf-8")
+BUILDER = (HERE / "builder.yaml").read_text(encoding="utf-8")
+MODULE = (HERE / "go.mod").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "stack.md").read_text(encoding="utf-8")
+
+# Jaeger's releases bear both numbers; its Go module knows the first alone.
+JAEGER = {"v1.76.0": "2.13.0"}
+
+
+def variables(text):
+    """The variables that a file of ours uses, with their defaults."""
+    return dict(
+        re.findall(r"\$\{env:(\w+):-([^}]*)\}", re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE))
+    )
+
+
+def said(text):
+    """The variables that its comment names, with their defaults."""
+    return dict(re.findall(r"^#   ([A-Z][A-Z_]+) .*?  (\S+)$", text, re.MULTILINE))
+
+
+def test_each_variable_is_explained():
+    """The comment of each file names its variables and their defaults, and no others."""
+    for name in (CONFIG, *((HERE / f"jaeger{one}.yaml").read_text() for one in ("", "-disk"))):
+        assert variables(name)
+        assert said(name) == variables(name)
+
+
+def test_the_images_are_what_is_tested():
+    """The images of the compose file and of the page are of the versions that are built here."""
+    [collector] = re.findall(r"^  version: (\S+)$", BUILDER, re.MULTILINE)
+    [builder] = re.findall(r"collector/cmd/builder v(\S+)", MODULE)
+    [jaeger] = re.findall(r"jaegertracing/jaeger (\S+)", MODULE)
+    assert collector == builder
+    for text in (COMPOSE, PAGE):
+        assert set(re.findall(r"collector-contrib:([\d.]+)", text)) == {collector}
+        assert set(re.findall(r"jaegertracing/jaeger:([\d.]+)", text)) == {JAEGER[jaeger]}
+
+
+def test_the_collector_has_what_the_file_names():
+    """The builder's components are those that collector-config.yaml uses, and no others."""
+    built = re.findall(r"/(\w+) v[\d.]+$", BUILDER, re.MULTILINE)
+    assert sorted(built) == sorted(
+        ["otlpreceiver", "memorylimiterprocessor", "otlpexporter", "debugexporter",
+         "healthcheckextension", "filestorage", "envprovider", "fileprovider", "yamlprovider"]
+    )  # fmt: skip
+    for used in ("otlp", "memory_limiter", "otlp_grpc", "debug", "health_check", "file_storage"):
+        assert re.search(rf"^  {used}:$", CONFIG, re.MULTILINE), used
+
+
+def test_the_compose_file_sets_what_there_is():
+    """Its variables of the Collector are ones that the Collector's file knows."""
+    inside = COMPOSE.partition("environment:")[2].partition("volumes:")[0]
+    assert set(re.findall(r"^      (\w+):", inside, re.MULTILINE)) <= set(variables(CONFIG))
