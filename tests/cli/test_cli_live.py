@@ -20,6 +20,8 @@ from dotflow.abc.notify import Notify
 from dotflow.cli.live import Progress
 from dotflow.cli.running import failure, success
 
+pytestmark = pytest.mark.slow
+
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ROWS, COLUMNS = 30, 100
 

@@ -12,6 +12,8 @@ from cli_waiting import pids, wait_for
 
 from dotflow.cli.signals import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 EACH_SECOND = "* * * * * *"
 
 

@@ -7,6 +7,8 @@ from conformance_cells import CELLS, NOT_YET
 from conformance_checks import Trace
 from conformance_table import PAGE, below, expected, table
 
+pytestmark = pytest.mark.slow
+
 
 def _cell(row, outcome):
     reason = NOT_YET.get((row.name, outcome.name))

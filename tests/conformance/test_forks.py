@@ -16,6 +16,8 @@ from support.otlp import OtlpReceiver
 
 from dotflow.api import ApiServer
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("conformance_forks.py")
 TIME = 600  # seconds, for a machine that is busy; what hangs, hangs for longer
 

@@ -19,6 +19,8 @@ from dotflow.core import start_method as methods
 from dotflow.core.workflow import Manager
 from dotflow.settings import START_METHODS, Settings, _one_of
 
+pytestmark = pytest.mark.slow
+
 METHODS = ["fork", "forkserver", "spawn"]
 STARTED = ["forkserver", "spawn"]
 MODES = ["sequential_group", "parallel"]

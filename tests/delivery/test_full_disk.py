@@ -19,6 +19,8 @@ from support.processes import kill
 from dotflow.delivery import disk, state
 from dotflow.delivery.outbox import Outbox
 
+pytestmark = pytest.mark.slow
+
 NAME = "a destination"
 IN_A_NAMESPACE = 'mount -t tmpfs -o size=300k none "$DOTFLOW_STATE_DIR" && exec "$@"'
 

@@ -31,6 +31,8 @@ from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.message import Delivered, Instead, Kind, Message, Refused, TryLater
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 0.2
 GRACE = 2.0  # seconds, for a machine that is busy
 MEMORY = 4_000_000  # bytes

@@ -24,7 +24,10 @@ from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.relay import Relay
 from dotflow.delivery.survey import survey
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+]
 
 FINAL = ("Completed", "Failed")
 

@@ -22,6 +22,8 @@ from dotflow.delivery import relay
 from dotflow.otel import DotflowSpanProcessor, ServerOtel
 from dotflow.otel.exporter import DotflowSpanExporter
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-of-the-tests"
 
 

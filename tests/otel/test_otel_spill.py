@@ -20,6 +20,8 @@ from dotflow.otel.batch import KeepingProcessor, span_processors
 from dotflow.otel.otlp import OtlpSettings, SpanCounts, address
 from dotflow.otel.spill import Backlog, encode, otlp_relay_from_environment
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 30.0  # seconds, on a machine that has much else to do
 
 

@@ -24,6 +24,8 @@ from dotflow.otel.ids import trace_id_of
 from dotflow.otel.sampling import fair
 from dotflow.otel.splitting import part_trace_id
 
+pytestmark = pytest.mark.slow
+
 MODES = ["sequential", "background", "parallel", "sequential_group"]
 OK, ERROR = StatusCode.UNSET.value, StatusCode.ERROR.value
 TOKEN = "a-token-of-the-tests"
