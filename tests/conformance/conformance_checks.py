@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 ERROR = 2
 SERVER, CLIENT = 2, 3
 UNANSWERED = ("Failed to export", "could not be exported")  # OpenTelemetry's words, and ours
 SLACK = 500_000_000  # nanoseconds by which clocks of one machine may disagree
 
-LIBRARIES = {f"opentelemetry.instrumentation.{name}" for name in ("requests", "sqlite3", "urllib3")}
+LIBRARIES = {
+    name
+    for library in ("requests", "sqlite3", "urllib3")
+    if find_spec(name := f"opentelemetry.instrumentation.{library}") is not None
+}
+"""Of those that are installed."""
 
 
 def once(spans, said):

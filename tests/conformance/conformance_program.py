@@ -7,6 +7,7 @@ writes to the file that NOTES names, a line of JSON each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -15,22 +16,27 @@ import sqlite3
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 
 import requests
 import urllib3
 from opentelemetry import baggage, context, trace
 from opentelemetry.instrumentation.logging import LoggingInstrumentor
-from opentelemetry.instrumentation.requests import RequestsInstrumentor
-from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
-from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 
 from dotflow import Config, DotFlow, action
 from dotflow.otel import ServerOtel
 from dotflow.providers import LogDefault
 
-for instrumentor in (RequestsInstrumentor, SQLite3Instrumentor, URLLib3Instrumentor):
-    instrumentor().instrument()
+INSTRUMENTORS = {
+    "requests": "RequestsInstrumentor",
+    "sqlite3": "SQLite3Instrumentor",
+    "urllib3": "URLLib3Instrumentor",
+}
+for library, name in INSTRUMENTORS.items():
+    with contextlib.suppress(ModuleNotFoundError):  # those that are installed
+        module = import_module(f"opentelemetry.instrumentation.{library}")
+        getattr(module, name)().instrument()
 LoggingInstrumentor().instrument(set_logging_format=True)
 logging.getLogger("dotflow").setLevel(logging.DEBUG)  # for one who reads what went wrong
 
