@@ -314,7 +314,7 @@ class Queue:
     def _bury_unsent(self, message: Message, store: Store) -> None:
         """A PATCH of a record that the server refused to make: it would hit another one."""
         number = store.add(message)
-        store.bury(number, 0, "the record was refused when it was to be made")
+        store.bury(number, 0, "its POST was refused")
         self.dead += 1
 
     def _has_room(self, message: Message, size: int) -> bool:

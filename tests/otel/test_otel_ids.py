@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -183,7 +184,8 @@ LAUNCHER = Path(sys.executable).with_name("opentelemetry-instrument")
 
 
 @pytest.mark.skipif(
-    not LAUNCHER.exists(), reason="opentelemetry-distro is not installed beside this Python"
+    find_spec("opentelemetry.distro") is None,
+    reason="opentelemetry-distro is not installed beside this Python",
 )
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 @pytest.mark.parametrize("generator", ["dotflow", "random", None])
