@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.core.engine import TaskEngine
 from dotflow.core.guard import Guard
 from dotflow.core.start_method import remedy_of_a_step, remedy_of_data
+from dotflow.core.streams import renew_streams
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
@@ -260,6 +261,8 @@ def serve(
         workflow_id: The id of the run.
         server: What leads to the spans of the tasks.
     """
+    if tasks:
+        renew_streams()
     for end in list(parent_ends):
         with contextlib.suppress(OSError):
             end.close()

@@ -97,7 +97,7 @@ class Row:
         message: The message, its body empty.
         size: Bytes of the body.
         at: When it was put (seconds since the epoch).
-        state: WAITING, SETTLED or DEAD.
+        state: WAITING, SETTLED, DEAD or HELD.
         status: The HTTP status of a dead letter.
         reason: What the server said to a dead letter.
         server_id: The server's id of a dead letter's record, where it gave one.

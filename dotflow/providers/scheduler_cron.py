@@ -97,8 +97,9 @@ class SchedulerCron(Scheduler):
                 self._loop()
             finally:
                 self.running = False
-                for thread in self._others():
-                    interrupt.join(thread)
+            # A second signal that comes before this leaves at once, too: nothing is waited for.
+            for thread in self._others():
+                interrupt.join(thread)
 
     def stop(self, timeout: float | None = None) -> None:
         """Begin no further run, and wait for those under way, for at most `timeout` seconds."""

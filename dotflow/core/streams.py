@@ -1,0 +1,84 @@
+"""Output streams that a forked child can write to."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STANDARD = ("stdout", "stderr")
+
+PATIENCE = 0.2
+"""Seconds in which a stream that is free has long said so. It costs nothing to be wrong: another
+stream to the same place is as good."""
+
+
+def renew_streams() -> None:
+    """Replace the standard streams, and those of log handlers, that the fork left locked.
+
+    A thread of the parent was writing to them, which the child does not have: whoever wrote to one
+    would wait for ever, `multiprocessing` included, which flushes the standard streams at the end
+    of every child. See https://github.com/python/cpython/issues/50970. Called in the child before
+    anything is written.
+    """
+    streams = {id(stream): stream for stream in _streams()}
+    free: set[int] = set()
+    asking = [
+        threading.Thread(target=_ask, args=(stream, free), daemon=True)
+        for stream in streams.values()
+    ]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(PATIENCE)
+    for stream in streams.values():
+        if id(stream) not in free:
+            _replace(stream)
+
+
+def _streams() -> Iterator[Any]:
+    for name in STANDARD:
+        yield getattr(sys, name)
+    for handler in _handlers():
+        yield getattr(handler, "stream", None)
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    """The handlers of all loggers."""
+    yield from logging.root.handlers
+    for logger in list(logging.root.manager.loggerDict.values()):
+        yield from getattr(logger, "handlers", ())
+
+
+def _ask(stream: Any, free: set[int]) -> None:
+    try:
+        stream.buffer.write(b"")  # takes the lock, and does nothing else
+    except RuntimeError:  # "reentrant call": the thread that is not here had this one's number
+        return
+    except Exception:  # noqa: BLE001, S110 - it is closed, or none of the system's; it answers
+        pass
+    free.add(id(stream))
+
+
+def _replace(stream: Any) -> None:
+    try:
+        new = io.TextIOWrapper(
+            io.BufferedWriter(io.FileIO(stream.fileno(), "w", closefd=False)),
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+    except (OSError, ValueError, AttributeError):  # nothing that the system knows
+        return
+    for name in STANDARD:
+        if getattr(sys, name) is stream:
+            setattr(sys, name, new)
+    for handler in _handlers():
+        if getattr(handler, "stream", None) is stream:
+            handler.stream = new  # type: ignore[attr-defined] # setStream() would flush the old one

@@ -1,0 +1,25 @@
+"""A child is forked while a thread of its parent writes to a stream."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("streams_program.py")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr", "log"])
+def test_a_stream_that_is_written_to_at_the_fork(stream):
+    """The step writes to it all the same, also by a handler that was made before, and ends."""
+    # Unbuffered streams have no lock.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, PROGRAM, stream],
+        env=environment, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.endswith("a step says\nCompleted\n")
+    assert done.stderr.count("a step logs\n") == 2  # both handlers
