@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# requests imports it at its first call, in a thread of ours or of an exporter. A child that was
+# forked meanwhile would wait for the end of that import for ever.
+import netrc  # noqa: F401
 import os
 import weakref
 from typing import Any, Protocol
