@@ -15,7 +15,7 @@ import pytest
 os.environ.setdefault("COVERAGE_FILE", str(Path(__file__).parent.parent / ".coverage"))
 
 OURS = ("DOTFLOW_", "SERVER_BASE_URL", "SERVER_USER_TOKEN", "WORKFLOW_ID", "OTEL_", "TRACEPARENT",
-        "TRACESTATE", "BAGGAGE")  # fmt: skip
+        "TRACESTATE", "BAGGAGE", "PYTHONUNBUFFERED")  # fmt: skip
 KEPT = ("DOTFLOW_TEST_",)
 GRACE = 5.0  # seconds
 

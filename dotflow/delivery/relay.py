@@ -97,7 +97,7 @@ class Relay:
         self._workers = workers
         self._linger = linger
         self._complained: set[str] = set()
-        self._closing = False
+        self._closing = self._owes_look = False
         self._resume_at = self._asked_until = 0.0
         self._begin()
         renew_in_child(self)
@@ -129,10 +129,15 @@ class Relay:
         """Hold a message that is to be sent if the process dies, or when somebody says so."""
         return HeldMessage(self, self._outbox, message)
 
-    def wake(self) -> None:
-        """Look in the background for what dead processes left, also where nothing is put."""
+    def wake(self, at_once: bool = False) -> None:
+        """Look in the background for what dead processes left, also where nothing is put.
+
+        Args:
+            at_once: Do it also where somebody looked a moment ago.
+        """
         with self._wake:
-            if not self._threads:
+            self._owes_look = self._owes_look or at_once
+            if at_once or not self._threads:
                 self._call_worker()
 
     def adopt(self) -> None:
@@ -199,6 +204,7 @@ class Relay:
         self._settled = threading.Condition(lock)
         self._threads: set[threading.Thread] = set()
         self._idle = 0
+        self._owes_look = False
         self._resume_at = self._asked_until = 0.0
         self._pauses = 0
         self._failures = 0
@@ -222,7 +228,8 @@ class Relay:
     def _work(self) -> None:
         while True:
             try:
-                self._outbox.care()
+                is_owed, self._owes_look = self._owes_look, False
+                self._outbox.care(at_once=is_owed)
                 message = self._next()
                 if message is not None:
                     self._deliver(message)
@@ -280,7 +287,7 @@ class Relay:
                         break
                 else:
                     idle_since = None
-                if now >= care_at:
+                if now >= care_at or self._owes_look:
                     return None
                 self._idle += 1
                 self._settled.notify_all()  # flush() may have nothing more to wait for

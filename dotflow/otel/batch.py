@@ -120,7 +120,7 @@ class KeptExporter(ProcessExporter):
         return SpanExportResult.SUCCESS
 
     def _export_part(self, spans: Sequence[ReadableSpan]) -> None:
-        if self._backlog.is_away:
+        if self._backlog.is_away or self._backlog.is_left_to_parent:
             self._keep(spans)
         elif self._exported(spans):
             self._waiting.take(spans)

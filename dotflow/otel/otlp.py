@@ -181,9 +181,9 @@ def make_exporter(settings: OtlpSettings, timeout: float | None = None) -> SpanE
     """
     protocol = _protocol(settings)
     if protocol == GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
+        from dotflow.otel.grpc import GrpcSpanExporter
 
-        return grpc.OTLPSpanExporter(endpoint=settings.endpoint, timeout=timeout)
+        return GrpcSpanExporter(endpoint=settings.endpoint, timeout=timeout)
     if protocol != HTTP:
         logger.warning("The OTLP protocol %r is not known: %r is used.", protocol, HTTP)
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
@@ -196,7 +196,12 @@ def ends_at_shutdown(settings: OtlpSettings) -> bool:
 
     The one over gRPC may have the shutdown wait for the export instead.
     """
-    return _protocol(settings) != GRPC
+    return not is_grpc(settings)
+
+
+def is_grpc(settings: OtlpSettings) -> bool:
+    """Whether spans go over gRPC."""
+    return _protocol(settings) == GRPC
 
 
 def export_timeout() -> float:
@@ -213,13 +218,13 @@ def address(settings: OtlpSettings) -> str:
     Raises:
         ValueError: What is configured is no URL.
     """
-    is_grpc = _protocol(settings) == GRPC
-    url = settings.endpoint if is_grpc else _with_path(settings.endpoint)
+    is_http = not is_grpc(settings)
+    url = _with_path(settings.endpoint) if is_http else settings.endpoint
     url = url or os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
     if not url:
-        default = "http://localhost:4317" if is_grpc else "http://localhost:4318"
+        default = "http://localhost:4318" if is_http else "http://localhost:4317"
         url = os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT) or default
-        url = url if is_grpc else f"{url.rstrip('/')}{PATH}"
+        url = f"{url.rstrip('/')}{PATH}" if is_http else url
     scheme, netloc, path, _, _ = urlsplit(url if "//" in url else f"//{url}")
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", "")).removeprefix("//")
 

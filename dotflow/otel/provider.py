@@ -213,6 +213,11 @@ class Pipeline:
 
         return waited
 
+    def look(self) -> None:
+        """Have the spans that children kept be sent, in the background."""
+        for processor in self._keeping():
+            processor.backlog.look(at_once=True)
+
     def hurry(self) -> None:
         """Begin to close, without waiting for it.
 

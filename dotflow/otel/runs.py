@@ -97,6 +97,7 @@ class WorkflowRun(Run):
         first_failed: The first task that failed.
         error: What ended the run where it was no task.
         part: The part of the run that its next task belongs to.
+        has_children: Whether tasks of it ran in other processes.
     """
 
     part: Part
@@ -121,6 +122,7 @@ class WorkflowRun(Run):
         self.ended: set[int] = set()
         self.first_failed: Task | None = None
         self.error: TaskError | None = None
+        self.has_children = False
         self.status: str = WorkflowStatus.IN_PROGRESS
         self.duration: float | None = None
         self._started = time.perf_counter()

@@ -237,6 +237,7 @@ class ServerOtel(Server):
         run = self._run_of(task)
         if run is None:
             return {}
+        run.workflow.has_children = True
         return {**propagation.step_carrier_of(_innermost(run)), **self._open().for_a_child}
 
     @classmethod
@@ -402,6 +403,8 @@ class ServerOtel(Server):
             del self._runs[wid]
         run.finish(status)
         self._end_spans(run)
+        if run.has_children and self._pipeline is not None:
+            self._pipeline.look()
 
     def _end_spans(self, run: WorkflowRun) -> None:
         """End the span of a run, and those of it that are left: none, where its engine is ours."""

@@ -28,6 +28,7 @@ from dotflow.otel.otlp import (
     ends_at_shutdown,
     export_timeout,
     exports,
+    is_grpc,
     make_exporter,
     parts,
 )
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from dotflow.delivery.outbox import Outbox
 
-LOOK_EVERY = 30.0
+LOOK_EVERY = 10.0
 """Seconds between two looks for what children that were killed have left."""
 
 ENOUGH_FAILURES = 3
@@ -261,6 +262,7 @@ class Backlog:
         self._sender = OtlpSender(settings, counts)
         self._is_closed = False
         self._look_at = float("-inf")
+        self._is_forked = False
         self._begin()
         renew_in_child(self)
 
@@ -271,6 +273,7 @@ class Backlog:
 
     def renew(self) -> None:
         """Have a lock that nobody holds, in a forked child, and nothing of the parent's."""
+        self._is_forked = True
         self._begin()
         self._sender = self._sender.renewed()
         self._counts.kept = 0
@@ -284,6 +287,18 @@ class Backlog:
     def is_away(self) -> bool:
         """Whether the endpoint took nothing when it was last tried: then the relay tries it."""
         return self._sender.is_away
+
+    @property
+    def is_left_to_parent(self) -> bool:
+        """Whether spans that end here are kept for the parent to send, without a try.
+
+        That is so over gRPC in a forked child, where gRPC may fail or hang: its threads are the
+        parent's. See https://github.com/grpc/grpc/blob/master/doc/fork_support.md.
+        """
+        if not self._is_forked or not leaves_to_parent() or not is_grpc(self._settings):
+            return False
+        outbox = self.opened()
+        return outbox is not None and outbox.is_durable  # else the parent could not find them
 
     def make_exporter(self, timeout: float) -> SpanExporter:
         """An exporter to the endpoint, with at most `timeout` seconds for an export."""
@@ -324,15 +339,20 @@ class Backlog:
         self._sender.took()
         self.look()
 
-    def look(self) -> None:
-        """Have what dead processes left be sent, in the background; every now and then."""
+    def look(self, at_once: bool = False) -> None:
+        """Have what dead processes left be sent, in the background; every now and then.
+
+        Args:
+            at_once: Do it now: children have just ended.
+        """
         # A child has better to do: its parent, or the next process, looks.
         now = time.monotonic()
-        if now < self._look_at or multiprocessing.parent_process() is not None:
+        is_early = now < self._look_at and not at_once
+        if is_early or multiprocessing.parent_process() is not None:
             return
         self._look_at = now + LOOK_EVERY
         if self.opened() is not None:
-            self._called().wake()
+            self._called().wake(at_once)
 
     def hurry(self) -> None:
         """Have all that is kept be tried now; do not wait for it."""

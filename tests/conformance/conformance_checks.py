@@ -27,7 +27,7 @@ def once(spans, said):
     if any(words in said for words in UNANSWERED):
         assert all(span == by_id[span.span_id] for span in spans)
     else:
-        assert sorted(by_id) == sorted(span.span_id for span in spans)
+        assert sorted(by_id) == sorted(span.span_id for span in spans), said
     return list(by_id.values())
 
 

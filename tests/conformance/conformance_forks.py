@@ -39,6 +39,8 @@ def run(mode, count):
     with lock:
         runs[mode] += 1
         statuses.update(task.status for task in flow.task.queue)
+    for error in (error for task in flow.task.queue for error in task.errors):
+        sys.stderr.write(f"{error.exception}: {error.message}\n{error.traceback}\n")
 
 
 def keep_busy():

@@ -116,6 +116,7 @@ MET = {
     "batch.KeepingProcessor": {
         "on_start": _BATCH, "_on_ending": _BATCH, "span_exporter": "our own door to the exporter",
     },
+    "grpc.GrpcSpanExporter": dict.fromkeys(KNOWN[GrpcExporter].keys() - {"export"}, _AS_IS),
     "sampling.UuidFairSampler": {},
     "ids.WorkflowIdGenerator": {},
     "propagation.EnvironmentGetter": {},

@@ -44,9 +44,9 @@ def test_many_forks(forks, protocol, tmp_path):
         spans = once(receiver.spans, done.stderr)
     runs, statuses = json.loads(done.stdout)
     tasks = forks + runs["sequential"]
-    assert statuses == {"Completed": tasks}
+    assert statuses == {"Completed": tasks}, done.stderr
     names = Counter(span.name for span in spans)
-    assert names == {**runs, "step": tasks, "inner": tasks}
+    assert names == {**runs, "step": tasks, "inner": tasks}, done.stderr
     by_id = {span.span_id: span for span in spans}
     parents = Counter(by_id[span.parent_id].name if span.parent_id else None for span in spans)
     assert parents == {None: sum(runs.values()), "step": tasks, **_tasks_of(forks, runs)}
