@@ -402,9 +402,21 @@ class Queue:
         if message.kind is Kind.TASK_POST and message.task is not None:
             self.ids.refuse(message.workflow, message.task)
             self._bury_later(record, outcome)
+        elif message.running and not record.entries and not message.kind.is_post:
+            self._settle(record, self._copied(entry))  # refused or not, its end is owed
         self.dead += 1
         server_id = self.ids.get(message.workflow, message.task)
         entry.store.bury(entry.number, outcome.status, outcome.reason, server_id)
+
+    @staticmethod
+    def _copied(entry: Entry) -> Entry:
+        """An entry of the same message, which may become another thing than this one."""
+        try:
+            body = entry.store.body(entry.number)
+        except LookupError:  # it cannot be read any more
+            body = b""
+        number = entry.store.add(entry.message.with_body(body))
+        return Entry(entry.message, entry.size, entry.store, number)
 
     def _bury_later(self, record: _Record, outcome: Refused) -> None:
         """Bury what would change a record that there is not; it would change somebody else's.

@@ -10,7 +10,7 @@ import pytest
 from dotflow import Context
 from dotflow.core.context import ContextInstance
 
-ID = uuid4()
+ID = UUID("2d0ad52f-68ba-4c4e-ab07-c7068ca21314")
 
 
 def test_defaults():

@@ -16,7 +16,7 @@ from support.outbox_contract import (
 )
 from support.processes import left_by, running
 
-from dotflow.delivery import disk
+from dotflow.delivery import dead_letters, disk
 from dotflow.delivery.dead_runs import end_of
 from dotflow.delivery.disk import SETTLED, Row
 from dotflow.delivery.message import Kind, Message
@@ -123,6 +123,24 @@ def test_which_ends_are_owed():
     assert {lane: said.get("status") for lane, said in found.items()} == {
         ("a", None): "Failed", ("a", 1): "Completed", ("a", 2): "Failed", ("a", 3): None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("task", [None, 1])
+def test_a_status_that_was_refused_owes_its_end(task):
+    """The server did not want to know that it goes on; that it ended is another report."""
+    first = workflow_post() if task is None else task_post(task)
+    kind = Kind.WORKFLOW_PATCH if task is None else Kind.TASK_PATCH
+    left_by(NAME, first, running(message(kind, task=task)), delivered=1, refused=1)
+    said = delivered_by_the_next()
+    assert {key: body["status"] for key, body in said.items()} == {("w", task): "Failed"}
+    [letter] = dead_letters.all_letters()
+    assert (letter.message.kind, letter.status) == (kind, 422)
+
+
+def test_a_record_that_was_refused_owes_nothing():
+    """Where the server has made none there is nothing to end."""
+    left_by(NAME, running(workflow_post()), refused=1)
+    assert delivered_by_the_next() == {}
 
 
 def test_a_run_that_ended_owes_nothing():
