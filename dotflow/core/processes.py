@@ -76,6 +76,7 @@ class Lane:
         self._reporter: TaskReporter | None = None
         self._has_begun = False  # whether the start of the current task is reported
         self._is_up = False  # whether the process has come as far as to ask for a task
+        self._is_replaced = False  # whether it is the second one, for the first did not
         self._load: child.Load | None = None  # of the task that is begun next
         self._previous = first_context(workflow_id)
         self._ended: Task | None = None  # whose result the next task gets
@@ -120,13 +121,11 @@ class Lane:
         assert self.connection is not None  # noqa: S101 - the lane is one that waits
         if not self.connection.poll():
             # Gone, though a process of its own may hold its end of the connection open.
-            self._end(None, self._death(), time.time_ns())
-            return False
+            return self._replace()
         try:
             payload = self.connection.recv_bytes()
         except (EOFError, OSError):  # at the end of what was sent, or in the middle of it
-            self._end(None, self._death(), time.time_ns())
-            return False
+            return self._replace()
         try:
             message = pickle.loads(payload)  # noqa: S301 - from our own child
         except Exception as error:  # noqa: BLE001 - a result may fail to unpickle as it likes
@@ -136,6 +135,25 @@ class Lane:
             return False
         child.known_here(getattr(message, "failure", None))
         return self._take(message)
+
+    def _replace(self) -> bool:
+        """Start another child, once, for one that died as it was forked; else its task failed.
+
+        What crashes there is no work of the task's: libraries have handlers of their own for a fork
+        (gRPC has), which run before ours.
+        """
+        failure = self._death()
+        if not self._is_forked or self._is_up or self._is_replaced:
+            self._end(None, failure, time.time_ns())
+            return False
+        self._is_replaced = True
+        logger.warning("%s: another one is started.", failure.message)
+        try:
+            self._start_process()
+        except Exception as error:  # noqa: BLE001 - no process is to be had
+            self._end(None, self._start_failure(error), time.time_ns())
+            return False
+        return True
 
     def _take(self, message: Any) -> bool:
         assert self._reporter is not None and self.connection is not None  # noqa: S101, PT018
@@ -208,6 +226,7 @@ class Lane:
             if self._process is not None and self._process.is_alive():
                 return self._begin(task)
             # The task begins when the child is ready: the milliseconds until then are no step's.
+            self._is_replaced = False
             self._start_process()
         except child.Unsendable as error:
             self._end(None, error.failure, time.time_ns())

@@ -109,6 +109,47 @@ def test_a_child_that_dies_is_a_failed_task(record, recorded, mode, step, words)
     assert record.starting("tracer.end_task 1") == ["tracer.end_task 1 Failed"]
 
 
+FORKS = """
+import os, signal, sys
+from dotflow import Config, DotFlow, action
+from dotflow.providers import LogDefault
+
+deaths = []
+
+def before():
+    deaths.append(len(deaths) < int(sys.argv[2]))
+
+def after():
+    if deaths[-1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@action
+def step():
+    return 1
+
+flow = DotFlow(config=Config(log=LogDefault(level="CRITICAL")))
+flow.task.add([step])
+os.register_at_fork(before=before, after_in_child=after)
+flow.start(mode=sys.argv[1])
+[task] = flow.task.queue
+print(len(deaths), task.status, *(error.message for error in task.errors))
+"""
+
+
+@pytest.mark.parametrize("mode", IN_CHILDREN)
+@pytest.mark.parametrize(
+    ("times", "outcome"), [(0, "1 Completed"), (1, "2 Completed"), (2, "2 Failed the process of")]
+)
+def test_a_child_that_dies_as_it_is_forked_is_replaced_once(mode, times, outcome):
+    """Its task had not begun: what a library does at a fork is no failure of the task's."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, mode, str(times)],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(outcome)
+    assert done.stderr.count("SIGKILL before it reported a result: another one") == min(times, 1)
+
+
 def test_a_death_that_a_grandchild_hides_is_noticed(quiet, monkeypatch):
     """A killed child is noticed though a process that it made holds its descriptors open."""
     monkeypatch.setattr(processes, "LOOK_EVERY", 0.05)
