@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -13,6 +14,10 @@ import pytest
 
 # Children measure coverage too, and tests run in folders of their own: one place for all.
 os.environ.setdefault("COVERAGE_FILE", str(Path(__file__).parent.parent / ".coverage"))
+
+# Whoever started us in the background has us, and all that we start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 OURS = ("DOTFLOW_", "SERVER_BASE_URL", "SERVER_USER_TOKEN", "WORKFLOW_ID", "OTEL_", "TRACEPARENT",
         "TRACESTATE", "BAGGAGE", "PYTHONUNBUFFERED")  # fmt: skip
