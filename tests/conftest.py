@@ -44,6 +44,14 @@ def no_tracer_provider_of_another_test():
 
 
 @pytest.fixture(autouse=True)
+def handlers_of_signals_as_they_were():
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, before
+
+
+@pytest.fixture(autouse=True)
 def nothing_left_running():
     before = set(threading.enumerate())
     yield
