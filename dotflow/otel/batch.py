@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from dotflow.delivery.forking import renew_in_child
 from dotflow.logging import logger
+from dotflow.otel.exporter_log import faults
 from dotflow.otel.journal import Journal
 from dotflow.otel.otlp import OtlpSettings, ProcessExporter, SpanCounts, exports, parts, queue_size
 from dotflow.otel.spill import Backlog, leaves_to_parent
@@ -147,7 +148,8 @@ class KeptExporter(ProcessExporter):
 
     def _exported(self, spans: Sequence[ReadableSpan]) -> bool:
         try:
-            return self._send(spans) is SpanExportResult.SUCCESS
+            with faults.once():
+                return self._send(spans) is SpanExportResult.SUCCESS
         except Exception as error:  # noqa: BLE001 - the spans are kept, whatever it is
             logger.debug("Spans could not be exported: %s", error)
             return False

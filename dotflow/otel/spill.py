@@ -20,6 +20,7 @@ from dotflow.delivery.relay import Relay
 from dotflow.delivery.untraced import untraced
 from dotflow.logging import logger
 from dotflow.otel.decode import decode_spans
+from dotflow.otel.exporter_log import faults
 from dotflow.otel.journal import spans_of_the_dead
 from dotflow.otel.otlp import (
     OtlpSettings,
@@ -129,6 +130,7 @@ class OtlpSender:
 
     def took(self) -> None:
         """Learn that the endpoint has taken a batch, of the outbox or not."""
+        faults.forget()
         with self._lock:
             self._taken += 1
             self.is_away = False
@@ -191,7 +193,7 @@ class OtlpSender:
 
     def _export(self, spans: Sequence[ReadableSpan], timeout: float | None) -> bool:
         """Whether the endpoint took the spans."""
-        with untraced():
+        with untraced(), faults.once():
             if timeout is None:
                 return self._export_here(spans)
             # Of a thread that has a deadline: one exporter for this one time.
