@@ -15,8 +15,9 @@ from dotflow.delivery import dead_letters, state
 from dotflow.delivery.dead_runs import end_runs, gather_held
 from dotflow.delivery.disk import DiskStore, workflows
 from dotflow.delivery.message import Instead, Message, Outcome, Refused
-from dotflow.delivery.queue import MAX_BYTES, MAX_MESSAGES, Entry, Queue
+from dotflow.delivery.queue import MAX_BYTES, MAX_MESSAGES, Queue
 from dotflow.delivery.store import MemoryStore, Store
+from dotflow.delivery.waiting import Entry
 from dotflow.logging import logger
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import itertools
 import random
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dotflow.delivery.message import Kind, Message, Refused, TryLater
 from dotflow.delivery.server_ids import ServerIds
+from dotflow.delivery.waiting import Entry, Lane, Record, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,51 +31,6 @@ MOST_TOLD = 10_000
 RESERVE = 1.25
 """How far over the limits an outbox goes for a message that says how something ended."""
 
-Lane = tuple[str, int | None]
-"""A record of dotflow-api: a workflow (no task number) or a task. Its messages stay in order."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """A message that waits; its body is in a store.
-
-    Attributes:
-        message: The message, its body empty.
-        size: Bytes of the body.
-        store: Where the body is.
-        number: Which it is there.
-        generation: That of the process which left it; None where this one said it.
-        waits: Whether it is to be sent still.
-    """
-
-    message: Message
-    size: int
-    store: Store
-    number: int
-    generation: int | None = None
-    waits: bool = True
-
-
-@dataclass(slots=True)
-class _Record:
-    """What waits of one record, and what was last delivered of one that goes on."""
-
-    entries: list[Entry] = field(default_factory=list)
-    settled: Entry | None = None
-    claimed: bool = False
-    sent: bool = False
-    tries: int = 0
-    asked_until: float = 0.0  # the server wants to hear no more of it before
-
-
-@dataclass(slots=True)
-class _Workflow:
-    """What waits of one workflow and its tasks; gone when nothing does, and nothing goes on."""
-
-    records: dict[int | None, _Record] = field(default_factory=dict)
-    opening: int = 0  # messages after which the workflow's record is there
-    of_tasks: int = 0  # messages of tasks
-
 
 class Queue:
     """Puts the messages of an outbox in order. Not thread-safe: the outbox's lock is held.
@@ -94,7 +49,7 @@ class Queue:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self.ids = ServerIds()
-        self._workflows: dict[str, _Workflow] = {}
+        self._workflows: dict[str, Workflow] = {}
         self._ready: deque[Lane] = deque()
         self._later: list[tuple[float, int, Lane]] = []
         self._numbers = itertools.count()
@@ -143,7 +98,7 @@ class Queue:
                 continue
             for entry in older:
                 self._count(workflow, entry, +1)
-            at = _place(record, older[0])
+            at = record.place_of(older[0])
             record.entries[at:at] = older
             self._ready.append((wid, task))
 
@@ -234,17 +189,17 @@ class Queue:
         if told is not None:
             told.add(message.task)
 
-    def _record(self, wid: str, task: int | None) -> tuple[_Workflow, _Record]:
+    def _record(self, wid: str, task: int | None) -> tuple[Workflow, Record]:
         workflow = self._workflows.get(wid)
         if workflow is None:
-            workflow = self._workflows[wid] = _Workflow()
+            workflow = self._workflows[wid] = Workflow()
             self.ids.begin(wid)
         record = workflow.records.get(task)
         if record is None:
-            record = workflow.records[task] = _Record()
+            record = workflow.records[task] = Record()
         return workflow, record
 
-    def _stored(self, message: Message, record: _Record, store: Store, held: int | None) -> Entry:
+    def _stored(self, message: Message, record: Record, store: Store, held: int | None) -> Entry:
         """Store a message, in place of what was last delivered, or held, where there is such."""
         settled, record.settled = record.settled, None
         where, number = (store, held) if settled is None else (settled.store, settled.number)
@@ -265,7 +220,7 @@ class Queue:
             if server_id is not None:
                 store.learn(message.workflow, message.task, server_id)
 
-    def _append(self, workflow: _Workflow, record: _Record, entry: Entry) -> None:
+    def _append(self, workflow: Workflow, record: Record, entry: Entry) -> None:
         message = entry.message
         record.entries.append(entry)
         self._count(workflow, entry, +1)
@@ -353,7 +308,7 @@ class Queue:
 
     # What goes out.
 
-    def _claimed(self, message: Message) -> _Record | None:
+    def _claimed(self, message: Message) -> Record | None:
         """The record of a claimed message; None where it was claimed before a fork."""
         workflow = self._workflows.get(message.workflow)
         record = workflow and workflow.records.get(message.task)
@@ -379,7 +334,7 @@ class Queue:
         record.claimed = record.sent = True
         return entry
 
-    def _delivered(self, record: _Record, entry: Entry, outcome: Delivered) -> None:
+    def _delivered(self, record: Record, entry: Entry, outcome: Delivered) -> None:
         message = entry.message
         self.delivered += 1
         if outcome.server_id is not None and message.task is not None:
@@ -391,13 +346,13 @@ class Queue:
         else:
             entry.store.remove([entry.number])
 
-    def _settle(self, record: _Record, entry: Entry) -> None:
+    def _settle(self, record: Record, entry: Entry) -> None:
         entry.store.settle(entry.number)
         entry.size = 0
         record.settled = entry
         self.running += 1
 
-    def _refused(self, record: _Record, entry: Entry, outcome: Refused) -> None:
+    def _refused(self, record: Record, entry: Entry, outcome: Refused) -> None:
         message = entry.message
         if message.kind is Kind.TASK_POST and message.task is not None:
             self.ids.refuse(message.workflow, message.task)
@@ -418,7 +373,7 @@ class Queue:
         number = entry.store.add(entry.message.with_body(body))
         return Entry(entry.message, entry.size, entry.store, number)
 
-    def _bury_later(self, record: _Record, outcome: Refused) -> None:
+    def _bury_later(self, record: Record, outcome: Refused) -> None:
         """Bury what would change a record that there is not; it would change somebody else's.
 
         Before its POST: should the process die between, the next one is refused that again.
@@ -432,7 +387,7 @@ class Queue:
             self.dead += 1
         record.entries.clear()
 
-    def _postpone(self, lane: Lane, record: _Record, outcome: TryLater) -> None:
+    def _postpone(self, lane: Lane, record: Record, outcome: TryLater) -> None:
         if outcome.everywhere:
             # The relay waits for the destination; the message itself has done nothing wrong.
             self._ready.append(lane)
@@ -445,7 +400,7 @@ class Queue:
         # The number keeps lanes of the same moment from being compared.
         heapq.heappush(self._later, (now + max(delay, asked), next(self._numbers), lane))
 
-    def _count(self, workflow: _Workflow, entry: Entry, by: int) -> None:
+    def _count(self, workflow: Workflow, entry: Entry, by: int) -> None:
         message = entry.message
         entry.waits = by > 0
         self.pending += by
@@ -456,7 +411,7 @@ class Queue:
         elif message.kind.opens:
             workflow.opening += by
 
-    def _release(self, workflow: _Workflow, record: _Record, entry: Entry) -> None:
+    def _release(self, workflow: Workflow, record: Record, entry: Entry) -> None:
         """Make ready what the end of a message lets go, and forget what is empty."""
         message = entry.message
         wid, task = message.workflow, message.task
@@ -481,7 +436,7 @@ class Queue:
         if not workflow.records:
             del self._workflows[wid]
 
-    def _forget_settled(self, workflow: _Workflow) -> None:
+    def _forget_settled(self, workflow: Workflow) -> None:
         """A run that has ended owes no ends."""
         for task, record in list(workflow.records.items()):
             if record.settled is not None:
@@ -490,13 +445,3 @@ class Queue:
                 record.settled = None
             if not record.entries and task is not None:
                 del workflow.records[task]
-
-
-def _place(record: _Record, older: Entry) -> int:
-    """Where what a dead process left belongs: behind what is under way, and what is older still."""
-    at = int(record.claimed)
-    for entry in record.entries[at:]:
-        if entry.generation is None or (older.generation or 0) < entry.generation:
-            break
-        at += 1
-    return at
