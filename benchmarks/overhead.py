@@ -157,6 +157,7 @@ def receive() -> None:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # who reports may end in the middle of a request
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 
