@@ -296,6 +296,7 @@ class Outbox:
 
     def _adopt_all(self) -> None:
         assert self.name is not None  # noqa: S101 - only durable outboxes adopt
+        left: set[str] = set()  # workflows of older files, that others are to take
         # One by one: what waits in line here is not to look as if it had an owner.
         for spool in state.orphans(self.name):
             if len(self._adopted) >= MOST_ADOPTED:
@@ -303,7 +304,7 @@ class Outbox:
                 self._is_more_left = True
                 return
             try:
-                self._adopt(spool)
+                self._adopt(spool, left)
             except Exception as error:  # noqa: BLE001 - whatever is in it, the others are to go on
                 spool.release()
                 if spool.path not in self._unreadable:
@@ -313,10 +314,12 @@ class Outbox:
                     )
         self._is_more_left = False
 
-    def _adopt(self, spool: state.Spool) -> None:
+    def _adopt(self, spool: state.Spool, left: set[str]) -> None:
         assert self.name is not None  # noqa: S101 - only durable outboxes adopt
-        if workflows(spool.path) & self._alive_elsewhere(spool.path):
+        known = workflows(spool.path)
+        if known & (self._alive_elsewhere(spool.path) | left):
             spool.release()  # they are theirs to go on with: theirs is the next look
+            left |= known
             return
         store = DiskStore(spool, self.name)
         try:

@@ -142,6 +142,25 @@ def test_what_others_go_on_with_is_theirs_to_adopt(adopter):
     other.close()
 
 
+def test_what_is_younger_than_a_file_that_is_left_waits_with_it(adopter):
+    """A workflow's news of two dead processes are taken over together: the older go first."""
+    left_by(NAME, workflow_patch("elsewhere", status="Old"), workflow_patch("w", status="Old"))
+    left_by(NAME, workflow_patch("w", status="New"))
+    left_by(NAME, workflow_patch("another", status="New"))
+    other = Outbox(NAME)
+    other.put(running(message(Kind.WORKFLOW_OPEN, "elsewhere")))
+    adopter.care()
+    assert said(drain(adopter)) == {("another", None): "New"}
+    drain(other)
+    other.put(workflow_patch("elsewhere", True, status="Completed"))
+    drain(other)
+    other.close()
+    adopter.care(at_once=True)
+    assert [json.loads(one.body)["status"] for one in drain(adopter) if one.workflow == "w"] == [
+        "Old", "New",
+    ]  # fmt: skip
+
+
 def test_more_files_than_may_be_open(adopter, monkeypatch):
     """Of many files only some are open at once, and all are delivered."""
     monkeypatch.setattr(outbox_module, "MOST_ADOPTED", 3)
