@@ -32,8 +32,11 @@ def renew_streams() -> None:
         threading.Thread(target=_ask, args=(stream, free), daemon=True)
         for stream in streams.values()
     ]
-    for thread in asking:
-        thread.start()
+    try:
+        for thread in asking:
+            thread.start()
+    except RuntimeError:  # no thread is to be had: the streams are free, most likely
+        return
     for thread in asking:
         thread.join(PATIENCE)
     for stream in streams.values():

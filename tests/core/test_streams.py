@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from dotflow.core.streams import renew_streams
 
 PROGRAM = Path(__file__).with_name("streams_program.py")
 
@@ -23,3 +26,15 @@ def test_a_stream_that_is_written_to_at_the_fork(stream):
     )  # fmt: skip
     assert done.stdout.endswith("a step says\nCompleted\n")
     assert done.stderr.count("a step logs\n") == 2  # both handlers
+
+
+def test_where_no_thread_is_to_be_had_nothing_is_changed(monkeypatch):
+    """A step is not to fail for it."""
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    before = sys.stdout, sys.stderr
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    renew_streams()
+    assert (sys.stdout, sys.stderr) == before
