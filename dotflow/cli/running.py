@@ -14,7 +14,7 @@ from dotflow.cli.live import LiveView, Progress
 from dotflow.core import interrupt
 from dotflow.core.exception import Interrupted
 from dotflow.core.types import TypeExecution, TypeStatus
-from dotflow.delivery.at_exit import flush_timeout
+from dotflow.process.at_exit import flush_timeout
 from dotflow.providers.log_default import StandardErrorHandler
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from dotflow.core.checkpoint import (
     restore,
     write_note,
 )
+from dotflow.core.children.lane import Lane, run_lanes
+from dotflow.core.children.start_method import check_is_no_import, start_method_of
 from dotflow.core.engine import TaskEngine
 from dotflow.core.exception import ExecutionModeNotExist, Interrupted
-from dotflow.core.processes import Lane, run_lanes
-from dotflow.core.start_method import check_is_no_import, start_method_of
 from dotflow.core.task_error import TaskError
 from dotflow.core.types import TypeExecution, TypeInputChange, TypeStatus, WorkflowStatus
 from dotflow.settings import Settings

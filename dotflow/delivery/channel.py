@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import requests
 
 from dotflow.abc.server import FlushResult
-from dotflow.delivery.at_exit import flush_timeout, seconds_from_environment
 from dotflow.delivery.client import Client
-from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.outbox import Counts, Outbox, open_outbox
 from dotflow.delivery.relay import Relay
 from dotflow.logging import logger
+from dotflow.process.at_exit import flush_timeout, seconds_from_environment
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from dotflow.delivery.dialect import Destination

@@ -7,13 +7,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from dotflow.delivery import at_exit
-from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.message import Message, Outcome, Refused, TryLater
 from dotflow.delivery.outbox import ADOPT_EVERY
 from dotflow.delivery.pace import QUIET, Pace
 from dotflow.delivery.state import outbox_dir
 from dotflow.logging import logger
+from dotflow.process import at_exit
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from dotflow.delivery.outbox import Counts, Held, Outbox

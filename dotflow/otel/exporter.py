@@ -11,9 +11,9 @@ from opentelemetry.trace import NonRecordingSpan
 
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.environment import find_destination
-from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.headers import to_headers
 from dotflow.otel.propagation import carrier_of
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dotflow.abc.server import FlushResult
     from dotflow.delivery.dialect import Dialect
     from dotflow.delivery.message import Message
-    from dotflow.otel.runs import Run
+    from dotflow.otel.spans.runs import Run
 
 
 class DotflowSpanExporter(SpanExporter):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dotflow.otel.exporter import DotflowSpanExporter
-from dotflow.otel.runs import Run, run_in
+from dotflow.otel.spans.runs import Run, run_in
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

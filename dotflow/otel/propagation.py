@@ -17,11 +17,11 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from dotflow.delivery.at_exit import flush_timeout
 from dotflow.logging import logger
-from dotflow.otel.batch import keep_in_child
-from dotflow.otel.origin import within_run
-from dotflow.otel.spill import leave_to_parent
+from dotflow.otel.export.batch import keep_in_child
+from dotflow.otel.export.spill import leave_to_parent
+from dotflow.otel.spans.origin import within_run
+from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

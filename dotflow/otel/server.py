@@ -16,26 +16,26 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from dotflow.abc.server import Carrier, FlushResult, Server, WorkflowDescription
 from dotflow.core.types import TypeStatus, WorkflowStatus
-from dotflow.delivery import at_exit
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
-from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.numbering import next_task_id
 from dotflow.otel import attributes as names
 from dotflow.otel import propagation
-from dotflow.otel.earlier import link, links_to, note_of
+from dotflow.otel.export.otlp import OtlpSettings
+from dotflow.otel.export.provider import Pipeline, open_in_child
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.ids import pinned, trace_id_of
-from dotflow.otel.markers import PART, TASK, WORKFLOW, are_wanted, mark
-from dotflow.otel.origin import Origin, TraceContinuation, origin_of_a_run, within_run
-from dotflow.otel.otlp import OtlpSettings
 from dotflow.otel.processor import OwnSpanProcessor
-from dotflow.otel.provider import Pipeline, open_in_child
-from dotflow.otel.record import SpanRecorder
-from dotflow.otel.runs import Run, TaskRun, WorkflowRun, with_run
-from dotflow.otel.spans import started
-from dotflow.otel.splitting import Part, Splitter
-from dotflow.otel.values import CONTEXT_LIMIT, Redact, short
+from dotflow.otel.spans.earlier import link, links_to, note_of
+from dotflow.otel.spans.markers import PART, TASK, WORKFLOW, are_wanted, mark
+from dotflow.otel.spans.origin import Origin, TraceContinuation, origin_of_a_run, within_run
+from dotflow.otel.spans.record import SpanRecorder
+from dotflow.otel.spans.runs import Run, TaskRun, WorkflowRun, with_run
+from dotflow.otel.spans.splitting import Part, Splitter
+from dotflow.otel.spans.starting import started
+from dotflow.otel.spans.values import CONTEXT_LIMIT, Redact, short
+from dotflow.process import at_exit
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

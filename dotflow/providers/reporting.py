@@ -15,7 +15,7 @@ from dotflow.delivery.bodies import (
     workflow_patch,
     workflow_post,
 )
-from dotflow.delivery.forking import renew_in_child
+from dotflow.process.forking import renew_in_child
 from dotflow.providers.opentelemetry_api import current_headers
 
 if TYPE_CHECKING:

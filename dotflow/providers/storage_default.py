@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.storage import Storage
 from dotflow.core.context import Context
-from dotflow.delivery.forking import renew_in_child
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from dotflow.abc.storage import Storage
 from dotflow.core.context import Context
-from dotflow.delivery.forking import renew_in_child
+from dotflow.process.forking import renew_in_child
 from dotflow.settings import Settings
 
 if TYPE_CHECKING:

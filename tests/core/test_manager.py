@@ -12,7 +12,7 @@ import pytest
 from core_doubles import echo, fail, increment, note_pid, process_id
 
 from dotflow import Config, Context, DotFlow, Task, action
-from dotflow.core import child
+from dotflow.core.children import child
 from dotflow.core.exception import ExecutionModeNotExist, InvalidOnInputChange
 from dotflow.core.workflow import (
     Background,

@@ -17,7 +17,8 @@ import pytest
 from core_doubles import RecordingServer, echo, fail, process_id, recording_config
 
 from dotflow import Context, DotFlow, action
-from dotflow.core import child, processes
+from dotflow.core.children import child
+from dotflow.core.children import lane as processes
 from dotflow.settings import Settings
 
 IN_CHILDREN = ["sequential_group", "parallel"]

@@ -15,7 +15,7 @@ import pytest
 from core_doubles import RecordingServer, echo, process_id, recording_config
 
 from dotflow import DotFlow, action
-from dotflow.core import start_method as methods
+from dotflow.core.children import start_method as methods
 from dotflow.core.workflow import Manager
 from dotflow.settings import START_METHODS, Settings, _one_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dotflow.core.streams import renew_streams
+from dotflow.core.children.streams import renew_streams
 
 PROGRAM = Path(__file__).with_name("streams_program.py")
 

@@ -11,8 +11,8 @@ import time
 import pytest
 from support.fault_server import TOKEN, hang, status
 
-from dotflow.delivery import at_exit
-from dotflow.delivery.at_exit import flush_timeout, seconds_from_environment
+from dotflow.process import at_exit
+from dotflow.process.at_exit import flush_timeout, seconds_from_environment
 
 HEADER = """
 import os, sys, threading

@@ -18,7 +18,7 @@ from support.otlp import OtlpReceiver
 from dotflow.cli.setup import Command
 from dotflow.delivery import state
 from dotflow.delivery.outbox import Outbox
-from dotflow.otel.journal import Journal, spans_of_the_dead
+from dotflow.otel.export.journal import Journal, spans_of_the_dead
 
 PROGRAM = """
 import os, signal, sys

@@ -10,7 +10,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 
 from dotflow import DotFlow, action
-from dotflow.otel.exporter_log import LOGGERS, MOST, faults
+from dotflow.otel.export.faults import LOGGERS, MOST, faults
 
 
 @action

@@ -15,7 +15,7 @@ import requests
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from dotflow import DotFlow, action
-from dotflow.otel import provider as provider_module
+from dotflow.otel.export import provider as provider_module
 
 TOKEN = "a-token-of-the-tests"
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from support.otlp import OtlpReceiver
 
-from dotflow.otel import grpc
+from dotflow.otel.export import grpc
 
 PROGRAM = """
 import sys

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRat
 from dotflow import DotFlow, action
 from dotflow.otel import WorkflowIdGenerator
 from dotflow.otel.ids import chosen_generator, pinned, trace_id_of
-from dotflow.otel.sampling import UuidFairSampler
+from dotflow.otel.spans.sampling import UuidFairSampler
 
 TOKEN = "a-token-of-the-tests"
 IDS = [None, "orders-2026-11", "with/slash and space", "x" * 255, "\u2603",

@@ -14,7 +14,7 @@ from opentelemetry.sdk import _logs as sdk
 from opentelemetry.sdk._logs import export
 
 from dotflow import DotFlow, action
-from dotflow.otel import exceptions
+from dotflow.otel.spans import exceptions
 
 TIMEOUT = 60  # seconds that nothing here takes
 

@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from dotflow import DotFlow, action
 from dotflow.otel import ServerOtel
-from dotflow.otel.origin import TraceContinuation
+from dotflow.otel.spans.origin import TraceContinuation
 
 TRACE, SPAN = "0123456789abcdef0123456789abcdef", "0123456789abcdef"
 PARENT = f"00-{TRACE}-{SPAN}-01"

@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from dotflow import DotFlow, action
 from dotflow.otel import ServerOtel, WorkflowIdGenerator
-from dotflow.otel.batch import span_processors
+from dotflow.otel.export.batch import span_processors
+from dotflow.otel.export.otlp import QUEUE_SIZE, OtlpSettings, SpanCounts
 from dotflow.otel.ids import pinned, trace_id_of
-from dotflow.otel.otlp import QUEUE_SIZE, OtlpSettings, SpanCounts
-from dotflow.otel.sampling import UuidFairSampler, fair
+from dotflow.otel.spans.sampling import UuidFairSampler, fair
 
 
 @action

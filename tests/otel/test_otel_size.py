@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from dotflow import Config, DotFlow, action
 from dotflow.otel import ServerOtel
-from dotflow.otel.values import cut, cut_start, short
+from dotflow.otel.spans.values import cut, cut_start, short
 from dotflow.providers import LogDefault
 
 LIMIT = 64 * 1024

@@ -16,9 +16,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from dotflow import DotFlow, action
-from dotflow.otel.batch import KeepingProcessor, span_processors
-from dotflow.otel.otlp import OtlpSettings, SpanCounts, address
-from dotflow.otel.spill import Backlog, encode, otlp_relay_from_environment
+from dotflow.otel.export.batch import KeepingProcessor, span_processors
+from dotflow.otel.export.otlp import OtlpSettings, SpanCounts, address
+from dotflow.otel.export.spill import Backlog, encode, otlp_relay_from_environment
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,8 @@ from opentelemetry.trace import StatusCode
 
 from dotflow import DotFlow, action
 from dotflow.otel.ids import trace_id_of
-from dotflow.otel.sampling import fair
-from dotflow.otel.splitting import part_trace_id
+from dotflow.otel.spans.sampling import fair
+from dotflow.otel.spans.splitting import part_trace_id
 
 pytestmark = pytest.mark.slow
 

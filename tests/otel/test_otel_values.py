@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from dotflow import Config, Context, DotFlow, action
 from dotflow.otel import ServerOtel
-from dotflow.otel.values import ContextText
+from dotflow.otel.spans.values import ContextText
 from dotflow.providers import LogDefault
 
 

@@ -181,7 +181,7 @@ def _senders() -> dict[str, Channel | Relay]:
             senders[outbox_name(destination)] = Channel(destination)
     # OpenTelemetry is loaded only where it is needed: it takes its time.
     if any(one.destination.startswith(OTLP) for one in survey()):
-        from dotflow.otel.spill import otlp_relay_from_environment
+        from dotflow.otel.export.spill import otlp_relay_from_environment
 
         relay = otlp_relay_from_environment()
         if relay is not None:

@@ -14,7 +14,7 @@ from dotflow.core import interrupt
 from dotflow.core.config import Config
 from dotflow.core.exception import Interrupted
 from dotflow.core.types import TypeOverlap
-from dotflow.delivery.at_exit import flush_timeout
+from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
     import argparse

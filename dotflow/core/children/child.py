@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
+from dotflow.core.children.start_method import remedy_of_a_step, remedy_of_data
+from dotflow.core.children.streams import renew_streams
 from dotflow.core.engine import TaskEngine
 from dotflow.core.guard import Guard
-from dotflow.core.start_method import remedy_of_a_step, remedy_of_data
-from dotflow.core.streams import renew_streams
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger

@@ -12,11 +12,11 @@ from opentelemetry import trace
 from dotflow.core.types import TypeStatus
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
-from dotflow.otel.earlier import link
 from dotflow.otel.ids import pinned, trace_id_of
-from dotflow.otel.record import fail_by
-from dotflow.otel.spans import is_sampled, started
-from dotflow.otel.values import short
+from dotflow.otel.spans.earlier import link
+from dotflow.otel.spans.record import fail_by
+from dotflow.otel.spans.starting import is_sampled, started
+from dotflow.otel.spans.values import short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from dotflow.core.task import Task
-    from dotflow.otel.provider import Pipeline
-    from dotflow.otel.runs import WorkflowRun
+    from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.spans.runs import WorkflowRun
 
 TASKS_PER_TRACE = 10_000
 """Tasks in one trace: 5 MB of spans of tasks that say little."""

@@ -16,15 +16,15 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from dotflow import __version__
-from dotflow.delivery import at_exit
 from dotflow.logging import logger
 from dotflow.otel import propagation
-from dotflow.otel.batch import KeepingProcessor, span_processors
-from dotflow.otel.deadline import DeadlineRunner
+from dotflow.otel.export.batch import KeepingProcessor, span_processors
+from dotflow.otel.export.deadline import DeadlineRunner
+from dotflow.otel.export.journal import SCOPE
+from dotflow.otel.export.otlp import OtlpSettings, SpanCounts
 from dotflow.otel.ids import WorkflowIdGenerator, chosen_generator
-from dotflow.otel.journal import SCOPE
-from dotflow.otel.otlp import OtlpSettings, SpanCounts
-from dotflow.otel.sampling import UuidFairSampler, make_fair
+from dotflow.otel.spans.sampling import UuidFairSampler, make_fair
+from dotflow.process import at_exit
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -104,7 +104,7 @@ class OwnTracerProvider(TracerProvider):
         self.processors = SpanProcessors()
         super().__init__(
             resource=resource,
-            shutdown_on_exit=False,  # dotflow.delivery.at_exit does, with a deadline
+            shutdown_on_exit=False,  # dotflow.process.at_exit does, with a deadline
             active_span_processor=self.processors,  # type: ignore[arg-type]
             id_generator=chosen_generator(),
         )

@@ -13,11 +13,12 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.server import Server
-from dotflow.core import child, interrupt
+from dotflow.core import interrupt
 from dotflow.core.checkpoint import first_context, keep, read_back, restore
+from dotflow.core.children import child
+from dotflow.core.children.start_method import CHILD_NAME, FORK, remedy_of_a_start, start_method_of
 from dotflow.core.exception import Interrupted, signal_name
 from dotflow.core.reporter import TaskReporter
-from dotflow.core.start_method import CHILD_NAME, FORK, remedy_of_a_start, start_method_of
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger

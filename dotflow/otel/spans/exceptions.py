@@ -12,8 +12,8 @@ from opentelemetry import _logs, trace
 from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
-from dotflow.otel.journal import SCOPE
-from dotflow.otel.values import MESSAGE_LIMIT, STACKTRACE_LIMIT, cut, cut_start, short
+from dotflow.otel.export.journal import SCOPE
+from dotflow.otel.spans.values import MESSAGE_LIMIT, STACKTRACE_LIMIT, cut, cut_start, short
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

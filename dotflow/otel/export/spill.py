@@ -12,17 +12,15 @@ from uuid import uuid4
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from dotflow.delivery import at_exit
-from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.message import Delivered, Kind, Message, Outcome, Refused, TryLater
 from dotflow.delivery.outbox import open_outbox
 from dotflow.delivery.relay import Relay
 from dotflow.delivery.untraced import untraced
 from dotflow.logging import logger
-from dotflow.otel.decode import decode_spans
-from dotflow.otel.exporter_log import faults
-from dotflow.otel.journal import spans_of_the_dead
-from dotflow.otel.otlp import (
+from dotflow.otel.export.decode import decode_spans
+from dotflow.otel.export.faults import faults
+from dotflow.otel.export.journal import spans_of_the_dead
+from dotflow.otel.export.otlp import (
     OtlpSettings,
     SpanCounts,
     address,
@@ -33,6 +31,8 @@ from dotflow.otel.otlp import (
     make_exporter,
     parts,
 )
+from dotflow.process import at_exit
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,10 +13,10 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceSt
 from opentelemetry.trace.status import Status, StatusCode
 
 from dotflow.core.types import TypeStatus
-from dotflow.delivery.forking import renew_in_child
 from dotflow.delivery.message import Kind, Message
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

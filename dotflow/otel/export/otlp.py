@@ -21,9 +21,9 @@ from opentelemetry.sdk.environment_variables import (
 )
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from dotflow.delivery.at_exit import seconds_from_environment
-from dotflow.delivery.forking import renew_in_child
 from dotflow.logging import logger
+from dotflow.process.at_exit import seconds_from_environment
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -181,7 +181,7 @@ def make_exporter(settings: OtlpSettings, timeout: float | None = None) -> SpanE
     """
     protocol = _protocol(settings)
     if protocol == GRPC:
-        from dotflow.otel.grpc import GrpcSpanExporter
+        from dotflow.otel.export.grpc import GrpcSpanExporter
 
         return GrpcSpanExporter(endpoint=settings.endpoint, timeout=timeout)
     if protocol != HTTP:

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from dotflow.delivery.forking import renew_in_child
 from dotflow.logging import logger
-from dotflow.otel.exporter_log import faults
-from dotflow.otel.journal import Journal
-from dotflow.otel.otlp import OtlpSettings, ProcessExporter, SpanCounts, exports, parts, queue_size
-from dotflow.otel.spill import Backlog, leaves_to_parent
+from dotflow.otel.export.faults import faults
+from dotflow.otel.export.journal import Journal
+from dotflow.otel.export.otlp import (
+    OtlpSettings,
+    ProcessExporter,
+    SpanCounts,
+    exports,
+    parts,
+    queue_size,
+)
+from dotflow.otel.export.spill import Backlog, leaves_to_parent
+from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from dotflow.otel.otlp import Export
+    from dotflow.otel.export.otlp import Export
 
 BATCH = 512
 """Spans that are kept as one message."""

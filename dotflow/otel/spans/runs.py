@@ -19,7 +19,7 @@ from dotflow.delivery.bodies import (
     workflow_post,
 )
 from dotflow.otel.ids import trace_id_of
-from dotflow.otel.values import clean
+from dotflow.otel.spans.values import clean
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dotflow.core.task import Task, TaskError
     from dotflow.delivery.message import Message
     from dotflow.otel.exporter import DotflowSpanExporter
-    from dotflow.otel.splitting import Part
+    from dotflow.otel.spans.splitting import Part
 
 UNNAMED = "workflow"
 

@@ -11,7 +11,7 @@ from opentelemetry.trace import Link
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.otel import attributes as names
-from dotflow.otel.spans import is_sampled
+from dotflow.otel.spans.starting import is_sampled
 
 if TYPE_CHECKING:
     from dotflow.abc.server import Carrier

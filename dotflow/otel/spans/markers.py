@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from dotflow.otel import attributes as names
-from dotflow.otel.spans import is_sampled
+from dotflow.otel.spans.starting import is_sampled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.otel import attributes as names
-from dotflow.otel.exceptions import Exceptions
-from dotflow.otel.values import (
+from dotflow.otel.spans.exceptions import Exceptions
+from dotflow.otel.spans.values import (
     MESSAGE_LIMIT,
     PATH_LIMIT,
     ContextText,
@@ -21,7 +21,7 @@ from dotflow.otel.values import (
 if TYPE_CHECKING:
     from dotflow.core.context import Context
     from dotflow.core.task import Task, TaskError
-    from dotflow.otel.runs import TaskRun, WorkflowRun
+    from dotflow.otel.spans.runs import TaskRun, WorkflowRun
 
 Attributes = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""How spans leave: the tracer provider, its processors, and OTLP."""

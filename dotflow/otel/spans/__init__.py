@@ -1,0 +1,1 @@
+"""What spans say: names, attributes, links, and where a trace comes from."""
