@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from dotflow.core.task import Task
-
 
 class Flow(ABC):
     """Runs tasks when it is constructed: `setup_queue()`, then `run()`.
@@ -25,10 +23,10 @@ class Flow(ABC):
 
     def __init__(
         self,
-        tasks: list[Task],
+        tasks: list[Any],
         workflow_id: str | UUID | None,
         ignore: bool,
-        groups: Mapping[str, list[Task]],
+        groups: Mapping[str, list[Any]],
         resume: bool = False,
     ) -> None:
         self.tasks = tasks
@@ -45,7 +43,7 @@ class Flow(ABC):
         """Prepare `queue`, which collects the tasks that have run."""
 
     @abstractmethod
-    def get_tasks(self) -> list[Task]:
+    def get_tasks(self) -> list[Any]:
         """The tasks that belong to the run's outcome."""
 
     @abstractmethod

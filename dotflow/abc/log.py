@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 LEVELS = {
     "DEBUG": logging.DEBUG,
@@ -78,7 +78,7 @@ class Log:
 
 
 def _text(level: int, values: dict[str, Any]) -> str:
-    task: Task | None = values.get("task")
+    task: TaskView | None = values.get("task")
     if task is None:
         return " ".join(f"{name}={value}" for name, value in values.items())
     line = f"ID {task.workflow_id} - {task.task_id} - {task.status}"
@@ -91,7 +91,7 @@ def _json(level: int, values: dict[str, Any]) -> str:
     record = LogRecord(
         timestamp=datetime.now(timezone.utc).isoformat(), level=logging.getLevelName(level)
     )
-    task: Task | None = values.get("task")
+    task: TaskView | None = values.get("task")
     if task is None:
         record = record.model_copy(
             update={

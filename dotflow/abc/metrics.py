@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class Metrics(ABC):
@@ -25,13 +25,13 @@ class Metrics(ABC):
         """A run ended and a task failed."""
 
     @abstractmethod
-    def task_completed(self, task: Task) -> None:
+    def task_completed(self, task: TaskView) -> None:
         """A task ended well; its duration is set."""
 
     @abstractmethod
-    def task_failed(self, task: Task) -> None:
+    def task_failed(self, task: TaskView) -> None:
         """A task failed for good; its duration is set."""
 
     @abstractmethod
-    def task_retried(self, task: Task) -> None:
+    def task_retried(self, task: TaskView) -> None:
         """A task failed an attempt and will be tried again."""

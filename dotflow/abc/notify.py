@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class Notify(ABC):
     """Is told of each new status of a task."""
 
     @abstractmethod
-    def hook_status_task(self, task: Task) -> None:
+    def hook_status_task(self, task: TaskView) -> None:
         """Called after `task.status` was set, in the process that called `start()`."""

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dotflow.abc.facts import (
+    AttemptBegan,
+    AttemptEnded,
+    Carrier,
+    Fact,
+    PlannedTask,
+    Retried,
+    RunBegan,
+    RunEnded,
+    RunFailed,
+    TaskAdded,
+    TaskBegan,
+    TaskEnded,
+    TaskRestored,
+    WorkflowCreated,
+)
 from dotflow.constants import INITIAL_TASK_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from dotflow.core.task import Task, TaskError
+    from dotflow.abc.task import Failure, TaskView
 
-Carrier = Mapping[str, str]
-"""What leads from one process to a span in another: `traceparent` and its kin."""
+IN_PROGRESS = "In progress"
 
 
 @dataclass(frozen=True)
@@ -31,14 +46,16 @@ class WorkflowDescription:
         tasks: The planned tasks, in order; empty until `start()`.
         earlier: What the Server had noted of the run that this one goes on with; None where
             nothing was.
+        run: The run's number (see `dotflow.abc.facts.RunBegan`); 0 until `start()`.
     """
 
     name: str | None = None
     managed: bool = False
     resumed: bool = False
     mode: str | None = None
-    tasks: Sequence[Task] = ()
+    tasks: Sequence[PlannedTask] = ()
     earlier: Carrier | None = None
+    run: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,18 @@ class Server(ABC):
 
     keeps_notes: bool = False
 
+    def happened(self, fact: Fact, subject: Any) -> None:
+        """Learn what happened in a run; the engine calls this, and nothing else, at each moment.
+
+        By default it calls the methods below. A Server that overrides it has all there is to know.
+
+        Args:
+            fact: What happened.
+            subject: The task (see `dotflow.abc.task.TaskView`) that a task's fact is about, else
+                the workflow's id. It is not to be changed.
+        """
+        _CALLS[type(fact)](self, fact, subject)
+
     @abstractmethod
     def create_workflow(self, workflow: str | UUID) -> None:
         """Report a new workflow; not called where its id came from outside."""
@@ -82,11 +111,11 @@ class Server(ABC):
         """Report that a run began ("In progress") or ended ("Completed" or "Failed")."""
 
     @abstractmethod
-    def create_task(self, task: Task) -> None:
+    def create_task(self, task: TaskView) -> None:
         """Report a task that was added."""
 
     @abstractmethod
-    def update_task(self, task: Task) -> None:
+    def update_task(self, task: TaskView) -> None:
         """Report a task that began, failed an attempt, ended, or was restored; see its status."""
 
     def get_next_task_id(self, workflow: str | UUID) -> int:  # noqa: ARG002 - the default needs none
@@ -96,7 +125,7 @@ class Server(ABC):
     def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
         """Learn what else is known of a run: when it is constructed, and again when it starts."""
 
-    def start_attempt(self, task: Task, attempt: int, time_ns: int) -> None:
+    def start_attempt(self, task: TaskView, attempt: int, time_ns: int) -> None:
         """Report one try of a task that may be tried again.
 
         Args:
@@ -105,24 +134,26 @@ class Server(ABC):
             time_ns: Nanoseconds since the epoch, by the clock of the process that tries.
         """
 
-    def end_attempt(self, task: Task, attempt: int, error: TaskError | None, time_ns: int) -> None:
+    def end_attempt(
+        self, task: TaskView, attempt: int, error: Failure | None, time_ns: int
+    ) -> None:
         """Report the end of that try, with the error it failed with, or None."""
 
-    def activate(self, task: Task) -> AbstractContextManager[Any]:  # noqa: ARG002
+    def activate(self, task: TaskView) -> AbstractContextManager[Any]:  # noqa: ARG002
         """Make the innermost span of the task current while its step runs in this thread."""
         return nullcontext()
 
-    def carrier(self, task: Task) -> Carrier:  # noqa: ARG002
+    def carrier(self, task: TaskView) -> Carrier:  # noqa: ARG002
         """What a step that runs in another process needs to find its span."""
         return {}
 
-    def fail_workflow(self, workflow: str | UUID, error: TaskError) -> None:
+    def fail_workflow(self, workflow: str | UUID, error: Failure) -> None:
         """Learn what ended a run where it was no step: a callback that raised, or the storage.
 
         `update_workflow` with "Failed" comes next.
         """
 
-    def note(self, workflow: str | UUID, task: Task | None = None) -> Carrier:  # noqa: ARG002
+    def note(self, workflow: str | UUID, task: TaskView | None = None) -> Carrier:  # noqa: ARG002
         """What the storage is to keep with the checkpoints, for a run that is resumed to name it.
 
         Args:
@@ -131,7 +162,7 @@ class Server(ABC):
         """
         return {}
 
-    def restored(self, task: Task, note: Carrier) -> None:
+    def restored(self, task: TaskView, note: Carrier) -> None:
         """Learn what was noted of a task that is restored; `update_task` comes next.
 
         Args:
@@ -154,3 +185,65 @@ class Server(ABC):
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release what the server holds. Reports after this are not sent."""
         return self.flush(timeout)
+
+
+# What each fact is by the methods that a Server had before there were facts.
+
+
+def _workflow_created(server: Server, fact: WorkflowCreated, workflow: Any) -> None:
+    server.describe_workflow(workflow, WorkflowDescription(fact.name, fact.managed))
+    if not fact.managed:
+        server.create_workflow(workflow=workflow)
+
+
+def _run_began(server: Server, fact: RunBegan, workflow: Any) -> None:
+    description = WorkflowDescription(
+        fact.name, fact.managed, fact.resumed, fact.mode, fact.plan, fact.earlier, fact.n
+    )
+    server.describe_workflow(workflow, description)
+    server.update_workflow(workflow=workflow, status=IN_PROGRESS)
+
+
+def _run_failed(server: Server, fact: RunFailed, workflow: Any) -> None:
+    server.fail_workflow(workflow, fact.error)
+
+
+def _run_ended(server: Server, fact: RunEnded, workflow: Any) -> None:
+    server.update_workflow(workflow=workflow, status=fact.status)
+
+
+def _task_added(server: Server, _fact: TaskAdded, task: Any) -> None:
+    server.create_task(task=task)
+
+
+def _task_updated(server: Server, _fact: Any, task: Any) -> None:
+    server.update_task(task=task)
+
+
+def _attempt_began(server: Server, fact: AttemptBegan, task: Any) -> None:
+    server.start_attempt(task, fact.attempt, fact.at_ns)
+
+
+def _attempt_ended(server: Server, fact: AttemptEnded, task: Any) -> None:
+    server.end_attempt(task, fact.attempt, fact.error, fact.at_ns)
+
+
+def _task_restored(server: Server, fact: TaskRestored, task: Any) -> None:
+    if fact.note:
+        server.restored(task, fact.note)
+    server.update_task(task=task)
+
+
+_CALLS: dict[type, Callable[[Server, Any, Any], None]] = {
+    WorkflowCreated: _workflow_created,
+    RunBegan: _run_began,
+    RunFailed: _run_failed,
+    RunEnded: _run_ended,
+    TaskAdded: _task_added,
+    TaskBegan: _task_updated,
+    AttemptBegan: _attempt_began,
+    AttemptEnded: _attempt_ended,
+    Retried: _task_updated,
+    TaskEnded: _task_updated,
+    TaskRestored: _task_restored,
+}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dotflow.abc.task import TaskView
     from dotflow.core.context import Context
-    from dotflow.core.task import Task
 
 
 class Storage(ABC):
@@ -42,7 +42,7 @@ class Storage(ABC):
         """The context kept under a key; an empty one where there is none."""
 
     @abstractmethod
-    def key(self, task: Task) -> str:
+    def key(self, task: TaskView) -> str:
         """The key under which a task's result is kept."""
 
     def clear(self, workflow_id: str) -> None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class Tracer(ABC):
@@ -21,9 +21,9 @@ class Tracer(ABC):
         """A run ended; `duration` (seconds) and `failed` are among the keyword arguments."""
 
     @abstractmethod
-    def start_task(self, task: Task) -> None:
+    def start_task(self, task: TaskView) -> None:
         """A task is about to begin; its status is still "Not started"."""
 
     @abstractmethod
-    def end_task(self, task: Task) -> None:
+    def end_task(self, task: TaskView) -> None:
         """A task ended; its status, dates and duration are set."""

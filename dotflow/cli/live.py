@@ -22,6 +22,7 @@ from dotflow.core.types import TypeStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dotflow.abc.task import TaskView
     from dotflow.core.guard import Guard
     from dotflow.core.task import Task
 
@@ -56,7 +57,7 @@ class Progress(Notify):
         self._changed: dict[int, int] = {}  # when, by the task's place
         self._turn = 0
 
-    def hook_status_task(self, task: Task) -> None:
+    def hook_status_task(self, task: TaskView) -> None:
         """Note the change, and pass it on."""
         self._turn += 1
         self._changed[id(task)] = self._turn

@@ -12,7 +12,7 @@ from dotflow.core.reporter import TaskReporter
 from dotflow.core.types.input_change import VALID_POLICIES, TypeInputChange
 
 if TYPE_CHECKING:
-    from dotflow.abc.server import Carrier
+    from dotflow.abc.facts import Carrier
     from dotflow.abc.storage import Storage
     from dotflow.core.config import Config
     from dotflow.core.task import Task

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from dotflow.abc.facts import WorkflowCreated, next_number
 from dotflow.abc.server import WorkflowDescription
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.config import Config
@@ -93,9 +94,9 @@ class DotFlow:
     def _announce(self) -> int:
         """Tell the server of the workflow and return the number of its first task."""
         server, call, wid = self.config.server, self.config.guard.call, self.workflow_id
-        call(server, "describe_workflow", wid, self._description)
+        created = WorkflowCreated(next_number(), self._description.name, self._description.managed)
+        self.config.guard.report(server, created, wid)
         if not self._description.managed:
-            call(server, "create_workflow", workflow=wid)
             return INITIAL_TASK_ID
         number = call(server, "get_next_task_id", workflow=wid)
         if isinstance(number, int) and number >= 0:

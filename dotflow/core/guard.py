@@ -22,6 +22,13 @@ class Guard:
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()
 
+    def report(self, server: Any, fact: Any, subject: Any) -> None:
+        """Tell a Server of a fact."""
+        try:
+            server.happened(fact, subject)
+        except Exception as error:  # noqa: BLE001 - that is what a guard is for
+            self._failed(server, "happened", error)
+
     def call(self, provider: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
         """Call a hook and return what it returns; None where it raised."""
         try:

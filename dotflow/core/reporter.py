@@ -6,10 +6,19 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from dotflow.abc.facts import (
+    AttemptBegan,
+    AttemptEnded,
+    Retried,
+    TaskBegan,
+    TaskEnded,
+    TaskRestored,
+    next_number,
+)
 from dotflow.core.types.status import TypeStatus
 
 if TYPE_CHECKING:
-    from dotflow.abc.server import Carrier
+    from dotflow.abc.facts import Carrier, TaskFact
     from dotflow.core.task import Task
     from dotflow.core.task_error import TaskError
 
@@ -50,13 +59,16 @@ class TaskReporter:
         self._call = task.config.guard.call
         self._server = task.config.server
 
+    def _report(self, fact: TaskFact) -> None:
+        self.task.config.guard.report(self._server, fact, self.task)
+
     def start(self) -> None:
         """The task begins."""
         task = self.task
         self._call(task.config.tracer, "start_task", task=task)
         task.begin()
         task.status = TypeStatus.IN_PROGRESS
-        self._call(self._server, "update_task", task=task)
+        self._report(TaskBegan(next_number(), task.task_id, task.started_ns or 0))
 
     def activate(self) -> Leave:
         """Make the task's span current in this thread; return what undoes it."""
@@ -64,7 +76,7 @@ class TaskReporter:
 
     def note_attempt(self, attempt: int, time_ns: int) -> None:
         """A try begins, perhaps in another process."""
-        self._call(self._server, "start_attempt", self.task, attempt, time_ns)
+        self._report(AttemptBegan(next_number(), self.task.task_id, attempt, time_ns))
 
     def start_attempt(self, attempt: int, time_ns: int) -> Leave:
         """A try begins; make its span current in this thread and return what undoes it."""
@@ -73,7 +85,7 @@ class TaskReporter:
 
     def end_attempt(self, attempt: int, failure: TaskError | None, time_ns: int) -> None:
         """That try ended, with the error or None."""
-        self._call(self._server, "end_attempt", self.task, attempt, failure, time_ns)
+        self._report(AttemptEnded(next_number(), self.task.task_id, attempt, time_ns, failure))
 
     def retry(self, failure: TaskError) -> None:
         """The task failed an attempt and will be tried again."""
@@ -81,7 +93,8 @@ class TaskReporter:
         task.retry_count += 1
         task.errors = failure
         task.status = TypeStatus.RETRY
-        self._call(self._server, "update_task", task=task)
+        now = time.time_ns()
+        self._report(Retried(next_number(), task.task_id, now, task.retry_count, failure))
 
     def end(self, failure: TaskError | None, finished_ns: int) -> None:
         """The task ended, with the error that failed it or None.
@@ -97,7 +110,12 @@ class TaskReporter:
         elif task.status in (TypeStatus.IN_PROGRESS, TypeStatus.RETRY):
             task.status = TypeStatus.COMPLETED
         self._call(task.config.tracer, "end_task", task=task)
-        self._call(self._server, "update_task", task=task)
+        self._report(
+            TaskEnded(
+                next_number(), task.task_id, task.finished_ns or finished_ns, task.duration or 0.0,
+                task.status, task.retry_count, failure,
+            )
+        )  # fmt: skip
         if storage_error is not None:
             raise storage_error
 
@@ -121,9 +139,7 @@ class TaskReporter:
         task = self.task
         task.restored = True
         task.status = TypeStatus.COMPLETED
-        if note:
-            self._call(self._server, "restored", task, note)
-        self._call(self._server, "update_task", task=task)
+        self._report(TaskRestored(next_number(), task.task_id, time.time_ns(), note))
 
 
 class Stopwatch:

@@ -7,6 +7,7 @@ import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dotflow.abc.facts import TaskAdded, next_number
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.action import Action
 from dotflow.core.config import Config
@@ -66,6 +67,7 @@ class Task(TaskInstance):
         started_ns: Nanoseconds since the epoch when it began; None until then.
         finished_ns: The same for its end.
         restored: Whether its result came from a checkpoint.
+        run: The number of the run it is in; 0 before the first.
 
     Raises:
         MissingActionDecorator: The step is not under `@action`.
@@ -86,6 +88,7 @@ class Task(TaskInstance):
         super().__init__()
         self.config = config or Config(server=_unreported())
         self.restored = False
+        self.run = 0
         # In a child process nothing is reported: the parent does that.
         self.reports = True
         self.group_name = group_name
@@ -96,7 +99,7 @@ class Task(TaskInstance):
         self.initial_context = initial_context
         self.created_at = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self.status = TypeStatus.NOT_STARTED
-        self.config.guard.call(self.config.server, "create_task", task=self)
+        self.config.guard.report(self.config.server, TaskAdded(next_number(), task_id), self)
 
     @property
     def step(self) -> Any:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from dotflow.abc.facts import PlannedTask, RunBegan, RunEnded, RunFailed, next_number
 from dotflow.abc.flow import Flow
 from dotflow.abc.server import WorkflowDescription
 from dotflow.core import interrupt
@@ -271,12 +272,12 @@ class Manager:
         self.config = config
         self.started = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self._started = time.perf_counter()
-        self._description = replace(
-            description or WorkflowDescription(), mode=mode, tasks=tuple(tasks), resumed=resume
-        )
+        self._description = replace(description or WorkflowDescription(), mode=mode, resumed=resume)
+        self._number = next_number()
         self._prepare_storage(resume)
         for task in tasks:
             task.reset()
+            task.run = self._number
         # A run within a step of another one is not to be interrupted while it reports, either.
         with interrupt.window(is_open=False):
             self._begin()
@@ -328,17 +329,21 @@ class Manager:
         call(self.config.tracer, "start_workflow", workflow_id=wid, mode=mode,
              tasks_count=len(self.tasks))  # fmt: skip
         call(self.config.metrics, "workflow_started", workflow_id=wid, mode=mode)
-        description = self._description
-        if description.resumed:
-            description = replace(description, earlier=read_note(self.config, wid))
-        call(server, "describe_workflow", wid, description)
-        call(server, "update_workflow", workflow=wid, status=WorkflowStatus.IN_PROGRESS)
+        said = self._description
+        plan = tuple(
+            PlannedTask(task.task_id, task.step.name, task.group_name) for task in self.tasks
+        )
+        earlier = read_note(self.config, wid) if said.resumed else None
+        began = RunBegan(
+            self._number, time.time_ns(), said.name, said.managed, mode, said.resumed, plan, earlier
+        )
+        self.config.guard.report(server, began, wid)
         write_note(self.config, wid)
 
     def _fail(self, error: BaseException) -> None:
         if self.config is not None:
-            found = TaskError(error)
-            self.config.guard.call(self.config.server, "fail_workflow", self.workflow_id, found)
+            failed = RunFailed(next_number(), self._number, TaskError(error))
+            self.config.guard.report(self.config.server, failed, self.workflow_id)
 
     def _end(self, failed: bool) -> None:
         if self.config is None:
@@ -349,4 +354,5 @@ class Manager:
         hook = "workflow_failed" if failed else "workflow_completed"
         call(self.config.metrics, hook, wid, duration)
         status = WorkflowStatus.FAILED if failed else WorkflowStatus.COMPLETED
-        call(self.config.server, "update_workflow", workflow=wid, status=status)
+        ended = RunEnded(next_number(), self._number, time.time_ns(), duration, status)
+        self.config.guard.report(self.config.server, ended, wid)

@@ -13,7 +13,8 @@ from dotflow.delivery.strict_json import EXCEEDED, MAX_SIZE, to_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dotflow.core.task import Task, TaskError
+    from dotflow.abc.facts import PlannedTask
+    from dotflow.abc.task import Failure, TaskView
 
 MAX_BODY = MAX_SIZE
 """Bytes that a body may have: below what dotflow-api takes, with room for headers."""
@@ -53,7 +54,7 @@ def workflow_patch(workflow: str, **fields: Any) -> Message:
     return _of_workflow(Kind.WORKFLOW_PATCH, workflow, fields)
 
 
-def task_post(workflow: str, task: Task) -> Message:
+def task_post(workflow: str, task: TaskView) -> Message:
     """A task that was added, or that begins."""
     fields = {
         "id": to_json(task.task_id),
@@ -65,7 +66,7 @@ def task_post(workflow: str, task: Task) -> Message:
     return _of_task(Kind.TASK_POST, workflow, task, fields)
 
 
-def task_patch(workflow: str, task: Task) -> Message:
+def task_patch(workflow: str, task: TaskView) -> Message:
     """A task as it is now: the seven fields, and no others."""
     fields = {
         "status": to_json(task.status),
@@ -79,11 +80,10 @@ def task_patch(workflow: str, task: Task) -> Message:
     return _of_task(Kind.TASK_PATCH, workflow, task, fields)
 
 
-def plan(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+def plan(tasks: Sequence[PlannedTask]) -> list[dict[str, Any]]:
     """What a run is to do: its tasks, in order."""
     return [
-        {"id": task.task_id, "name": task.step.name, "group_name": task.group_name}
-        for task in tasks
+        {"id": task.task_id, "name": task.name, "group_name": task.group_name} for task in tasks
     ]
 
 
@@ -103,7 +103,7 @@ def _of_workflow(kind: Kind, workflow: str, fields: dict[str, Any]) -> Message:
     return Message(kind, workflow, None, _workflow_body(fields), status in ENDED, status in RUNNING)
 
 
-def _of_task(kind: Kind, workflow: str, task: Task, fields: dict[str, bytes]) -> Message:
+def _of_task(kind: Kind, workflow: str, task: TaskView, fields: dict[str, bytes]) -> Message:
     return Message(
         kind, workflow, task.task_id, _task_body(fields),
         task.status in ENDED, task.status in RUNNING,
@@ -137,7 +137,7 @@ def _object(fields: dict[str, bytes]) -> bytes:
     )
 
 
-def _errors(errors: Sequence[TaskError]) -> bytes:
+def _errors(errors: Sequence[Failure]) -> bytes:
     """The list of the errors, the last ones where all are too many."""
     kept: list[bytes] = []
     room = MAX_ERRORS
@@ -150,7 +150,7 @@ def _errors(errors: Sequence[TaskError]) -> bytes:
     return b"[" + b",".join(reversed(kept)) + b"]"
 
 
-def _error(error: TaskError) -> dict[str, Any]:
+def _error(error: Failure) -> dict[str, Any]:
     return {
         "attempt": error.attempt,
         "exception": error.exception,

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
-from dotflow.abc.server import Carrier, FlushResult, Server, WorkflowDescription
+from dotflow.abc.server import FlushResult, Server, WorkflowDescription
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
-    from dotflow.core.task import Task, TaskError
+    from dotflow.abc.facts import Carrier
+    from dotflow.abc.task import Failure, TaskView
 
 KNOWN_ROOTS = 1000
 """Workflow ids whose last root is remembered, to be linked to by a second run."""
@@ -149,7 +150,7 @@ class ServerOtel(Server):
     def create_workflow(self, workflow: str | UUID) -> None:
         """Nothing yet: the run's span begins when the run does."""
 
-    def create_task(self, task: Task) -> None:
+    def create_task(self, task: TaskView) -> None:
         """Nothing yet: the task is in the plan, and its span begins when it does."""
 
     def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
@@ -160,13 +161,13 @@ class ServerOtel(Server):
         elif status in (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED):
             self._end_workflow(wid, status)
 
-    def fail_workflow(self, workflow: str | UUID, error: TaskError) -> None:
+    def fail_workflow(self, workflow: str | UUID, error: Failure) -> None:
         """Keep what ended a run, for its span to say."""
         runs = self._runs.get(str(workflow))
         if runs:
             runs[-1].error = error
 
-    def update_task(self, task: Task) -> None:
+    def update_task(self, task: TaskView) -> None:
         """Begin the task's span when it begins, end it when it ends, report a retry between."""
         run = self._workflow_of(task)
         if run is None:
@@ -184,7 +185,7 @@ class ServerOtel(Server):
                 self._begin_task(run, task)  # restored from a checkpoint
             self._end_task(run, task)
 
-    def start_attempt(self, task: Task, attempt: int, time_ns: int) -> None:
+    def start_attempt(self, task: TaskView, attempt: int, time_ns: int) -> None:
         """Begin the span of a try."""
         run = self._run_of(task)
         if run is not None:
@@ -199,7 +200,9 @@ class ServerOtel(Server):
                 start_time=time_ns,
             )
 
-    def end_attempt(self, task: Task, attempt: int, error: TaskError | None, time_ns: int) -> None:
+    def end_attempt(
+        self, task: TaskView, attempt: int, error: Failure | None, time_ns: int
+    ) -> None:
         """End the span of a try, with the error it failed with."""
         run = self._run_of(task)
         # A task has one attempt at a time: the end of another one is not this one's.
@@ -211,7 +214,7 @@ class ServerOtel(Server):
 
     keeps_notes = True
 
-    def note(self, workflow: str | UUID, task: Task | None = None) -> Carrier:
+    def note(self, workflow: str | UUID, task: TaskView | None = None) -> Carrier:
         """What leads to the span of the run, or of the task."""
         if task is not None:
             run = self._run_of(task)
@@ -219,7 +222,7 @@ class ServerOtel(Server):
         runs = self._runs.get(str(workflow))
         return note_of(runs[-1].span) if runs else {}
 
-    def restored(self, task: Task, note: Carrier) -> None:
+    def restored(self, task: TaskView, note: Carrier) -> None:
         """Begin the span of a restored task, with a link to the span that did the work."""
         run = self._workflow_of(task)
         if run is not None and task.task_id not in run.tasks:
@@ -227,12 +230,12 @@ class ServerOtel(Server):
 
     # Spans that become current.
 
-    def activate(self, task: Task) -> AbstractContextManager[Any]:
+    def activate(self, task: TaskView) -> AbstractContextManager[Any]:
         """Make the attempt's span, or the task's, current in this thread."""
         run = self._run_of(task)
         return nullcontext() if run is None else _Active(_innermost(run))
 
-    def carrier(self, task: Task) -> Carrier:
+    def carrier(self, task: TaskView) -> Carrier:
         """What leads another process to the attempt's span, or the task's."""
         run = self._run_of(task)
         if run is None:
@@ -429,7 +432,9 @@ class ServerOtel(Server):
             self._splitter.leave(run.workflow, run.part, run.task, run.span)
             self._report_end(run)
 
-    def _begin_task(self, workflow: WorkflowRun, task: Task, links: Sequence[Link] = ()) -> None:
+    def _begin_task(
+        self, workflow: WorkflowRun, task: TaskView, links: Sequence[Link] = ()
+    ) -> None:
         pipeline = self._open()
         if self._splitter.enter(workflow, pipeline, task.started_ns):
             self._mark(PART, workflow.part.span, workflow.part.known)
@@ -451,7 +456,7 @@ class ServerOtel(Server):
         if task.status == TypeStatus.IN_PROGRESS:  # what is over as it begins needs no marker
             self._mark(TASK, run.span, known)
 
-    def _end_task(self, workflow: WorkflowRun, task: Task) -> None:
+    def _end_task(self, workflow: WorkflowRun, task: TaskView) -> None:
         run = workflow.tasks.pop(task.task_id)
         workflow.ended.add(task.task_id)
         has_failed = task.status == TypeStatus.FAILED
@@ -478,17 +483,17 @@ class ServerOtel(Server):
         if run.exporter is not None:
             run.exporter.end(run, run.span.get_span_context())
 
-    def _run_of(self, task: Task) -> TaskRun | None:
+    def _run_of(self, task: TaskView) -> TaskRun | None:
         workflow = self._workflow_of(task)
         return None if workflow is None else workflow.tasks.get(task.task_id)
 
-    def _workflow_of(self, task: Task) -> WorkflowRun | None:
+    def _workflow_of(self, task: TaskView) -> WorkflowRun | None:
         runs = self._runs.get(str(task.workflow_id))
         if not runs:
             return None
         if len(runs) == 1:
             return runs[0]
-        own = (run for run in reversed(runs) if any(one is task for one in run.description.tasks))
+        own = (run for run in reversed(runs) if run.description.run == task.run)
         return next(own, runs[-1])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.abc.metrics import Metrics
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class MetricsDefault(Metrics):
@@ -22,11 +22,11 @@ class MetricsDefault(Metrics):
     def workflow_failed(self, workflow_id: Any, duration: float) -> None:
         """Do nothing."""
 
-    def task_completed(self, task: Task) -> None:
+    def task_completed(self, task: TaskView) -> None:
         """Do nothing."""
 
-    def task_failed(self, task: Task) -> None:
+    def task_failed(self, task: TaskView) -> None:
         """Do nothing."""
 
-    def task_retried(self, task: Task) -> None:
+    def task_retried(self, task: TaskView) -> None:
         """Do nothing."""

@@ -8,7 +8,7 @@ from dotflow.abc.metrics import Metrics
 from dotflow.providers.opentelemetry_api import load
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class MetricsOpenTelemetry(Metrics):
@@ -55,15 +55,15 @@ class MetricsOpenTelemetry(Metrics):
         """Count a run in which a task failed, and record its duration."""
         self._end_workflow("failed", duration)
 
-    def task_completed(self, task: Task) -> None:
+    def task_completed(self, task: TaskView) -> None:
         """Count a task that ended well, and record its duration."""
         self._end_task("completed", task)
 
-    def task_failed(self, task: Task) -> None:
+    def task_failed(self, task: TaskView) -> None:
         """Count a task that failed for good, and record its duration."""
         self._end_task("failed", task)
 
-    def task_retried(self, task: Task) -> None:  # noqa: ARG002
+    def task_retried(self, task: TaskView) -> None:  # noqa: ARG002
         """Count an attempt that failed and is followed by another."""
         self._retries.add(1)
 
@@ -71,7 +71,7 @@ class MetricsOpenTelemetry(Metrics):
         self._workflows.add(1, {"status": status})
         self._workflow_duration.record(duration, {"status": status})
 
-    def _end_task(self, status: str, task: Task) -> None:
+    def _end_task(self, status: str, task: TaskView) -> None:
         self._tasks.add(1, {"status": status})
         # A task that came from a checkpoint took no time of its own.
         if task.duration is not None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from dotflow.abc.notify import Notify
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class NotifyDefault(Notify):
     """Tells nobody."""
 
-    def hook_status_task(self, task: Task) -> None:
+    def hook_status_task(self, task: TaskView) -> None:
         """Do nothing."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
     from dotflow.delivery.channel import Channel
     from dotflow.delivery.message import Message
     from dotflow.delivery.relay import HeldMessage
@@ -43,7 +43,7 @@ class ReportingServer(Server):
         renew_in_child(self)
         self._names: dict[str, str | None] = {}
         self._started: dict[str, float] = {}
-        self._held: dict[str, list[tuple[Task, int, HeldMessage]]] = {}
+        self._held: dict[str, list[tuple[TaskView, int, HeldMessage]]] = {}
         self._opening: set[str] = set()  # managed runs that are about to start
 
     def renew(self) -> None:
@@ -84,7 +84,7 @@ class ReportingServer(Server):
         self._put(lambda: make(wid, status=status))
         self._release(wid)
 
-    def create_task(self, task: Task) -> None:
+    def create_task(self, task: TaskView) -> None:
         """POST the task.
 
         In a managed run not before the start: where that resumes an earlier one, the tasks are
@@ -98,7 +98,7 @@ class ReportingServer(Server):
         if held is None:
             self._put(lambda: task_post(wid, task))
 
-    def update_task(self, task: Task) -> None:
+    def update_task(self, task: TaskView) -> None:
         """PATCH the task with what it is now."""
         self._put(lambda: task_patch(str(task.workflow_id), task))
 

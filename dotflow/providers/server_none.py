@@ -9,7 +9,7 @@ from dotflow.abc.server import Server
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class ServerNone(Server):
@@ -21,8 +21,8 @@ class ServerNone(Server):
     def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
         """Do nothing."""
 
-    def create_task(self, task: Task) -> None:
+    def create_task(self, task: TaskView) -> None:
         """Do nothing."""
 
-    def update_task(self, task: Task) -> None:
+    def update_task(self, task: TaskView) -> None:
         """Do nothing."""

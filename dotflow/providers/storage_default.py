@@ -13,7 +13,7 @@ from dotflow.process.forking import renew_in_child
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class _Entry(NamedTuple):
@@ -55,7 +55,7 @@ class StorageDefault(Storage):
             entry = self._live(key)
         return Context() if entry is None else entry.context
 
-    def key(self, task: Task) -> str:
+    def key(self, task: TaskView) -> str:
         """`{workflow_id}-{task_id}`."""
         return f"{task.workflow_id}-{task.task_id}"
 

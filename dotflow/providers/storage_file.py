@@ -20,7 +20,7 @@ from dotflow.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 META = ".meta"
 ASIDE = ".aside"
@@ -103,7 +103,7 @@ class StorageFile(Storage):
         shape = meta.get("shape") if meta.get("of") == zlib.crc32(text.encode()) else None
         return Context(_value(entries, shape))
 
-    def key(self, task: Task) -> str:
+    def key(self, task: TaskView) -> str:
         """`{workflow_id}-{task_id}.json`, which is the name of the file too."""
         return f"{task.workflow_id}-{task.task_id}.json"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.abc.tracer import Tracer
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 class TracerDefault(Tracer):
@@ -19,8 +19,8 @@ class TracerDefault(Tracer):
     def end_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
         """Do nothing."""
 
-    def start_task(self, task: Task) -> None:
+    def start_task(self, task: TaskView) -> None:
         """Do nothing."""
 
-    def end_task(self, task: Task) -> None:
+    def end_task(self, task: TaskView) -> None:
         """Do nothing."""

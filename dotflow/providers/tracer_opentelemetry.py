@@ -13,7 +13,7 @@ from dotflow.providers.opentelemetry_api import load
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
 
 
 @dataclass
@@ -69,7 +69,7 @@ class TracerOpenTelemetry(Tracer):
             run.span.set_attribute("dotflow.duration", kwargs["duration"])
         self._end(run.span, "workflow failed" if kwargs.get("failed") else None)
 
-    def start_task(self, task: Task) -> None:
+    def start_task(self, task: TaskView) -> None:
         """Start the task's span within the run's; where it is open already, keep it."""
         wid = str(task.workflow_id)
         with self._lock:
@@ -83,7 +83,7 @@ class TracerOpenTelemetry(Tracer):
                 attributes={"dotflow.workflow_id": wid, "dotflow.task_id": str(task.task_id)},
             )
 
-    def end_task(self, task: Task) -> None:
+    def end_task(self, task: TaskView) -> None:
         """End the task's span with what became of the task."""
         span = self._take(task)
         if span is None:
@@ -104,7 +104,7 @@ class TracerOpenTelemetry(Tracer):
             )
         self._end(span, task.errors[-1].message if task.errors else str(task.status))
 
-    def _take(self, task: Task) -> Span | None:
+    def _take(self, task: TaskView) -> Span | None:
         wid = str(task.workflow_id)
         with self._lock:
             run = self._runs.get(wid)

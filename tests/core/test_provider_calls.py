@@ -159,7 +159,8 @@ def test_the_server_learns_of_the_run(record, recorded):
     assert (first.name, first.managed, first.mode, tuple(first.tasks)) == (
         "nightly", False, None, (),
     )  # fmt: skip
-    assert (second.mode, list(second.tasks)) == ("sequential", flow.task.queue)
+    assert second.mode == "sequential"
+    assert [one.task_id for one in second.tasks] == [one.task_id for one in flow.task.queue]
 
 
 def test_a_step_sees_what_the_server_makes_current(record):

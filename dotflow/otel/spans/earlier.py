@@ -14,7 +14,7 @@ from dotflow.otel import attributes as names
 from dotflow.otel.spans.starting import is_sampled
 
 if TYPE_CHECKING:
-    from dotflow.abc.server import Carrier
+    from dotflow.abc.facts import Carrier
 
 # Not the configured propagators: a note is to be read by any later process, and baggage is no
 # matter for a disk.

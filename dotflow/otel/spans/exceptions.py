@@ -18,7 +18,7 @@ from dotflow.otel.spans.values import MESSAGE_LIMIT, STACKTRACE_LIMIT, cut, cut_
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from dotflow.core.task import TaskError
+    from dotflow.abc.task import Failure
 
 OPT_IN = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 """Of the semantic conventions: `logs` in place of span events, `logs/dup` beside them."""
@@ -36,7 +36,7 @@ class Exceptions:
         self._logs = bool(chosen & {"logs", "logs/dup"})
         self._events = not self._logs or "logs/dup" in chosen
 
-    def tell(self, span: Span, operation: str, error: TaskError, time_ns: int | None) -> None:
+    def tell(self, span: Span, operation: str, error: Failure, time_ns: int | None) -> None:
         """Tell of an exception; nothing is raised.
 
         Args:
@@ -51,7 +51,7 @@ class Exceptions:
             span.add_event("exception", found, timestamp=time_ns)
 
 
-def _attributes(error: TaskError) -> dict[str, str]:
+def _attributes(error: Failure) -> dict[str, str]:
     # For a failure that the engine names itself (a timeout) `error_type` is no class.
     is_class = error.error_type.endswith(error.exception)
     return {
@@ -62,7 +62,7 @@ def _attributes(error: TaskError) -> dict[str, str]:
 
 
 def _log(
-    span: Span, event_name: str, error: TaskError, found: dict[str, str], time_ns: int | None
+    span: Span, event_name: str, error: Failure, found: dict[str, str], time_ns: int | None
 ) -> bool:
     """Emit a log record; whether there is somebody to take it."""
     # What will be tried again is expected to be handled.

@@ -19,8 +19,7 @@ from dotflow.otel.spans.values import (
 )
 
 if TYPE_CHECKING:
-    from dotflow.core.context import Context
-    from dotflow.core.task import Task, TaskError
+    from dotflow.abc.task import ContextView, Failure, TaskView
     from dotflow.otel.spans.runs import TaskRun, WorkflowRun
 
 Attributes = dict[str, Any]
@@ -122,14 +121,14 @@ class SpanRecorder:
         """What is known of an attempt when it begins."""
         return {names.ATTEMPT_NUMBER: number}
 
-    def end_attempt(self, span: Span, error: TaskError | None, time_ns: int | None) -> None:
+    def end_attempt(self, span: Span, error: Failure | None, time_ns: int | None) -> None:
         """End the span of an attempt, with the error that it failed with."""
         if error is not None:
             self._exceptions.tell(span, "dotflow.task", error, time_ns)
             _fail(span, error.message, error.error_type)
         span.end(time_ns)
 
-    def _add_context(self, found: Attributes, role: str, name: str, context: Context) -> None:
+    def _add_context(self, found: Attributes, role: str, name: str, context: ContextView) -> None:
         if self._context_text is None or context.storage is None:
             return
         found[name], truncated = self._context_text.write(role, context)
@@ -137,7 +136,7 @@ class SpanRecorder:
             found[name + names.TRUNCATED] = True
 
 
-def fail_by(span: Span, task: Task) -> None:
+def fail_by(span: Span, task: TaskView) -> None:
     """Have the span of a run, or of a part of it, fail by a task that failed."""
     error = task.errors[-1]
     message = f"task {task.task_id} ({task.step.name}) failed: {error.message}"

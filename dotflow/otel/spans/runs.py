@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from dotflow.abc.server import WorkflowDescription
-    from dotflow.core.task import Task, TaskError
+    from dotflow.abc.task import Failure, TaskView
     from dotflow.delivery.message import Message
     from dotflow.otel.exporter import DotflowSpanExporter
     from dotflow.otel.spans.splitting import Part
@@ -120,8 +120,8 @@ class WorkflowRun(Run):
         self.again = again
         self.tasks: dict[int, TaskRun] = {}
         self.ended: set[int] = set()
-        self.first_failed: Task | None = None
-        self.error: TaskError | None = None
+        self.first_failed: TaskView | None = None
+        self.error: Failure | None = None
         self.has_children = False
         self.status: str = WorkflowStatus.IN_PROGRESS
         self.duration: float | None = None
@@ -176,7 +176,7 @@ class TaskRun(Run):
         context: The context that the step runs in.
     """
 
-    def __init__(self, task: Task, workflow: WorkflowRun) -> None:
+    def __init__(self, task: TaskView, workflow: WorkflowRun) -> None:
         super().__init__(workflow.exporter)
         self.task = task
         self.workflow = workflow

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from dotflow.core.task import Task
+    from dotflow.abc.task import TaskView
     from dotflow.otel.export.provider import Pipeline
     from dotflow.otel.spans.runs import WorkflowRun
 
@@ -72,14 +72,14 @@ class Part:
         self.weight = 0
         self.running = 0
         self.ended_ns: int | None = None
-        self.first_failed: Task | None = None
+        self.first_failed: TaskView | None = None
 
     def begin(self) -> None:
         """Count a task that begins."""
         self.weight += 1
         self.running += 1
 
-    def end(self, task: Task, span: Span) -> None:
+    def end(self, task: TaskView, span: Span) -> None:
         """Count the end of a task."""
         self.running -= 1
         self.weight += text_of(task, span) // TEXT_OF_A_TASK
@@ -89,7 +89,7 @@ class Part:
             self.first_failed = task
 
 
-def text_of(task: Task, span: Span) -> int:
+def text_of(task: TaskView, span: Span) -> int:
     """The characters of what the spans of a task say in words of its own."""
     said: Any = getattr(span, "attributes", None) or {}
     length = sum(len(said.get(name, "")) for name in _TEXTS)
@@ -143,7 +143,7 @@ class Splitter:
             _end(full)
         return True
 
-    def leave(self, run: WorkflowRun, part: Part, task: Task, span: Span) -> None:
+    def leave(self, run: WorkflowRun, part: Part, task: TaskView, span: Span) -> None:
         """Count the end of a task; a part that was its last one's ends."""
         part.end(task, span)
         if part.running == 0 and part is not run.part:

@@ -6,10 +6,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
 from dotflow.delivery.strict_json import MAX_DEPTH, safe_str
+
+if TYPE_CHECKING:
+    from dotflow.abc.task import ContextView
 
 CONTEXT_LIMIT = 4096
 """Characters of a context that a span carries; of text that is not ASCII at most three times as
@@ -77,7 +80,7 @@ class ContextText:
         self._limit = limit
         self._redact = redact
 
-    def write(self, role: str, context: Context) -> tuple[str, bool]:
+    def write(self, role: str, context: ContextView) -> tuple[str, bool]:
         """The text of a context, and whether it was cut. Never raises.
 
         The values of keys that look like credentials are masked. What it costs is bound by the
