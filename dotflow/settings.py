@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-START_METHODS = tuple(
-    method
-    for method in ("fork", "forkserver", "spawn")
-    if method in multiprocessing.get_all_start_methods()
-)
+# What multiprocessing says, which most programs need not load.
+START_METHODS = ("spawn",) if sys.platform == "win32" else ("fork", "forkserver", "spawn")
 """How this system can start a process; the first is the default."""
 
 
@@ -44,16 +41,37 @@ def _one_of(name: str, choices: Sequence[str]) -> str:
     return choices[0]
 
 
-class Settings:
+_PATHS = {
+    "START_PATH": os.environ.get("DOTFLOW_OUTPUT_PATH") or ".output",
+    "LOG_FILE_NAME": "flow.log",
+    "LOG_PATH": os.path.join(os.environ.get("DOTFLOW_OUTPUT_PATH") or ".output", "flow.log"),  # noqa: PTH118
+    "GITIGNORE": ".gitignore",
+}
+
+
+class _Paths(type):
+    """Makes the paths of a class when they are asked for: `pathlib` is slow to load."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name not in _PATHS:
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        from pathlib import Path
+
+        path = Path(_PATHS[name])
+        setattr(cls, name, path)
+        return path
+
+
+class Settings(metaclass=_Paths):
     """What holds for the whole process; read from the environment at import."""
 
-    START_PATH = Path(os.environ.get("DOTFLOW_OUTPUT_PATH") or ".output")
-    LOG_FILE_NAME = Path("flow.log")
-    LOG_PATH = START_PATH / LOG_FILE_NAME
+    START_PATH: Path
+    LOG_FILE_NAME: Path
+    LOG_PATH: Path
+    GITIGNORE: Path
+
     LOG_PROFILE = "dotflow"
     LOG_FORMAT = "%(asctime)s - %(levelname)s [%(name)s]: %(message)s"
-
-    GITIGNORE = Path(".gitignore")
 
     ICON = ":game_die:"
     STEP_ICON = ":small_blue_diamond:"

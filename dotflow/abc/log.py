@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
 if TYPE_CHECKING:
+    from dotflow.abc.log_record import LogRecord, LogRecordError
     from dotflow.abc.task import TaskView
+
+__all__ = ["LEVELS", "Log", "LogRecord", "LogRecordError"]
 
 LEVELS = {
     "DEBUG": logging.DEBUG,
@@ -18,26 +17,6 @@ LEVELS = {
     "WARNING": logging.WARNING,
     "ERROR": logging.ERROR,
 }
-
-
-class LogRecordError(BaseModel):
-    """The error of a log record."""
-
-    exception: str = ""
-    message: str = ""
-
-
-class LogRecord(BaseModel):
-    """One line of the json format."""
-
-    timestamp: str = ""
-    level: str = ""
-    workflow_id: str = ""
-    task_id: str = ""
-    status: str = ""
-    duration: float | None = None
-    retry_count: int | None = None
-    error: LogRecordError | None = None
 
 
 class Log:
@@ -74,6 +53,10 @@ class Log:
         if level < (LEVELS.get(lowest, logging.INFO) if isinstance(lowest, str) else lowest):
             return
         message = _json(level, values) if self._format == "json" else _text(level, values)
+        self._emit(level, message)
+
+    def _emit(self, level: int, message: str) -> None:
+        """Write one message."""
         self._logger.log(level, message)
 
 
@@ -81,31 +64,67 @@ def _text(level: int, values: dict[str, Any]) -> str:
     task: TaskView | None = values.get("task")
     if task is None:
         return " ".join(f"{name}={value}" for name, value in values.items())
-    line = f"ID {task.workflow_id} - {task.task_id} - {task.status}"
+    line = f"ID {_id_text(task.workflow_id)} - {task.task_id} - {task.status}"
     if level >= logging.ERROR and task.errors:
         return f"{line}\n{task.errors[-1].traceback}"
     return line
 
 
+_last: tuple[Any, str] = (None, "None")
+
+
+def _id_text(workflow_id: Any) -> str:
+    """The text of an id; that of a UUID is slow to make, and the next line has the same one."""
+    global _last  # noqa: PLW0603 - one tuple, which any thread may replace
+    known, text = _last
+    if known is not workflow_id:
+        from uuid import UUID  # here, once a run, for it is slow to load
+
+        text = str(workflow_id)
+        if type(workflow_id) is UUID:
+            _last = (workflow_id, text)
+    return text
+
+
 def _json(level: int, values: dict[str, Any]) -> str:
-    record = LogRecord(
-        timestamp=datetime.now(timezone.utc).isoformat(), level=logging.getLevelName(level)
+    # Here, for few programs write this format.
+    import json
+    from datetime import datetime, timezone
+
+    record: dict[str, Any] = dict.fromkeys(
+        ("timestamp", "level", "workflow_id", "task_id", "status"), ""
     )
+    record["timestamp"] = datetime.now(timezone.utc).isoformat()
+    record["level"] = logging.getLevelName(level)
     task: TaskView | None = values.get("task")
     if task is None:
-        record = record.model_copy(
-            update={
-                name: str(value) for name, value in values.items() if name in LogRecord.model_fields
-            }
-        )
+        names = (*record, "duration", "retry_count", "error")
+        record.update({name: str(values[name]) for name in names if name in values})
     else:
-        record.workflow_id = str(task.workflow_id)
-        record.task_id = str(task.task_id)
-        record.status = str(task.status)
-        record.duration = task.duration
-        record.retry_count = task.retry_count or None
-        if level >= logging.ERROR and task.errors:
-            last = task.errors[-1]
-            record.error = LogRecordError(exception=last.exception, message=last.message)
-    # Not pydantic's own JSON: that refuses half a surrogate pair, which a message may have.
-    return json.dumps(record.model_dump(exclude_none=True, warnings="none"))
+        record.update(_of_task(level, task))
+    return json.dumps(record)
+
+
+def _of_task(level: int, task: TaskView) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "workflow_id": str(task.workflow_id),
+        "task_id": str(task.task_id),
+        "status": str(task.status),
+    }
+    if task.duration is not None:
+        record["duration"] = task.duration
+    if task.retry_count:
+        record["retry_count"] = task.retry_count
+    if level >= logging.ERROR and task.errors:
+        last = task.errors[-1]
+        record["error"] = {"exception": last.exception, "message": last.message}
+    return record
+
+
+def __getattr__(name: str) -> Any:
+    # Models that few programs use; pydantic is slow to load.
+    if name in ("LogRecord", "LogRecordError"):
+        from dotflow.abc import log_record
+
+        return getattr(log_record, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

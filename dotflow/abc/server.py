@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.facts import (
     AttemptBegan,
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
 IN_PROGRESS = "In progress"
 
 
-@dataclass(frozen=True)
-class WorkflowDescription:
+class WorkflowDescription(NamedTuple):
     """What a provider may want to know of a run, beside its id.
 
     Attributes:
@@ -58,8 +56,7 @@ class WorkflowDescription:
     run: int = 0
 
 
-@dataclass(frozen=True)
-class FlushResult:
+class FlushResult(NamedTuple):
     """What became of the reports that were under way when a flush began.
 
     Attributes:
@@ -86,9 +83,17 @@ class Server(ABC):
 
     Attributes:
         keeps_notes: Whether `note` has something to say: only then the storage is asked for it.
+        silent: Whether nothing becomes of what the Server is told. The engine then tells it
+            nothing. It is not inherited: a subclass that is silent too says so itself.
     """
 
     keeps_notes: bool = False
+    silent: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "silent" not in vars(cls):
+            cls.silent = False
 
     def happened(self, fact: Fact, subject: Any) -> None:
         """Learn what happened in a run; the engine calls this, and nothing else, at each moment.

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dotflow.abc.task import TaskView
-    from dotflow.core.context import Context
+    from dotflow.abc.task import ContextView, TaskView
 
 
 class Storage(ABC):
@@ -23,7 +22,7 @@ class Storage(ABC):
     def post(
         self,
         key: str,
-        context: Context,
+        context: Any,
         ttl: float | None = None,
         fingerprint: str | None = None,
     ) -> None:
@@ -38,7 +37,7 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def get(self, key: str) -> Context:
+    def get(self, key: str) -> ContextView:
         """The context kept under a key; an empty one where there is none."""
 
     @abstractmethod
@@ -48,6 +47,16 @@ class Storage(ABC):
     def clear(self, workflow_id: str) -> None:
         """Forget everything of one workflow."""
         self.delete_prefix(f"{workflow_id}-")
+
+    def release(self, workflow_id: str) -> None:
+        """Learn that a workflow is gone whose id dotflow made. Optional; does nothing by default.
+
+        Its results are of use only to a program that has written the id down. Called at any
+        instant and in any thread, so it must not block.
+        """
+
+    def retain(self, workflow_id: str) -> None:
+        """Learn that a program gave this id to a workflow. Optional; does nothing by default."""
 
     def delete(self, key: str) -> bool:
         """Forget a key; return whether it was there. Optional."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import threading
 import types
-from contextvars import copy_context
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +11,7 @@ from dotflow.core.exception import ImportModuleError
 from dotflow.core.module import Module
 
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import Callable, Coroutine, Iterator
 
 CONTEXTS = ("initial_context", "previous_context")
@@ -25,6 +22,7 @@ PLAIN_TYPES = (
     dict, list, tuple, set, frozenset, range, Context,
     types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type,
 )  # fmt: skip
+PLAIN_TYPE_SET = frozenset(PLAIN_TYPES)
 
 
 class Source(NamedTuple):
@@ -65,6 +63,8 @@ class Action:
         self.retry_delay = retry_delay
         self.backoff = backoff
         self._instance: Any = None
+        self._positional: tuple[str, ...] = ()
+        self._keywords: tuple[str, ...] = ()
         if func is not None:
             self.__doc__ = func.__doc__
             self.__wrapped__ = func  # where `inspect` looks for the signature
@@ -75,7 +75,7 @@ class Action:
         if instance is None:
             return self
         bound = self.__class__.__new__(self.__class__)
-        bound.__dict__.update(self.__dict__, _instance=instance)
+        bound.__dict__.update(self.__dict__, _instance=instance, _wants_none=False)
         return bound
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -100,29 +100,57 @@ class Action:
         if self.func is None:
             return self._decorate(*args)
         task = kwargs.pop("task", None) or self.task
-        contexts = {name: _as_context(kwargs.pop(name, None)) for name in CONTEXTS}
-        result = self._call(args, kwargs, contexts)
-        task_id = getattr(task, "task_id", None)
-        workflow_id = getattr(task, "workflow_id", None)
-        if not isinstance(result, PLAIN_TYPES):
-            result = _run_methods(result, contexts, workflow_id)
-        return Context.of_task(result, task_id, workflow_id)
+        initial = kwargs.pop("initial_context", None)
+        previous = kwargs.pop("previous_context", None)
+        if self._instance is not None and self._takes_instance:
+            args = (self._instance, *args)
+        return self._run(task, _as_context(initial), _as_context(previous), args, kwargs)
+
+    def run_for(self, task: Any) -> Context:
+        """Run the step once for a task of the engine, and return a Context with its result."""
+        if self._wants_none:
+            assert self.func is not None  # noqa: S101 - a task's step has a function
+            result = self.func()
+            if type(result) in PLAIN_TYPE_SET:
+                return Context.of_task(result, task.task_id, task.workflow_id)
+            return self._finished(result, task, task.initial_context, task.previous_context)
+        return self(  # type: ignore[no-any-return]
+            initial_context=task.initial_context, previous_context=task.previous_context, task=task
+        )
 
     def _decorate(self, func: Callable[..., Any]) -> Action:
         return Action(func, self.task, self.retry, self.timeout, self.retry_delay, self.backoff)
 
-    def _call(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], contexts: dict[str, Context]
-    ) -> Any:
+    def _run(
+        self,
+        task: Any,
+        initial: Context,
+        previous: Context,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Context:
         assert self.func is not None  # noqa: S101 - __call__ has looked
-        if self._instance is not None and self._takes_instance:
-            args = (self._instance, *args)
+        contexts = {"initial_context": initial, "previous_context": previous}
         if self._positional:
             args = (*args, *(contexts[name] for name in self._positional))
         for name in self._keywords:
             kwargs[name] = contexts[name]
-        result = self.func(*args, **kwargs)
-        return _await(result) if inspect.iscoroutine(result) else result
+        return self._finished(self.func(*args, **kwargs), task, initial, previous)
+
+    def _finished(self, result: Any, task: Any, initial: Context, previous: Context) -> Context:
+        """The Context of what the function returned, once a coroutine or the methods have run."""
+        if isinstance(result, types.CoroutineType):
+            result = _await(result)
+        workflow_id = getattr(task, "workflow_id", None)
+        if not isinstance(result, PLAIN_TYPES):
+            result = _run_methods(result, initial, previous, workflow_id)
+        return Context.of_task(result, getattr(task, "task_id", None), workflow_id)
+
+    @cached_property
+    def _wants_none(self) -> bool:
+        """Whether the function is called with nothing: no context, no instance."""
+        plain = type(self).__call__ is Action.__call__ and self._instance is None
+        return plain and not (self._positional or self._keywords)
 
     @cached_property
     def _takes_instance(self) -> bool:
@@ -162,6 +190,8 @@ class Action:
 
 def method_actions(instance: Any) -> Iterator[Action]:
     """The actions among an instance's attributes, inherited ones too, in definition order."""
+    import inspect  # here, as everywhere in this module, for it is slow to load
+
     names: dict[str, None] = {}
     for cls in reversed(type(instance).__mro__):
         names.update(dict.fromkeys(vars(cls)))
@@ -174,12 +204,11 @@ def method_actions(instance: Any) -> Iterator[Action]:
             yield getattr(instance, name)
 
 
-def _run_methods(instance: Any, contexts: dict[str, Context], workflow_id: Any) -> Any:
+def _run_methods(instance: Any, initial: Context, previous: Context, workflow_id: Any) -> Any:
     """Run an instance's actions one after another; without any the instance is the result."""
     results: list[Context] = []
-    previous = contexts["previous_context"]
     for number, method in enumerate(method_actions(instance)):
-        previous = method(initial_context=contexts["initial_context"], previous_context=previous)
+        previous = method(initial_context=initial, previous_context=previous)
         previous = Context.of_task(previous.storage, number, workflow_id)
         results.append(previous)
     return results or instance
@@ -196,6 +225,10 @@ def _unwrap_static(attribute: Any) -> Any:
 def _innermost(func: Any) -> Any:
     while isinstance(func, (partial, staticmethod)):
         func = func.func if isinstance(func, partial) else func.__func__
+    if not hasattr(func, "__wrapped__"):
+        return func
+    import inspect
+
     return inspect.unwrap(func) if callable(func) else func
 
 
@@ -204,6 +237,8 @@ def _parameters(func: Any) -> list[inspect.Parameter]:
 
     A metaclass with a `__call__` of its own would hide them.
     """
+    import inspect
+
     if isinstance(func, staticmethod):
         func = func.__func__
     if isinstance(func, type) and type(func).__call__ is not type.__call__:
@@ -217,6 +252,8 @@ def _parameters(func: Any) -> list[inspect.Parameter]:
 
 def _contexts_of(func: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The contexts that a callable wants: those it takes by position only, and by name."""
+    if _names_no_context(func):
+        return (), ()
     wanted = [parameter for parameter in _parameters(func) if parameter.name in CONTEXTS]
     return (
         tuple(p.name for p in wanted if p.kind is p.POSITIONAL_ONLY),
@@ -224,8 +261,19 @@ def _contexts_of(func: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )
 
 
+def _names_no_context(func: Any) -> bool:
+    """Whether a plain function has no parameter for a context, as its code alone can say."""
+    if type(func) is not types.FunctionType or {"__wrapped__", "__signature__"} & vars(func).keys():
+        return False
+    return not set(CONTEXTS) & set(func.__code__.co_varnames)
+
+
 def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end in an event loop of its own."""
+    import asyncio
+    import threading
+    from contextvars import copy_context
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -23,22 +23,17 @@ def first_context(workflow_id: Any) -> Context:
     return Context.of_task(None, 0, workflow_id)
 
 
-def read_back(task: Task) -> Context:
-    """The result of a task as its storage gives it: what the next task gets."""
-    storage = task.config.storage
-    return storage.get(storage.key(task=task))
-
-
 def restore(task: Task, workflow_id: Any, previous: Context) -> Context | None:
     """Give a task the result of an earlier run; None where there is none, or it was None."""
     task.workflow_id = workflow_id
-    kept = read_back(task)
+    storage = task.config.storage
+    kept = storage.get(storage.key(task=task))
     if kept.storage is None:
         return None
     task.previous_context = previous
     task.adopt(kept)
     TaskReporter(task).restore(read_note(task.config, workflow_id, task))
-    return kept
+    return task.current_context
 
 
 def keep(task: Task, result: Any) -> None:
@@ -50,10 +45,12 @@ def keep(task: Task, result: Any) -> None:
     Raises:
         Exception: What the storage raised when the result was kept.
     """
+    if type(result) is not Context:
+        result = Context.of_task(result, task.task_id, task.workflow_id)
     # Nothing is restored from an empty result.
-    if task.reports and getattr(result, "storage", result) is not None:
+    if task.reports and result.storage is not None:
         write_note(task.config, task.workflow_id, task)
-    task.current_context = result
+    task.keep(result)
 
 
 def write_note(config: Config, workflow_id: Any, task: Task | None = None) -> None:

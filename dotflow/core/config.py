@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Provider = TypeVar("Provider")
 
+SERVER_HOOKS = frozenset(name for name, one in vars(Server).items() if callable(one))
+
 
 class Config:
     """Holds one provider a slot; a slot that is not given gets its default.
@@ -63,6 +65,21 @@ class Config:
         self.tracer = _slot("tracer", tracer, Tracer, providers.TracerDefault)
         self.metrics = _slot("metrics", metrics, Metrics, providers.MetricsDefault)
         self.guard = Guard()
+
+    def tells_server(self) -> bool:
+        """Whether there is anything for the Server to hear: not, if nothing becomes of it.
+
+        A hook that a program has put on the very instance is called.
+        """
+        server = self.server
+        return server.silent is not True or not SERVER_HOOKS.isdisjoint(server.__dict__)
+
+
+def unreported() -> Config:
+    """A Config that reports nowhere, whatever the environment says."""
+    from dotflow.providers.server_none import ServerNone
+
+    return Config(server=ServerNone())
 
 
 def _slot(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
-from typing import Any
-from uuid import UUID
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 
 class ContextInstance:
@@ -13,7 +17,8 @@ class ContextInstance:
     def __init__(
         self, task_id: int | None = None, storage: Any = None, workflow_id: Any = None
     ) -> None:
-        self._time: datetime = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
+        # Most contexts are never asked for their time: the datetime is made when they are.
+        self._time: int | datetime = time.time_ns()
         self._task_id = task_id
         self._storage = storage
         self._workflow_id = workflow_id
@@ -38,22 +43,32 @@ class Context(ContextInstance):
         task_id: int | None = 0,
         workflow_id: str | UUID | None = None,
     ) -> None:
-        super().__init__()
-        self.task_id = task_id
-        self.workflow_id = workflow_id
-        self.storage = storage
+        self._task_id = task_id if type(task_id) is int else _checked_number(task_id)
+        self._workflow_id = None if workflow_id is None else _checked_id(workflow_id)
+        self._time = time.time_ns()
+        self._storage = storage
+        if isinstance(storage, Context):
+            self.storage = storage
 
     @classmethod
     def of_task(cls, storage: Any, task_id: int | None, workflow_id: Any) -> Context:
         """A Context as the engine makes it: any text may be a workflow's id."""
         context = cls.__new__(cls)
-        ContextInstance.__init__(context, task_id=task_id, workflow_id=_as_uuid(workflow_id))
-        context.storage = storage
+        context._time = time.time_ns()
+        context._task_id = task_id
+        context._workflow_id = (
+            _as_uuid(workflow_id) if isinstance(workflow_id, str) else workflow_id
+        )
+        context._storage = storage
+        if isinstance(storage, Context):
+            context.storage = storage
         return context
 
     @property
     def time(self) -> datetime:
         """When the value came to be; local, without a zone."""
+        if isinstance(self._time, int):
+            self._time = datetime.fromtimestamp(self._time / 1e9)  # noqa: DTZ006 - naive by contract
         return self._time
 
     @time.setter
@@ -67,9 +82,7 @@ class Context(ContextInstance):
 
     @task_id.setter
     def task_id(self, value: int | None) -> None:
-        if value is not None and not isinstance(value, int):
-            raise TypeError(f"task_id must be an int or None, not {type(value).__name__}")
-        self._task_id = value
+        self._task_id = _checked_number(value)
 
     @property
     def workflow_id(self) -> Any:
@@ -78,16 +91,7 @@ class Context(ContextInstance):
 
     @workflow_id.setter
     def workflow_id(self, value: str | UUID | None) -> None:
-        if isinstance(value, str):
-            try:
-                value = UUID(value)
-            except ValueError:
-                raise ValueError(f"workflow_id {value!r} is not a valid UUID") from None
-        elif value is not None and not isinstance(value, UUID):
-            raise TypeError(
-                f"workflow_id must be a UUID, its text or None, not {type(value).__name__}"
-            )
-        self._workflow_id = value
+        self._workflow_id = _checked_id(value)
 
     @property
     def storage(self) -> Any:
@@ -97,10 +101,10 @@ class Context(ContextInstance):
     @storage.setter
     def storage(self, value: Any) -> None:
         if isinstance(value, Context):
-            self._time = value.time
-            self._task_id = value.task_id
-            self._workflow_id = value.workflow_id
-            value = value.storage
+            self._time = value._time
+            self._task_id = value._task_id
+            self._workflow_id = value._workflow_id
+            value = value._storage
         self._storage = value
 
     def __repr__(self) -> str:
@@ -110,11 +114,33 @@ class Context(ContextInstance):
         )
 
 
-def _as_uuid(value: Any) -> Any:
-    # The text of a UUID is its UUID in every Context; another text stays what it is.
-    if isinstance(value, str) and len(value) in (32, 36):
+def _checked_number(value: Any) -> int | None:
+    if value is not None and not isinstance(value, int):
+        raise TypeError(f"task_id must be an int or None, not {type(value).__name__}")
+    return value
+
+
+def _checked_id(value: Any) -> UUID | None:
+    from uuid import UUID  # here, for it is slow to load
+
+    if isinstance(value, str):
         try:
             return UUID(value)
         except ValueError:
-            return value
+            raise ValueError(f"workflow_id {value!r} is not a valid UUID") from None
+    if value is not None and not isinstance(value, UUID):
+        raise TypeError(f"workflow_id must be a UUID, its text or None, not {type(value).__name__}")
     return value
+
+
+@lru_cache(maxsize=64)
+def _as_uuid(text: str) -> Any:
+    # The text of a UUID is its UUID in every Context; another text stays what it is.
+    if len(text) not in (32, 36):
+        return text
+    from uuid import UUID
+
+    try:
+        return UUID(text)
+    except ValueError:
+        return text

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
+import weakref
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
 
 from dotflow.abc.facts import WorkflowCreated, next_number
 from dotflow.abc.server import WorkflowDescription
@@ -14,9 +13,11 @@ from dotflow.core.config import Config
 from dotflow.core.task import Task, TaskBuilder
 from dotflow.core.workflow import Manager
 from dotflow.logging import logger
-from dotflow.utils.tools import hostname
+from dotflow.utils.tools import hostname, unused_task_id
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from dotflow.core.context import Context
 
 MAX_ID_LENGTH = 255
@@ -48,7 +49,12 @@ class DotFlow:
         self.config = config or Config()
         external = workflow_id or os.environ.get("WORKFLOW_ID") or None
         _check_id(external)
-        self.workflow_id = external or uuid4()
+        self.workflow_id = external or _new_id()
+        storage, wid = self.config.storage, str(self.workflow_id)
+        if external is None:
+            weakref.finalize(self, self.config.guard.call, storage, "release", wid).atexit = False
+        else:
+            self.config.guard.call(storage, "retain", wid)
         name = None if name is None else str(name)
         self.name = name or hostname()
         self._description = WorkflowDescription(name=name, managed=external is not None)
@@ -94,9 +100,10 @@ class DotFlow:
     def _announce(self) -> int:
         """Tell the server of the workflow and return the number of its first task."""
         server, call, wid = self.config.server, self.config.guard.call, self.workflow_id
-        created = WorkflowCreated(next_number(), self._description.name, self._description.managed)
-        self.config.guard.report(server, created, wid)
-        if not self._description.managed:
+        name, managed = self._description.name, self._description.managed
+        if self.config.tells_server():
+            self.config.guard.report(server, WorkflowCreated(next_number(), name, managed), wid)
+        if not managed:
             return INITIAL_TASK_ID
         number = call(server, "get_next_task_id", workflow=wid)
         if isinstance(number, int) and number >= 0:
@@ -109,13 +116,10 @@ class DotFlow:
         return number
 
 
-def unused_task_id() -> int:
-    """A number that no earlier task can have: the microseconds since the epoch.
+def _new_id() -> UUID:
+    from uuid import uuid4  # here, for it is slow to load
 
-    A run would have to add a million tasks a second to reach the number of a later one. It fits
-    the integers of JSON's readers (2**53).
-    """
-    return time.time_ns() // 1000
+    return uuid4()
 
 
 def _check_id(workflow_id: Any) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
-from contextvars import copy_context
+import time
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core import interrupt
+from dotflow.core.action import Action
 from dotflow.core.checkpoint import keep
+from dotflow.core.forked import getpid, is_ending, leave_copy
 from dotflow.core.reporter import Reporter, Stopwatch, TaskReporter
 from dotflow.core.task_error import ERROR_TYPE, TaskError
+from dotflow.utils.basic_functions import basic_callback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
     from uuid import UUID
 
     from dotflow.core.context import Context
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TaskEngine:
-    """Runs one task: `with engine.start(): engine.execute_with_retry()`.
+    """Runs one task: `with engine.start(): engine.execute_with_retry()`, which is `engine.run()`.
 
     Args:
         task: The task.
@@ -44,57 +45,82 @@ class TaskEngine:
         self._attempts = max(1, task.step.retry)
         self._failure: tuple[BaseException, TaskError] | None = None
         self._storage_error: Exception | None = None
-        self._watch: Stopwatch
+        self._process = getpid()
+        self._watch: Stopwatch | None = None
 
-    @contextmanager
-    def start(self) -> Iterator[TaskEngine]:
-        """Report the start; on leaving, report how the task ended.
+    def run(self) -> None:
+        """Run the task from its start to its end, with its callback.
 
-        An exception of the step fails the task and goes no further. One that is no `Exception`
+        An exception of the step fails the task and goes no further. One that ends the program
         (KeyboardInterrupt, SystemExit) fails the task and goes on.
 
         Raises:
-            Exception: What the storage raised when the outcome was kept.
+            Exception: What the storage raised when the outcome was kept, or the callback.
         """
-        self.task.workflow_id = self.workflow_id
-        self.task.previous_context = self.previous_context
-        self._reporter.start()
-        watch = self._watch = Stopwatch()
         try:
-            yield self
+            self._begin()
+            self.execute_with_retry()
         except BaseException as error:
-            self._reporter.end(self._failure_of(error), watch.now_ns())
-            if not isinstance(error, Exception) or error is self._storage_error:
+            if self._goes_on(error):
                 raise
         else:
-            self._reporter.end(None, watch.now_ns())
+            self._end()
+        self.call_back()
+
+    def start(self) -> Turn:
+        """Report the start; on leaving the context, report how the task ended, as `run()` does."""
+        return Turn(self)
+
+    def call_back(self) -> None:
+        """Call the task's callback."""
+        callback = self.task.callback
+        if callback is basic_callback:
+            return
+        try:
+            with interrupt.window():
+                callback(task=self.task)
+        except BaseException as error:
+            leave_copy(self._process, error)
+            raise
+        leave_copy(self._process)
 
     def execute(self) -> None:
         """Run the step once, without limit or retry, and keep its result."""
         leave = self._reporter.activate()
         try:
-            result = self._step()
+            result = self._alone(self._step)
         finally:
-            leave()
+            if leave is not None:
+                leave()
         self._keep(result)
 
     def execute_with_retry(self) -> None:
         """Run the step until an attempt succeeds or none is left, and keep its result."""
-        step = self.task.step
-        delay = step.retry_delay
-        for attempt in range(1, self._attempts + 1):
-            try:
-                result = self._attempt(attempt)
-            except Exception as error:  # noqa: PERF203 - that is what an attempt is
-                if attempt == self._attempts:
-                    raise
-                self._reporter.retry(self._failure_of(error))
-                interrupt.sleep(delay)
-                delay *= 2 if step.backoff else 1
-            else:
-                # Not within the try: a storage that fails is no reason to do the work again.
-                self._keep(result)
-                return
+        # What keeps is not within a try: a storage that fails is no reason to do the work again.
+        self._keep(self._only_attempt() if self._attempts == 1 else self._attempts_in_turn())
+
+    def _begin(self) -> None:
+        task = self.task
+        task.workflow_id = self.workflow_id
+        task.previous_context = self.previous_context
+        self._reporter.start()
+        self._watch = Stopwatch()
+
+    def _end(self) -> None:
+        self._reporter.end(None, self._now_ns())
+
+    def _goes_on(self, error: BaseException) -> bool:
+        """Report that an exception ended the task; return whether it leaves the engine too."""
+        if getpid() != self._process:
+            return True
+        if self._watch is None:  # it came between the report of the start and its end
+            self._reporter.conclude(error)
+            return True
+        self._reporter.end(self._failure_of(error), self._watch.now_ns())
+        return is_ending(error) or error is self._storage_error
+
+    def _now_ns(self) -> int:
+        return time.time_ns() if self._watch is None else self._watch.now_ns()
 
     def _keep(self, result: Any) -> None:
         try:
@@ -103,28 +129,44 @@ class TaskEngine:
             self._storage_error = error
             raise
 
-    def _attempt(self, attempt: int) -> Any:
-        if self._attempts == 1:
-            leave = self._reporter.activate()
-            try:
-                return self._step_in_time()
-            finally:
-                leave()
-        watch = self._watch
-        leave = self._reporter.start_attempt(attempt, watch.now_ns())
+    def _only_attempt(self) -> Any:
+        leave = self._reporter.activate()
         try:
-            result = self._step_in_time()
+            return self._alone(self._step_in_time)
+        finally:
+            if leave is not None:
+                leave()
+
+    def _attempts_in_turn(self) -> Any:
+        step = self.task.step
+        delay = step.retry_delay
+        attempt = 1
+        while True:
+            try:
+                return self._attempt(attempt)
+            except BaseException as error:
+                if attempt == self._attempts or is_ending(error):
+                    raise
+                self._reporter.retry(self._failure_of(error), self._now_ns())
+            interrupt.sleep(delay)
+            delay *= 2 if step.backoff else 1
+            attempt += 1
+
+    def _attempt(self, attempt: int) -> Any:
+        leave = self._reporter.start_attempt(attempt, self._now_ns())
+        failure: TaskError | None = None
+        try:
+            return self._alone(self._step_in_time)
         except BaseException as error:
-            ended = watch.now_ns()
-            leave()
             failure = TaskError(error, attempt if attempt < self._attempts else None)
             self._failure = (error, failure)
-            self._reporter.end_attempt(attempt, failure, ended)
             raise
-        ended = watch.now_ns()
-        leave()
-        self._reporter.end_attempt(attempt, None, ended)
-        return result
+        finally:
+            ended = self._now_ns()
+            if leave is not None:
+                leave()
+            if getpid() == self._process:
+                self._reporter.end_attempt(attempt, failure, ended)
 
     def _failure_of(self, error: BaseException) -> TaskError:
         """The TaskError of an exception, the same one where its attempt was reported already."""
@@ -132,14 +174,31 @@ class TaskEngine:
             return self._failure[1]
         return TaskError(error)
 
+    def _alone(self, work: Any) -> Any:
+        """What `work` returns; a copy of this process that a fork in it made goes no further."""
+        try:
+            result = work()
+        except BaseException as error:
+            leave_copy(self._process, error)
+            raise
+        if getpid() != self._process:
+            leave_copy(self._process)
+        return result
+
     def _step(self) -> Any:
+        if interrupt.is_used():
+            with interrupt.window():
+                return self._call_step()
+        return self._call_step()
+
+    def _call_step(self) -> Any:
         task = self.task
-        with interrupt.window():
-            return task.step(
-                initial_context=task.initial_context,
-                previous_context=task.previous_context,
-                task=task,
-            )
+        step = task.step
+        if isinstance(step, Action):
+            return step.run_for(task)
+        return step(
+            initial_context=task.initial_context, previous_context=task.previous_context, task=task
+        )
 
     def _step_in_time(self) -> Any:
         timeout = self.task.step.timeout
@@ -153,6 +212,10 @@ class TaskEngine:
         A thread cannot be stopped. It is a daemon, so that the interpreter's exit does not wait
         for it, and what it still does has no effect on the task.
         """
+        # Here, for most steps have no limit.
+        import threading
+        from contextvars import copy_context
+
         outcome: list[Any] = []
         raised: list[BaseException] = []
 
@@ -175,3 +238,24 @@ class TaskEngine:
             setattr(error, ERROR_TYPE, "timeout")
             raise error
         return outcome[0]
+
+
+class Turn:
+    """The context within which a task's step runs: reports the start, and how it ended."""
+
+    def __init__(self, engine: TaskEngine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> TaskEngine:
+        """Report the start."""
+        self._engine._begin()
+        return self._engine
+
+    def __exit__(
+        self, _cls: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> bool:
+        """Report the end; an exception of the step goes no further."""
+        if error is not None:
+            return not self._engine._goes_on(error)
+        self._engine._end()
+        return False

@@ -18,13 +18,12 @@ KeyboardInterrupt
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 MESSAGE_UNKNOWN_ERROR = "Unknown"
 MESSAGE_MISSING_STEP_DECORATOR = (
     "A step needs the '@action' decorator: write '@action' above the function, coroutine or class "
-    "(see https://pypi.org/project/dotflow for an example)."
+    "(the README begins with an example)."
 )
 MESSAGE_EXECUTION_NOT_EXIST = (
     "There is no such execution mode. Allowed: 'sequential', 'sequential_group', 'background', "
@@ -149,6 +148,8 @@ class Interrupted(KeyboardInterrupt):
 
 def signal_name(number: int) -> str:
     """The name of a signal, as "SIGTERM"."""
+    import signal  # here, for it makes its enums when it is loaded
+
     try:
         return signal.Signals(number).name
     except ValueError:

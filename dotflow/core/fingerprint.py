@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
@@ -16,6 +14,9 @@ if TYPE_CHECKING:
 
 def fingerprint_of(values: Sequence[Any]) -> str:
     """The sha256 (64 hex digits) of the values' JSON, or of their `repr` where JSON fails."""
+    import hashlib  # here, for only a run that is resumed needs them
+    import json
+
     try:
         text = json.dumps(values, sort_keys=True)
     except (TypeError, ValueError, RecursionError):

@@ -27,14 +27,14 @@ class Guard:
         try:
             server.happened(fact, subject)
         except Exception as error:  # noqa: BLE001 - that is what a guard is for
-            self._failed(server, "happened", error)
+            self.failed(server, "happened", error)
 
     def call(self, provider: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
         """Call a hook and return what it returns; None where it raised."""
         try:
             return getattr(provider, hook)(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - that is what a guard is for
-            self._failed(provider, hook, error)
+            self.failed(provider, hook, error)
             return None
 
     def enter(self, provider: Any, hook: str, *args: Any) -> Callable[[], None]:
@@ -49,18 +49,19 @@ class Guard:
         try:
             manager.__enter__()
         except Exception as error:  # noqa: BLE001 - that is what a guard is for
-            self._failed(provider, hook, error)
+            self.failed(provider, hook, error)
             return _nothing
 
         def leave() -> None:
             try:
                 manager.__exit__(None, None, None)
             except Exception as error:  # noqa: BLE001
-                self._failed(provider, hook, error)
+                self.failed(provider, hook, error)
 
         return leave
 
-    def _failed(self, provider: Any, hook: str, error: Exception) -> None:
+    def failed(self, provider: Any, hook: str, error: Exception) -> None:
+        """Count that a hook raised; log the first time that it did."""
         cls = provider if isinstance(provider, type) else type(provider)
         name = f"{cls.__name__}.{hook}"
         self.failures[name] += 1

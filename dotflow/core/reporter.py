@@ -15,14 +15,16 @@ from dotflow.abc.facts import (
     TaskRestored,
     next_number,
 )
+from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 
 if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier, TaskFact
     from dotflow.core.task import Task
-    from dotflow.core.task_error import TaskError
 
 Leave = Callable[[], None]
+
+FINAL = (TypeStatus.COMPLETED, TypeStatus.FAILED)
 
 
 class Reporter(Protocol):
@@ -31,20 +33,23 @@ class Reporter(Protocol):
     def start(self) -> None:
         """The task begins."""
 
-    def activate(self) -> Leave:
-        """Make the task's span current in this thread; return what undoes it."""
+    def activate(self) -> Leave | None:
+        """Make the task's span current in this thread; return what undoes it, if anything does."""
 
-    def start_attempt(self, attempt: int, time_ns: int) -> Leave:
+    def start_attempt(self, attempt: int, time_ns: int) -> Leave | None:
         """A try begins; make its span current in this thread and return what undoes it."""
 
     def end_attempt(self, attempt: int, failure: TaskError | None, time_ns: int) -> None:
         """That try ended, with the error or None."""
 
-    def retry(self, failure: TaskError) -> None:
+    def retry(self, failure: TaskError, time_ns: int) -> None:
         """The task failed an attempt and will be tried again."""
 
     def end(self, failure: TaskError | None, finished_ns: int) -> None:
         """The task ended, with the error that failed it or None."""
+
+    def conclude(self, error: BaseException) -> None:
+        """An exception came between a report and its end: see that the task has ended."""
 
 
 class TaskReporter:
@@ -54,47 +59,66 @@ class TaskReporter:
         task: The task that is reported.
     """
 
+    __slots__ = ("_in_doubt", "_server", "_tells", "task")
+
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._call = task.config.guard.call
         self._server = task.config.server
+        self._tells = task.config.tells_server()
+        self._in_doubt: TaskFact | None = None
 
-    def _report(self, fact: TaskFact) -> None:
-        self.task.config.guard.report(self._server, fact, self.task)
+    def _tell(self, fact: TaskFact) -> None:
+        # An interrupt may come between the telling and its end: `conclude` then tells it again.
+        self._in_doubt = fact
+        try:
+            self._server.happened(fact, self.task)
+        except Exception as error:  # noqa: BLE001 - a provider's fault is not the work's
+            self.task.config.guard.failed(self._server, "happened", error)
+        self._in_doubt = None
 
     def start(self) -> None:
-        """The task begins."""
+        """The task begins; from here on `Task.turn` is this reporter."""
         task = self.task
-        self._call(task.config.tracer, "start_task", task=task)
-        task.begin()
+        task.turn = self
+        tracer = task.config.tracer
+        try:
+            tracer.start_task(task=task)
+        except Exception as error:  # noqa: BLE001
+            task.config.guard.failed(tracer, "start_task", error)
+        task.started_ns = time.time_ns()
         task.status = TypeStatus.IN_PROGRESS
-        self._report(TaskBegan(next_number(), task.task_id, task.started_ns or 0))
+        if self._tells:
+            self._tell(TaskBegan(next_number(), task.task_id, task.started_ns))
 
-    def activate(self) -> Leave:
-        """Make the task's span current in this thread; return what undoes it."""
+    def activate(self) -> Leave | None:
+        """Make the task's span current in this thread; return what undoes it, if anything does."""
+        if not self._tells:
+            return None
         return self.task.config.guard.enter(self._server, "activate", self.task)
 
-    def note_attempt(self, attempt: int, time_ns: int) -> None:
-        """A try begins, perhaps in another process."""
-        self._report(AttemptBegan(next_number(), self.task.task_id, attempt, time_ns))
+    def take(self, fact: AttemptBegan | AttemptEnded | Retried) -> None:
+        """Write down and tell a fact about a try, perhaps one of another process."""
+        if isinstance(fact, Retried):
+            task = self.task
+            task.retry_count = fact.retry_count
+            task.errors = fact.error
+            task.status = TypeStatus.RETRY
+        if self._tells:
+            self._tell(fact._replace(n=next_number()))
 
-    def start_attempt(self, attempt: int, time_ns: int) -> Leave:
+    def start_attempt(self, attempt: int, time_ns: int) -> Leave | None:
         """A try begins; make its span current in this thread and return what undoes it."""
-        self.note_attempt(attempt, time_ns)
+        self.take(AttemptBegan(0, self.task.task_id, attempt, time_ns))
         return self.activate()
 
     def end_attempt(self, attempt: int, failure: TaskError | None, time_ns: int) -> None:
         """That try ended, with the error or None."""
-        self._report(AttemptEnded(next_number(), self.task.task_id, attempt, time_ns, failure))
+        self.take(AttemptEnded(0, self.task.task_id, attempt, time_ns, failure))
 
-    def retry(self, failure: TaskError) -> None:
+    def retry(self, failure: TaskError, time_ns: int) -> None:
         """The task failed an attempt and will be tried again."""
         task = self.task
-        task.retry_count += 1
-        task.errors = failure
-        task.status = TypeStatus.RETRY
-        now = time.time_ns()
-        self._report(Retried(next_number(), task.task_id, now, task.retry_count, failure))
+        self.take(Retried(0, task.task_id, time_ns, task.retry_count + 1, failure))
 
     def end(self, failure: TaskError | None, finished_ns: int) -> None:
         """The task ended, with the error that failed it or None.
@@ -109,15 +133,53 @@ class TaskReporter:
             storage_error = self._fail(failure)
         elif task.status in (TypeStatus.IN_PROGRESS, TypeStatus.RETRY):
             task.status = TypeStatus.COMPLETED
-        self._call(task.config.tracer, "end_task", task=task)
-        self._report(
-            TaskEnded(
-                next_number(), task.task_id, task.finished_ns or finished_ns, task.duration or 0.0,
-                task.status, task.retry_count, failure,
-            )
-        )  # fmt: skip
+        self._tell_end(failure)
         if storage_error is not None:
             raise storage_error
+
+    def conclude(self, error: BaseException) -> None:
+        """End the task, wherever its report was interrupted; nothing is told under two numbers.
+
+        Args:
+            error: What interrupted it.
+        """
+        task, fact = self.task, self._in_doubt
+        if task.turn is None:
+            return
+        if fact is not None:
+            self._tell(fact)
+        if isinstance(fact, TaskEnded):
+            task.turn = None
+        elif task.status not in FINAL:
+            self.end(TaskError(error), time.time_ns())
+        else:
+            if task.finished_ns is None:
+                task.finish(time.time_ns())
+            failed = task.status == TypeStatus.FAILED
+            self._tell_end(task.errors[-1] if failed and task.errors else None)
+
+    def _tell_end(self, failure: TaskError | None) -> None:
+        task = self.task
+        tracer = task.config.tracer
+        try:
+            tracer.end_task(task=task)
+        except Exception as error:  # noqa: BLE001
+            task.config.guard.failed(tracer, "end_task", error)
+        if self._tells:
+            self._tell_ended(failure)
+        task.turn = None
+
+    def _tell_ended(self, failure: TaskError | None) -> None:
+        task = self.task
+        fact = TaskEnded(
+            next_number(), task.task_id, task.finished_ns or 0, task.duration or 0.0, task.status,
+            task.retry_count, failure,
+        )  # fmt: skip
+        self._in_doubt = fact
+        try:
+            self._server.happened(fact, task)
+        except Exception as error:  # noqa: BLE001
+            task.config.guard.failed(self._server, "happened", error)
 
     def _fail(self, failure: TaskError) -> Exception | None:
         task = self.task
@@ -139,11 +201,14 @@ class TaskReporter:
         task = self.task
         task.restored = True
         task.status = TypeStatus.COMPLETED
-        self._report(TaskRestored(next_number(), task.task_id, time.time_ns(), note))
+        if self._tells:
+            self._tell(TaskRestored(next_number(), task.task_id, time.time_ns(), note))
 
 
 class Stopwatch:
     """Tells the time in a way that a change of the clock after its start does not disturb."""
+
+    __slots__ = ("_started", "_started_ns")
 
     def __init__(self) -> None:
         self._started_ns = time.time_ns()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import warnings
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dotflow.abc.facts import TaskAdded, next_number
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.action import Action
-from dotflow.core.config import Config
+from dotflow.core.config import Config, unreported
 from dotflow.core.context import Context
 from dotflow.core.exception import MissingActionDecorator, NotCallableObject
 from dotflow.core.module import Module
@@ -19,13 +18,21 @@ from dotflow.core.types.status import TypeStatus
 from dotflow.utils.basic_functions import basic_callback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from uuid import UUID
 
+    from dotflow.abc.task import ContextView
     from dotflow.core.serializers.task import SerializerTask
     from dotflow.core.serializers.workflow import SerializerWorkflow
 
 __all__ = ["Task", "TaskBuilder", "TaskError", "TaskInstance", "resolve_callback", "resolve_step"]
+
+
+class Turn(Protocol):
+    """What reports a task while it is under way."""
+
+    def conclude(self, error: BaseException) -> None:
+        """End the task if its end is not reported yet."""
 
 
 class TaskInstance:
@@ -36,7 +43,7 @@ class TaskInstance:
         self.workflow_id: Any = None
         self.group_name: str = "default"
         self.retry_count: int = 0
-        self.created_at: datetime | None = None
+        self.created_ns: int | None = None
         self.started_ns: int | None = None
         self.finished_ns: int | None = None
         self._step: Any = None
@@ -47,6 +54,7 @@ class TaskInstance:
         self._status: str | None = None
         self._duration: float | None = None
         self._errors: list[TaskError] = []
+        self.turn: Turn | None = None
 
 
 class Task(TaskInstance):
@@ -64,10 +72,12 @@ class Task(TaskInstance):
         group_name: The group it runs in.
 
     Attributes:
-        started_ns: Nanoseconds since the epoch when it began; None until then.
+        created_ns: Nanoseconds since the epoch when it was made.
+        started_ns: The same for when it began; None until then.
         finished_ns: The same for its end.
         restored: Whether its result came from a checkpoint.
         run: The number of the run it is in; 0 before the first.
+        turn: What reports it while it is under way; else None.
 
     Raises:
         MissingActionDecorator: The step is not under `@action`.
@@ -86,7 +96,7 @@ class Task(TaskInstance):
         group_name: str = "default",
     ) -> None:
         super().__init__()
-        self.config = config or Config(server=_unreported())
+        self.config = config or unreported()
         self.restored = False
         self.run = 0
         # In a child process nothing is reported: the parent does that.
@@ -94,12 +104,14 @@ class Task(TaskInstance):
         self.group_name = group_name
         self.task_id = task_id
         self.workflow_id = workflow_id
-        self.step = step
-        self.callback = callback
-        self.initial_context = initial_context
-        self.created_at = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
+        self._step = resolve_step(step)
+        if callback is not basic_callback:
+            self._callback = resolve_callback(callback)
+        self._initial_context = Context(initial_context)
+        self.created_ns = time.time_ns()
         self.status = TypeStatus.NOT_STARTED
-        self.config.guard.report(self.config.server, TaskAdded(next_number(), task_id), self)
+        if self.config.tells_server():
+            self.config.guard.report(self.config.server, TaskAdded(next_number(), task_id), self)
 
     @property
     def step(self) -> Any:
@@ -144,12 +156,16 @@ class Task(TaskInstance):
 
     @current_context.setter
     def current_context(self, value: Any) -> None:
-        self._current_context = Context.of_task(value, self.task_id, self.workflow_id)
+        self.keep(Context.of_task(value, self.task_id, self.workflow_id))
+
+    def keep(self, result: Context) -> None:
+        """Take a Context as the result, and keep it in the storage too."""
+        self._current_context = result
         if self.reports:
             storage = self.config.storage
-            storage.post(key=storage.key(task=self), context=self._current_context)
+            storage.post(key=storage.key(task=self), context=result)
 
-    def adopt(self, kept: Context) -> None:
+    def adopt(self, kept: ContextView) -> None:
         """Take a result that the storage has already."""
         self._current_context = Context.of_task(kept.storage, self.task_id, self.workflow_id)
 
@@ -165,18 +181,31 @@ class Task(TaskInstance):
             self._tell(value)
 
     def _tell(self, status: str) -> None:
-        config, call = self.config, self.config.guard.call
-        call(config.notify, "hook_status_task", task=self)
+        config = self.config
+        notify, log = config.notify, config.log
+        # Called as they are, each in a `try` of its own: this is the way of every task.
+        try:
+            notify.hook_status_task(task=self)
+        except Exception as error:  # noqa: BLE001 - a provider's fault is not the work's
+            config.guard.failed(notify, "hook_status_task", error)
         if status == TypeStatus.FAILED:
-            call(config.log, "error", task=self)
-            call(config.metrics, "task_failed", task=self)
-        elif status == TypeStatus.RETRY:
-            call(config.log, "warning", task=self)
-            call(config.metrics, "task_retried", task=self)
-        else:
-            call(config.log, "info", task=self)
-            if status == TypeStatus.COMPLETED:
-                call(config.metrics, "task_completed", task=self)
+            config.guard.call(log, "error", task=self)
+            config.guard.call(config.metrics, "task_failed", task=self)
+            return
+        if status == TypeStatus.RETRY:
+            config.guard.call(log, "warning", task=self)
+            config.guard.call(config.metrics, "task_retried", task=self)
+            return
+        try:
+            log.info(task=self)
+        except Exception as error:  # noqa: BLE001
+            config.guard.failed(log, "info", error)
+        if status == TypeStatus.COMPLETED:
+            metrics = config.metrics
+            try:
+                metrics.task_completed(task=self)
+            except Exception as error:  # noqa: BLE001
+                config.guard.failed(metrics, "task_completed", error)
 
     @property
     def errors(self) -> list[TaskError]:
@@ -213,6 +242,15 @@ class Task(TaskInstance):
         self._duration = value
 
     @property
+    def created_at(self) -> datetime | None:
+        """When it was made; local, without a zone."""
+        return _local(self.created_ns)
+
+    @created_at.setter
+    def created_at(self, value: datetime | None) -> None:
+        self.created_ns = _nanoseconds(value)
+
+    @property
     def started_at(self) -> datetime | None:
         """When it began; local, without a zone."""
         return _local(self.started_ns)
@@ -241,8 +279,10 @@ class Task(TaskInstance):
         self.finished_ns = max(started, finished_ns)
         self._duration = (self.finished_ns - started) / 1e9
 
-    def reset(self) -> None:
-        """Forget the outcome of an earlier run."""
+    def reset(self, run: int) -> None:
+        """Forget the outcome of an earlier run; `run` is the number of the next."""
+        self.run = run
+        self.turn = None
         self.retry_count = 0
         self.started_ns = self.finished_ns = None
         self.restored = False
@@ -309,7 +349,8 @@ class TaskBuilder:
             ImportModuleError: An import string leads nowhere.
         """
         steps = [resolve_step(one) for one in _flat(step)]
-        callback = resolve_callback(callback)
+        if callback is not basic_callback:
+            callback = resolve_callback(callback)
         for one in steps:
             task = Task(
                 task_id=self._next_id,
@@ -358,7 +399,7 @@ def resolve_step(value: Any) -> Action:
         MissingActionDecorator: It is none.
         ImportModuleError: The import string leads nowhere.
     """
-    step = Module(value)
+    step = value if isinstance(value, Action) else Module(value)
     if not isinstance(step, Action) or step.func is None:
         raise MissingActionDecorator
     return step
@@ -377,19 +418,10 @@ def resolve_callback(value: Any) -> Callable[..., Any]:
     return callback  # type: ignore[no-any-return]
 
 
-def _flat(step: Any) -> Iterator[Any]:
-    if isinstance(step, list):
-        for one in step:
-            yield from _flat(one)
-    else:
-        yield step
-
-
-def _unreported() -> Any:
-    # Here, for it imports this package.
-    from dotflow.providers.server_none import ServerNone
-
-    return ServerNone()
+def _flat(step: Any) -> list[Any]:
+    if not isinstance(step, list):
+        return [step]
+    return [one for nested in step for one in _flat(nested)]
 
 
 def _local(nanoseconds: int | None) -> datetime | None:
@@ -403,4 +435,6 @@ def _nanoseconds(value: datetime | None) -> int | None:
 
 
 def _warn_error() -> None:
+    import warnings
+
     warnings.warn("Task.error is deprecated: use Task.errors", DeprecationWarning, stacklevel=3)

@@ -1,197 +1,55 @@
-"""Manager: one run of a workflow, and the four ways to run it."""
+"""Manager: one run of a workflow."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from contextvars import copy_context
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
 
 from dotflow.abc.facts import PlannedTask, RunBegan, RunEnded, RunFailed, next_number
-from dotflow.abc.flow import Flow
 from dotflow.abc.server import WorkflowDescription
 from dotflow.core import interrupt
 from dotflow.core.checkpoint import (
     check_input,
     check_policy,
-    first_context,
     number_tasks,
-    read_back,
     read_note,
-    restore,
     write_note,
 )
-from dotflow.core.children.lane import Lane, run_lanes
 from dotflow.core.children.start_method import check_is_no_import, start_method_of
-from dotflow.core.engine import TaskEngine
-from dotflow.core.exception import ExecutionModeNotExist, Interrupted
+from dotflow.core.exception import ExecutionModeNotExist
+from dotflow.core.flows import (
+    Background,
+    InProcesses,
+    Parallel,
+    Sequential,
+    SequentialGroup,
+    grouper,
+)
+from dotflow.core.forked import getpid
 from dotflow.core.task_error import TaskError
 from dotflow.core.types import TypeExecution, TypeInputChange, TypeStatus, WorkflowStatus
-from dotflow.settings import Settings
+from dotflow.process.at_exit import close_here
 from dotflow.utils.basic_functions import basic_callback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import threading
+    from collections.abc import Callable
+    from uuid import UUID
 
+    from dotflow.abc.facts import WorkflowFact
+    from dotflow.abc.flow import Flow
     from dotflow.core.config import Config
     from dotflow.core.task import Task
 
-
-def grouper(tasks: list[Task]) -> dict[str, list[Task]]:
-    """The tasks by the name of their group, in order of appearance."""
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(task.group_name, []).append(task)
-    return groups
-
-
-class Sequential(Flow):
-    """Runs tasks one after another in this process; `get_tasks()` are those that ran."""
-
-    def setup_queue(self) -> None:
-        """Begin with no task run."""
-        self.queue = []
-
-    def get_tasks(self) -> list[Task]:
-        """The tasks that ran or were restored."""
-        return list(self.queue)
-
-    def run(self) -> None:
-        """Run the tasks until one fails, or all with `ignore`."""
-        previous = first_context(self.workflow_id)
-        for task in self.tasks:
-            interrupt.check()
-            self.queue.append(task)
-            kept = restore(task, self.workflow_id, previous) if self.resume else None
-            if kept is not None:
-                previous = kept
-                continue
-            engine = TaskEngine(task, self.workflow_id, previous)
-            with engine.start():
-                engine.execute_with_retry()
-            with interrupt.window():
-                task.callback(task=task)
-            if task.status == TypeStatus.FAILED and not self.ignore:
-                break
-            previous = read_back(task)
-
-
-class InProcesses(Flow):
-    """Runs tasks in child processes.
-
-    Args:
-        tasks: As in Flow.
-        workflow_id: As in Flow.
-        ignore: As in Flow.
-        groups: As in Flow.
-        resume: As in Flow.
-        start_method: How the processes come to be; without one as the settings say.
-    """
-
-    def __init__(
-        self,
-        tasks: list[Task],
-        workflow_id: str | UUID | None,
-        ignore: bool,
-        groups: Mapping[str, list[Task]],
-        resume: bool = False,
-        start_method: str | None = None,
-    ) -> None:
-        self._start_method = start_method
-        super().__init__(tasks, workflow_id, ignore, groups, resume)
-
-
-class SequentialGroup(InProcesses):
-    """Runs every group in a process of its own, all at once; in order within a group."""
-
-    def setup_queue(self) -> None:
-        """Make one lane a group."""
-        self.queue = [
-            Lane(tasks, self.workflow_id, self.ignore, self.resume, self._start_method)
-            for tasks in self.groups.values()
-        ]
-
-    def get_tasks(self) -> list[Task]:
-        """All tasks."""
-        return self.tasks
-
-    def run(self) -> None:
-        """Run the groups; a failed task stops its own only."""
-        run_lanes(self.queue, at_once=len(self.queue), stop_on_failure=False)
-
-
-class Parallel(InProcesses):
-    """Runs every task in a process of its own, `Settings.MAX_PROCESSES` of them at a time."""
-
-    def setup_queue(self) -> None:
-        """Make one lane a task."""
-        self.queue = [
-            Lane([task], self.workflow_id, ignore=True, start_method=self._start_method)
-            for task in self.tasks
-        ]
-
-    def get_tasks(self) -> list[Task]:
-        """All tasks."""
-        return self.tasks
-
-    def run(self) -> None:
-        """Run the tasks; without `ignore` none is begun once another has failed."""
-        run_lanes(self.queue, Settings.MAX_PROCESSES, stop_on_failure=not self.ignore)
-
-
-class Background(Flow):
-    """Runs tasks one after another in a daemon thread; the constructor returns at once.
-
-    Args:
-        tasks: As in Flow.
-        workflow_id: As in Flow.
-        ignore: As in Flow.
-        groups: As in Flow; they make no difference.
-        resume: As in Flow.
-        around: Called in the thread with what runs the tasks.
-    """
-
-    def __init__(
-        self,
-        tasks: list[Task],
-        workflow_id: str | UUID | None,
-        ignore: bool,
-        groups: Mapping[str, list[Task]],
-        resume: bool = False,
-        around: Callable[[Callable[[], None]], None] | None = None,
-    ) -> None:
-        self._around = around
-        super().__init__(tasks, workflow_id, ignore, groups, resume)
-
-    def setup_queue(self) -> None:
-        """Make the thread; it begins where the caller is, with what is current there."""
-        self.thread = threading.Thread(
-            target=copy_context().run, args=(self._work,), name="dotflow-background", daemon=True
-        )
-
-    def get_tasks(self) -> list[Task]:
-        """All tasks."""
-        return self.tasks
-
-    def run(self) -> None:
-        """Start the thread."""
-        self.thread.start()
-
-    def _work(self) -> None:
-        # Who interrupted the run knows of it, and it is reported: no news for the thread's hook.
-        with contextlib.suppress(Interrupted):
-            if self._around is None:
-                self._run_tasks()
-            else:
-                self._around(self._run_tasks)
-
-    def _run_tasks(self) -> None:
-        Sequential(self.tasks, self.workflow_id, self.ignore, self.groups, self.resume)
-
+__all__ = [
+    "Background",
+    "Manager",
+    "Parallel",
+    "Sequential",
+    "SequentialGroup",
+    "grouper",
+]
 
 FLOWS: dict[str, type[Flow]] = {
     TypeExecution.SEQUENTIAL: Sequential,
@@ -201,10 +59,10 @@ FLOWS: dict[str, type[Flow]] = {
 }
 
 
-def _flow_of(mode: str, tasks: list[Task]) -> type[Flow]:
-    """What runs these tasks in a mode: several groups are never run one after the other."""
+def _flow_of(mode: str, groups: dict[str, list[Task]]) -> type[Flow]:
+    """What runs tasks in a mode: several groups are never run one after the other."""
     cls = FLOWS[mode]
-    return SequentialGroup if cls is Sequential and len(grouper(tasks)) > 1 else cls
+    return SequentialGroup if cls is Sequential and len(groups) > 1 else cls
 
 
 class Manager:
@@ -259,29 +117,38 @@ class Manager:
         if mode not in list(FLOWS):  # which, unlike a dict, may be asked for anything
             raise ExecutionModeNotExist
         check_policy(on_input_change)
-        flow = _flow_of(mode, tasks)
+        groups = grouper(tasks)
+        flow = _flow_of(mode, groups)
         self._start_method = start_method_of(start_method)
         check_is_no_import(self._start_method, issubclass(flow, InProcesses))
         self.tasks = tasks
         self.on_success = on_success
         self.on_failure = on_failure
         self.mode = mode
-        self.workflow_id = workflow_id if workflow_id is not None else uuid4()
+        if workflow_id is None:
+            from uuid import uuid4  # here, for a DotFlow gives its own id
+
+            workflow_id = uuid4()
+        self.workflow_id = workflow_id
         self.on_input_change = on_input_change
         self.fingerprint = fingerprint
         self.config = config
         self.started = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self._started = time.perf_counter()
-        self._description = replace(description or WorkflowDescription(), mode=mode, resumed=resume)
+        self._description = (description or WorkflowDescription())._replace(
+            mode=mode, resumed=resume
+        )
         self._number = next_number()
+        self._process = getpid()
+        self._in_doubt: WorkflowFact | None = None
+        self._is_ended = False
+        close_here()
         self._prepare_storage(resume)
         for task in tasks:
-            task.reset()
-            task.run = self._number
+            task.reset(self._number)
         # A run within a step of another one is not to be interrupted while it reports, either.
         with interrupt.window(is_open=False):
-            self._begin()
-            self._run(keep_going, resume)
+            self._run(flow, groups, keep_going, resume)
 
     def _prepare_storage(self, resume: bool) -> None:
         if self.config is None:
@@ -292,58 +159,104 @@ class Manager:
         if self._description.managed:
             number_tasks(storage, self.workflow_id, self.tasks, resume)
 
-    def _run(self, keep_going: bool, resume: bool) -> None:
-        groups = grouper(self.tasks)
+    def _run(
+        self, cls: type[Flow], groups: dict[str, list[Task]], keep_going: bool, resume: bool
+    ) -> None:
         if self.mode == TypeExecution.BACKGROUND:
-            flow = Background(
-                self.tasks, self.workflow_id, keep_going, groups, resume, around=self._guarded
-            )
-            self.thread = flow.thread
+            self._run_in_background(groups, keep_going, resume)
             return
-        cls = _flow_of(self.mode, self.tasks)
         more = {"start_method": self._start_method} if issubclass(cls, InProcesses) else {}
 
         def run() -> None:
+            self._begin()
             flow = cls(self.tasks, self.workflow_id, keep_going, groups, resume, **more)
             self.tasks = flow.get_tasks()
 
         self._guarded(run)
 
+    def _run_in_background(
+        self, groups: dict[str, list[Task]], keep_going: bool, resume: bool
+    ) -> None:
+        try:
+            self._begin()
+            flow = Background(
+                self.tasks, self.workflow_id, keep_going, groups, resume, around=self._guarded
+            )
+        except BaseException as error:
+            self._conclude(error)
+            raise
+        self.thread = flow.thread
+
     def _guarded(self, run: Callable[[], None]) -> None:
         """Run, and report the end, also where something other than a step has failed."""
+        planned = self.tasks
         try:
             run()
+            failed = any(task.status == TypeStatus.FAILED for task in self.tasks)
+            self._end(failed)
         except BaseException as error:
-            self._fail(error)
-            self._end(failed=True)
+            self._conclude(error, planned)
             raise
-        failed = any(task.status == TypeStatus.FAILED for task in self.tasks)
-        self._end(failed)
         (self.on_failure if failed else self.on_success)(tasks=self.tasks)
 
     def _begin(self) -> None:
         if self.config is None:
             return
         call, wid, mode = self.config.guard.call, self.workflow_id, self.mode
-        server = self.config.server
         call(self.config.tracer, "start_workflow", workflow_id=wid, mode=mode,
              tasks_count=len(self.tasks))  # fmt: skip
         call(self.config.metrics, "workflow_started", workflow_id=wid, mode=mode)
+        if self.config.tells_server():
+            self._tell(self._began(self.config))
+        write_note(self.config, wid)
+
+    def _began(self, config: Config) -> RunBegan:
         said = self._description
         plan = tuple(
             PlannedTask(task.task_id, task.step.name, task.group_name) for task in self.tasks
         )
-        earlier = read_note(self.config, wid) if said.resumed else None
-        began = RunBegan(
-            self._number, time.time_ns(), said.name, said.managed, mode, said.resumed, plan, earlier
-        )
-        self.config.guard.report(server, began, wid)
-        write_note(self.config, wid)
+        earlier = read_note(config, self.workflow_id) if said.resumed else None
+        return RunBegan(
+            self._number, time.time_ns(), said.name, said.managed, self.mode, said.resumed, plan,
+            earlier,
+        )  # fmt: skip
+
+    def _tell(self, fact: WorkflowFact) -> None:
+        assert self.config is not None  # noqa: S101 - who has none has nobody to tell
+        # An interrupt may come between the telling and its end: `_conclude` then tells it again.
+        self._in_doubt = fact
+        self.config.guard.report(self.config.server, fact, self.workflow_id)
+        self._in_doubt = None
+
+    def _conclude(self, error: BaseException, planned: list[Task] | None = None) -> None:
+        """End each task that is under way, and the run, wherever it was interrupted.
+
+        Nothing of it is done in a copy of the process that a step has made.
+        """
+        if getpid() != self._process:
+            return
+        for _ in range(2):  # the second time if Ctrl-C comes once more
+            try:
+                self._conclude_once(error, planned or self.tasks)
+            except KeyboardInterrupt:
+                continue
+            break
+
+    def _conclude_once(self, error: BaseException, planned: list[Task]) -> None:
+        if self._in_doubt is not None:
+            fact = self._in_doubt
+            self._tell(fact)
+            self._is_ended = self._is_ended or isinstance(fact, RunEnded)
+        for task in planned:
+            if task.turn is not None:
+                task.turn.conclude(error)
+        if not self._is_ended:
+            self._fail(error)
+            self._end(failed=True)
 
     def _fail(self, error: BaseException) -> None:
-        if self.config is not None:
-            failed = RunFailed(next_number(), self._number, TaskError(error))
-            self.config.guard.report(self.config.server, failed, self.workflow_id)
+        if self.config is not None and self.config.tells_server():
+            self._tell(RunFailed(next_number(), self._number, TaskError(error)))
 
     def _end(self, failed: bool) -> None:
         if self.config is None:
@@ -354,5 +267,7 @@ class Manager:
         hook = "workflow_failed" if failed else "workflow_completed"
         call(self.config.metrics, hook, wid, duration)
         status = WorkflowStatus.FAILED if failed else WorkflowStatus.COMPLETED
-        ended = RunEnded(next_number(), self._number, time.time_ns(), duration, status)
-        self.config.guard.report(self.config.server, ended, wid)
+        if self.config.tells_server():
+            ended = RunEnded(next_number(), self._number, time.time_ns(), duration, status)
+            self._tell(ended)
+        self._is_ended = True

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from dotflow.core.dotflow import unused_task_id
 from dotflow.logging import logger
+from dotflow.utils.tools import unused_task_id
 
 if TYPE_CHECKING:
     from dotflow.delivery.channel import Channel

@@ -7,7 +7,6 @@ import time
 import weakref
 from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
@@ -285,7 +284,7 @@ class ServerOtel(Server):
         if self._exporter is not None:
             result = self._exporter.channel.flush(left())
         is_sent = spans_sent is None or spans_sent(left())
-        return replace(result, complete=result.complete and is_sent)
+        return result._replace(complete=result.complete and is_sent)
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release threads and connections; a later run begins anew.
@@ -304,7 +303,7 @@ class ServerOtel(Server):
             pipeline.hurry()
         result = FlushResult() if exporter is None else exporter.channel.close(left())
         is_sent = pipeline is None or pipeline.close(left())
-        return replace(result, complete=result.complete and is_sent)
+        return result._replace(complete=result.complete and is_sent)
 
     def shutdown(self) -> FlushResult:
         """The same as `close`, by OpenTelemetry's word."""

@@ -33,10 +33,21 @@ class Closable(Protocol):
 _open: weakref.WeakSet[Any] = weakref.WeakSet()
 _kept: set[Any] = set()
 _children: set[int] = set()
+_process = os.getpid()
+
+
+def close_here() -> None:
+    """Have what delivers be closed at the end of this process.
+
+    A process that was forked meanwhile, and reports nothing, leaves that to its parent.
+    """
+    global _process  # noqa: PLW0603 - there is one process
+    _process = os.getpid()
 
 
 def close_at_exit(closable: Closable) -> None:
     """Have `closable.close(timeout)` called at exit, unless it is gone by then."""
+    close_here()
     _open.add(closable)
 
 
@@ -73,12 +84,15 @@ def close_in_child() -> None:
     from multiprocessing.util import Finalize
 
     _children.add(os.getpid())
+    close_here()
     # What the child's own finalizers report is to be sent too: they come before.
     Finalize(None, _close_all, exitpriority=0)
 
 
 @atexit.register
 def _close_all() -> None:
+    if os.getpid() != _process:
+        return
     deadline = time.monotonic() + flush_timeout()
     everything = list(_open | _kept)
     relays = [one for one in everything if hasattr(one, "hurry")]

@@ -6,17 +6,17 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dotflow.delivery.dialect import Dialect
-from dotflow.delivery.environment import VARIABLES, find_destination
 from dotflow.logging import logger
-from dotflow.providers.server_api import ServerAPI
-from dotflow.providers.server_default import ServerDefault
 from dotflow.providers.server_none import ServerNone
 
 if TYPE_CHECKING:
     from dotflow.abc.server import Server
 
 SERVER_VARIABLE = "DOTFLOW_SERVER"
+
+# As in `dotflow.delivery.environment`, which is loaded only if one of them is set.
+MANAGED = ("SERVER_BASE_URL", "SERVER_USER_TOKEN")
+DEFAULT = ("DOTFLOW_SERVER_URL", "DOTFLOW_USER_TOKEN")
 
 
 class ServerChoice:
@@ -48,15 +48,26 @@ def server_from_environment() -> Server:
         return ServerNone()
     if chosen == ServerChoice.OTEL and (server := _server_otel()) is not None:
         return server
-    if chosen == ServerChoice.API:
-        return _server_api() or _unset(chosen, Dialect.MANAGED)
-    if chosen == ServerChoice.DEFAULT:
-        return ServerDefault() if _is_set(Dialect.DEFAULT) else _unset(chosen, Dialect.DEFAULT)
     if chosen not in ServerChoice.ALL:
         logger.warning(
             "%s is %r, which is none of %s: it is ignored.",
             SERVER_VARIABLE, chosen, ", ".join(ServerChoice.ALL),
         )  # fmt: skip
+    return _server_of_dotflow_api(chosen)
+
+
+def _server_of_dotflow_api(chosen: str) -> Server:
+    # Here, for a program that reports nowhere need not wait for what delivers.
+    from dotflow.providers.server_default import ServerDefault
+
+    if chosen == ServerChoice.API:
+        return _server_api() or _unset(chosen, MANAGED)
+    if chosen == ServerChoice.DEFAULT:
+        return ServerDefault() if _is_set(DEFAULT) else _unset(chosen, DEFAULT)
+    if not (_is_set(MANAGED) or _is_set(DEFAULT)):
+        server = ServerDefault()
+        server.silent = True
+        return server
     return _server_api() or ServerDefault()
 
 
@@ -70,20 +81,24 @@ def _server_otel() -> Server | None:
     return server
 
 
-def _server_api() -> ServerAPI | None:
+def _server_api() -> Server | None:
+    from dotflow.delivery.dialect import Dialect
+    from dotflow.delivery.environment import find_destination
+    from dotflow.providers.server_api import ServerAPI
+
     managed = find_destination(dialect=Dialect.MANAGED)
     return None if managed is None else ServerAPI(managed.url, managed.token)
 
 
-def _is_set(dialect: Dialect) -> bool:
-    return any(os.environ.get(name) for name in VARIABLES[dialect])
+def _is_set(variables: tuple[str, str]) -> bool:
+    return any(os.environ.get(name) for name in variables)
 
 
-def _unset(chosen: str, dialect: Dialect) -> Server:
+def _unset(chosen: str, variables: tuple[str, str]) -> Server:
     """The server of a choice whose variables are not there: half a pair was warned of already."""
-    if not _is_set(dialect):
+    if not _is_set(variables):
         logger.warning(
             "%s is %r, and neither %s nor %s is set: nothing is reported.",
-            SERVER_VARIABLE, chosen, *VARIABLES[dialect],
+            SERVER_VARIABLE, chosen, *variables,
         )  # fmt: skip
     return ServerNone()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
+import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dotflow.abc.log import LEVELS, Log
 from dotflow.settings import Settings
@@ -42,6 +43,50 @@ class StandardErrorHandler(StreamHandler):
         return sys.stderr
 
 
+class LineFileHandler(logging.FileHandler):
+    """Appends lines to a file, which it opens at the first one."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
+
+
+class Layout(logging.Formatter):
+    """Lays out a line; one of time, level, name and message alone needs no log record.
+
+    Args:
+        layout: As of `logging.Formatter`.
+        name: The name of the logger.
+    """
+
+    def __init__(self, layout: str, name: str) -> None:
+        super().__init__(layout)
+        self.name = name
+        self._layout = layout
+        self._second: tuple[int, str] = (-1, "")
+
+    def is_simple(self) -> bool:
+        """Whether `line` can say all that the layout asks for."""
+        try:
+            self.line("", "", 0)
+        except (KeyError, TypeError, ValueError):
+            return False
+        return True
+
+    def line(self, level: str, message: str, time_ns: int) -> str:
+        """What `format` makes of a record with these values."""
+        seconds, rest = divmod(time_ns, 1_000_000_000)
+        second, text = self._second
+        if second != seconds:
+            text = time.strftime(self.default_time_format, self.converter(seconds))
+            self._second = (seconds, text)
+        return self._layout % {
+            "asctime": f"{text},{rest // 1_000_000:03d}",
+            "levelname": level,
+            "name": self.name,
+            "message": message,
+        }
+
+
 class LogDefault(Log):
     """Writes one line for each turn of a task.
 
@@ -65,18 +110,70 @@ class LogDefault(Log):
         name = f"{Settings.LOG_PROFILE}.log-{next(_numbers)}"
         self._logger = logging.Logger(name, self._level)  # noqa: LOG001
         self._logger.propagate = False
+        self._layout = Layout("%(message)s" if format == "json" else Settings.LOG_FORMAT, name)
+        self._simple = self._layout.is_simple()
         if output not in OUTPUTS:
             output = "console"
         if output in ("console", "both"):
             self._add(StandardErrorHandler())
         if output in ("file", "both"):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._add(
-                logging.FileHandler(path, encoding="utf-8", delay=True, errors="backslashreplace")
-            )
+            self._add(LineFileHandler(path))
+        self._own = (self._logger, tuple(self._logger.handlers))
 
     def _add(self, handler: logging.Handler) -> None:
-        layout = "%(message)s" if self._format == "json" else Settings.LOG_FORMAT
-        handler.setFormatter(logging.Formatter(layout))
+        handler.setFormatter(self._layout)
         self._logger.addHandler(handler)
         weakref.finalize(self, handler.close)
+
+    def _emit(self, level: int, message: str) -> None:
+        logger = self._logger
+        if not logger.isEnabledFor(level):
+            return
+        if not self._is_as_made(logger):
+            logger.log(level, message)
+            return
+        line = self._layout.line(logging.getLevelName(level), message, time.time_ns())
+        for handler in logger.handlers:
+            if level >= handler.level:
+                _write(handler, line, level, message)
+
+    def _is_as_made(self, logger: logging.Logger) -> bool:
+        """Whether nobody has put another logger, handler, layout or filter in place of ours.
+
+        Then a line needs no log record, which costs more than all the rest.
+        """
+        if not self._simple or logger.filters or logger is not self._own[0]:
+            return False
+        if logging.getLogRecordFactory() is not logging.LogRecord:
+            return False
+        handlers = logger.handlers
+        return len(handlers) == len(self._own[1]) and all(
+            one.formatter is self._layout and not one.filters and type(one) in _OURS
+            for one in handlers
+        )
+
+
+_OURS = (StandardErrorHandler, LineFileHandler)
+
+
+def _write(handler: Any, line: str, level: int, message: str) -> None:
+    """What `handler.handle` does with a record whose line is made already."""
+    handler.acquire()
+    try:
+        stream = handler.stream
+        if stream is None:  # a file that is not open yet, or is closed for good
+            handler.handle(_record(handler, level, message))
+            return
+        stream.write(line + handler.terminator)
+        handler.flush()
+    except RecursionError:
+        raise
+    except Exception:  # noqa: BLE001 - as every handler of the standard library
+        handler.handleError(_record(handler, level, message))
+    finally:
+        handler.release()
+
+
+def _record(handler: Any, level: int, message: str) -> logging.LogRecord:
+    return logging.LogRecord(handler.formatter.name, level, __file__, 0, message, None, None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dotflow.delivery.channel import Channel
-from dotflow.delivery.dialect import Dialect
-from dotflow.delivery.environment import find_destination
+import os
+
 from dotflow.providers.reporting import ReportingServer
+
+VARIABLES = ("DOTFLOW_SERVER_URL", "DOTFLOW_USER_TOKEN")
 
 
 class ServerDefault(ReportingServer):
@@ -26,5 +27,13 @@ class ServerDefault(ReportingServer):
         user_token: str | None = None,
         timeout: float = 15.0,
     ) -> None:
+        if not any((base_url, user_token, *map(os.environ.get, VARIABLES))):
+            super().__init__(None)
+            return
+        # Here, for who reports nowhere need not wait for what delivers.
+        from dotflow.delivery.channel import Channel
+        from dotflow.delivery.dialect import Dialect
+        from dotflow.delivery.environment import find_destination
+
         destination = find_destination(base_url, user_token, Dialect.DEFAULT, timeout)
         super().__init__(None if destination is None else Channel(destination))

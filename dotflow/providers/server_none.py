@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class ServerNone(Server):
     """Reports nothing, whatever the environment says."""
 
+    silent = True
+
     def create_workflow(self, workflow: str | UUID) -> None:
         """Do nothing."""
 

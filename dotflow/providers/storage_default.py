@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.storage import Storage
@@ -22,14 +23,27 @@ class _Entry(NamedTuple):
     fingerprint: str | None
 
 
+KEPT_WORKFLOWS = 100
+"""Of how many workflows that are gone the results are kept: of the last ones, at least so many."""
+
+ID_LENGTH = 36
+"""The characters of an id that dotflow makes."""
+
+
 class StorageDefault(Storage):
     """Keeps results in a dict of its own; they live as long as the object. Thread-safe.
+
+    If an id was made by dotflow and its DotFlow is gone, only a program that wrote the id down can
+    resume the workflow: it can do so until some 100 more of them are gone (`KEPT_WORKFLOWS`). The
+    results of a workflow whose id the program gave are kept for good.
 
     Whatever it is given on the command line (`path`) makes no difference to it.
     """
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         self._entries: dict[str, _Entry] = {}
+        self._gone: deque[str] = deque()
+        self._prefix: tuple[Any, str] = (None, "None-")
         self.renew()
         renew_in_child(self)
 
@@ -48,16 +62,49 @@ class StorageDefault(Storage):
         expires = None if ttl is None else time.monotonic() + ttl
         with self._lock:
             self._entries[key] = _Entry(context, expires, fingerprint)
+        if len(self._gone) >= 2 * KEPT_WORKFLOWS:
+            self._forget()
 
     def get(self, key: str) -> Context:
         """The context kept under a key; an empty one where there is none."""
-        with self._lock:
-            entry = self._live(key)
+        entry = self._live(key)
         return Context() if entry is None else entry.context
 
     def key(self, task: TaskView) -> str:
         """`{workflow_id}-{task_id}`."""
-        return f"{task.workflow_id}-{task.task_id}"
+        # The text of an id is slow to make, and the next task has the same one.
+        workflow_id, prefix = self._prefix
+        if workflow_id is not task.workflow_id:
+            from uuid import UUID  # here, once a run, for it is slow to load
+
+            workflow_id = task.workflow_id
+            prefix = f"{workflow_id}-"
+            if isinstance(workflow_id, (UUID, str)):
+                self._prefix = (workflow_id, prefix)
+        return f"{prefix}{task.task_id}"
+
+    def release(self, workflow_id: str) -> None:
+        """Learn that only a program that wrote the id down can name this workflow.
+
+        Takes no lock: garbage may be collected at any instant.
+        """
+        if len(workflow_id) == ID_LENGTH:
+            self._gone.append(workflow_id)
+
+    def retain(self, workflow_id: str) -> None:
+        """Learn that a program names this workflow: its results are kept for good."""
+        with self._lock:
+            while workflow_id in self._gone:
+                self._gone.remove(workflow_id)
+
+    def _forget(self) -> None:
+        """Forget all but the last workflows that are gone, with one look at every key."""
+        with self._lock:
+            count = len(self._gone) - KEPT_WORKFLOWS
+            forgotten = {self._gone.popleft() for _ in range(count)}
+            for key in list(self._entries):
+                if key[:ID_LENGTH] in forgotten and key[ID_LENGTH : ID_LENGTH + 1] == "-":
+                    del self._entries[key]
 
     def delete(self, key: str) -> bool:
         """Forget a key; return whether it was there."""
@@ -100,6 +147,8 @@ class StorageDefault(Storage):
         """The entry of a key, unless it has expired."""
         entry = self._entries.get(key)
         if entry is not None and entry.expires is not None and entry.expires <= time.monotonic():
-            del self._entries[key]
+            with self._lock:
+                if self._entries.get(key) is entry:
+                    del self._entries[key]
             return None
         return entry

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import socket
-from pathlib import Path
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write_file(
     path: str | Path, content: Any, mode: str = "w", encoding: str | None = "utf-8"
 ) -> None:
     """Write a value as JSON text, or as its `str` where JSON cannot express it."""
+    # Here, as `socket` below, for not every program needs them.
+    import json
+    from pathlib import Path
+
     try:
         text = json.dumps(content)
     except (TypeError, ValueError, RecursionError):
@@ -22,6 +27,9 @@ def write_file(
 
 def read_file(path: Path, encoding: str = "utf-8") -> Any:
     """The parsed JSON of a file, its raw text if it is no JSON, None if there is no file."""
+    import json
+    from pathlib import Path
+
     path = Path(path)
     if not path.exists():
         return None
@@ -34,7 +42,18 @@ def read_file(path: Path, encoding: str = "utf-8") -> Any:
 
 def hostname() -> str:
     """The name of this host, or "local" where it has none."""
+    import socket
+
     try:
         return socket.gethostname() or "local"
     except OSError:
         return "local"
+
+
+def unused_task_id() -> int:
+    """A number that no earlier task can have: the microseconds since the epoch.
+
+    A run would have to add a million tasks a second to reach the number of a later one. It fits
+    the integers of JSON's readers (2**53).
+    """
+    return time.time_ns() // 1000

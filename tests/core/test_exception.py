@@ -24,7 +24,7 @@ from dotflow.core.task import TaskError
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (MissingActionDecorator(), ["@action", "https://"]),
+        (MissingActionDecorator(), ["@action", "README"]),
         (
             ExecutionModeNotExist(),
             ["'sequential'", "'sequential_group'", "'background'", "'parallel'"],

@@ -18,7 +18,7 @@ from core_doubles import RecordingServer, echo, fail, process_id, recording_conf
 
 from dotflow import Context, DotFlow, action
 from dotflow.core.children import child
-from dotflow.core.children import lane as processes
+from dotflow.core.children import lanes as processes
 from dotflow.settings import Settings
 
 IN_CHILDREN = ["sequential_group", "parallel"]
@@ -217,11 +217,13 @@ def test_a_result_that_cannot_be_unpickled_is_named(quiet, mode):
 
 def test_a_previous_context_that_cannot_be_pickled_is_named(quiet, monkeypatch):
     """What cannot be sent to a child fails the task that should get it, and says why."""
-    monkeypatch.setattr(quiet.storage, "get", lambda key: Context(threading.Lock()))
+    kept = {1: Context(threading.Lock())}
+    monkeypatch.setattr(quiet.storage, "key", lambda task: task.task_id)
+    monkeypatch.setattr(quiet.storage, "get", lambda key: kept.get(key, Context()))
     first, second, third = run(
-        quiet, echo, echo, process_id, mode="sequential_group", keep_going=True
+        quiet, echo, echo, process_id, mode="sequential_group", keep_going=True, resume=True
     )
-    assert (first.status, second.status, third.status) == ("Completed", "Failed", "Failed")
+    assert (first.status, second.status, third.status) == ("Completed", "Failed", "Completed")
     assert "input of step 'echo'" in second.errors[0].message
     assert "_thread.lock" in second.errors[0].message
 

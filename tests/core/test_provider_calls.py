@@ -59,8 +59,6 @@ def test_one_successful_task(record, recorded):
         "tracer.end_task 1 Completed",
         "server.update_task 1 Completed",
         "callback 1",
-        "storage.key 1",
-        "storage.get 1",
         "tracer.end_workflow w failed=False",
         "metrics.workflow_completed w float",
         "server.update_workflow w Completed",

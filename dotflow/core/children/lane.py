@@ -1,4 +1,4 @@
-"""Steps in child processes: the parent decides, reports and keeps; the children only run."""
+"""A lane of child processes, seen from the parent: which decides, reports and keeps."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ import multiprocessing
 import pickle
 import signal
 import time
-from collections import deque
-from dataclasses import replace
-from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
+from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
 from dotflow.abc.server import Server
 from dotflow.core import interrupt
-from dotflow.core.checkpoint import first_context, keep, read_back, restore
+from dotflow.core.checkpoint import first_context, keep, restore
 from dotflow.core.children import child
 from dotflow.core.children.start_method import CHILD_NAME, FORK, remedy_of_a_start, start_method_of
+from dotflow.core.children.wire import (
+    AttemptCarrier,
+    Job,
+    Load,
+    Outcome,
+    Ready,
+    Said,
+    Unsendable,
+    known_here,
+    load_of,
+    pickling_failure,
+)
 from dotflow.core.exception import Interrupted, signal_name
 from dotflow.core.reporter import TaskReporter
 from dotflow.core.task_error import ERROR_TYPE, TaskError
@@ -24,23 +34,15 @@ from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
     from dotflow.core.context import Context
     from dotflow.core.task import Task
 
-LOOK_EVERY = 1.0
-"""Seconds after which silent children are looked at: one that is gone may leave a process behind
-that keeps open what would tell of its death."""
-
 REAP_WAIT = 0.5
 """Seconds to wait for children that have told their last outcome: they may still flush spans."""
-
-
-MOST_LEAVING = 64
-"""How many children may be busy with nothing but their flush; of more the oldest are killed: with a
-collector that is away each takes seconds, and a long parallel run would fill the machine."""
 
 
 class Lane:
@@ -78,7 +80,7 @@ class Lane:
         self._has_begun = False  # whether the start of the current task is reported
         self._is_up = False  # whether the process has come as far as to ask for a task
         self._is_replaced = False  # whether it is the second one, for the first did not
-        self._load: child.Load | None = None  # of the task that is begun next
+        self._load: Load | None = None  # of the task that is begun next
         self._previous = first_context(workflow_id)
         self._ended: Task | None = None  # whose result the next task gets
 
@@ -99,7 +101,8 @@ class Lane:
         try:
             while self._goes_on:
                 if self._ended is not None:
-                    self._previous, self._ended = read_back(self._ended), None
+                    # The very value: what the storage would give is for a run that is resumed.
+                    self._previous, self._ended = self._ended.current_context, None
                 self._index += 1
                 task = self.tasks[self._index]
                 kept = restore(task, self._workflow_id, self._previous) if self._resume else None
@@ -128,14 +131,20 @@ class Lane:
         except (EOFError, OSError):  # at the end of what was sent, or in the middle of it
             return self._replace()
         try:
-            message = pickle.loads(payload)  # noqa: S301 - from our own child
+            said: Said = pickle.loads(payload)  # noqa: S301 - from our own child
         except Exception as error:  # noqa: BLE001 - a result may fail to unpickle as it likes
             name = self.tasks[self._index].step.name
             what = f"the result of step {name!r} cannot be read in the parent process"
-            self._end(None, child.pickling_failure(what, error), time.time_ns())
+            self._end(None, pickling_failure(what, error), time.time_ns())
             return False
-        child.known_here(getattr(message, "failure", None))
-        return self._take(message)
+        return self._take(said) if self._is_own(said) else True
+
+    def _is_own(self, said: Said) -> bool:
+        """Whether it is the word of the lane's process about its job, not of a copy of either."""
+        assert self._process is not None  # noqa: S101 - it is heard
+        if said.process != self._process.pid:
+            return False
+        return said.job == (None if isinstance(said.what, Ready) else self._index)
 
     def _replace(self) -> bool:
         """Start another child, once, for one that died as it was forked; else its task failed.
@@ -156,25 +165,23 @@ class Lane:
             return False
         return True
 
-    def _take(self, message: Any) -> bool:
-        assert self._reporter is not None and self.connection is not None  # noqa: S101, PT018
-        match message:
-            case child.Ready():
-                self._is_up = True
-                return self._begin(self._reporter.task)
-            case child.AttemptStarted(attempt, time_ns):
-                self._reporter.note_attempt(attempt, time_ns)
-                if carrier := self._carrier():
-                    self._send(child.AttemptCarrier(attempt, carrier))
-            case child.AttemptEnded(attempt, failure, time_ns):
-                self._reporter.end_attempt(attempt, failure, time_ns)
-            case child.Retrying(failure):
-                self._reporter.retry(failure)
-            case child.Outcome():
-                if message.last:
-                    self.finish()
-                self._end(message.context, message.failure, message.finished_ns)
-                return False
+    def _take(self, said: Said) -> bool:
+        assert self._reporter is not None  # noqa: S101 - a task was launched
+        what = said.what
+        if isinstance(what, Ready):
+            self._is_up = True
+            return self._begin(self._reporter.task)
+        if isinstance(what, Outcome):
+            known_here(what.failure)
+            if what.last:
+                self.finish()
+            self._end(what.context, what.failure, what.finished_ns)
+            return False
+        if isinstance(what, (AttemptEnded, Retried)):
+            known_here(what.error)  # type: ignore[arg-type] # as the child made it
+        self._reporter.take(what)
+        if isinstance(what, AttemptBegan) and (carrier := self._carrier()):
+            self._send(AttemptCarrier(what.attempt, carrier))
         return True
 
     def finish(self) -> None:
@@ -223,13 +230,13 @@ class Lane:
         task.previous_context = self._previous
         self._reporter = TaskReporter(task)
         try:
-            self._load = child.load_of(task, self._is_forked)
+            self._load = load_of(task, self._is_forked)
             if self._process is not None and self._process.is_alive():
                 return self._begin(task)
             # The task begins when the child is ready: the milliseconds until then are no step's.
             self._is_replaced = False
             self._start_process()
-        except child.Unsendable as error:
+        except Unsendable as error:
             self._end(None, error.failure, time.time_ns())
             return False
         except Exception as error:  # noqa: BLE001 - no process is to be had
@@ -244,15 +251,16 @@ class Lane:
         self._has_begun = True
         carrier, first_attempt = self._carrier(), None
         if task.step.retry > 1:
-            self._reporter.note_attempt(1, task.started_ns or time.time_ns())
+            began = AttemptBegan(0, task.task_id, 1, task.started_ns or time.time_ns())
+            self._reporter.take(began)
             first_attempt = self._carrier()
         load, self._load = self._load, None
         assert load is not None  # noqa: S101 - the task was launched
-        job = child.Job(self._index, task.step.name, load, task.started_ns, carrier, first_attempt)
+        job = Job(self._index, task.step.name, load, task.started_ns, carrier, first_attempt)
         try:
             self._send(job)
         except Exception:  # noqa: BLE001 - a provider's carrier, for the rest is pickled already
-            self._send(replace(job, carrier={}, first_attempt=None))
+            self._send(job._replace(carrier={}, first_attempt=None))
         return True
 
     def _start_process(self) -> None:
@@ -312,7 +320,6 @@ class Lane:
     def _end(self, context: Context | None, failure: TaskError | None, finished_ns: int) -> None:
         assert self._reporter is not None  # noqa: S101 - a task was launched
         task, reporter = self._reporter.task, self._reporter
-        self._reporter = None
         if not self._has_begun:  # the child did not come up
             reporter.start()
         self._has_begun = False
@@ -322,6 +329,7 @@ class Lane:
             reporter.end(failure, finished_ns)
         except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
             self.error = self.error or error
+        self._reporter = None
         self.failed = self.failed or task.status == TypeStatus.FAILED
         self._ended = task
 
@@ -355,74 +363,6 @@ class Lane:
         if code is not None and code < 0:
             setattr(error, ERROR_TYPE, "process_killed")
         return TaskError(error)
-
-
-def run_lanes(lanes: Iterable[Lane], at_once: int, stop_on_failure: bool) -> None:
-    """Run lanes side by side until all have ended.
-
-    Args:
-        lanes: The lanes.
-        at_once: How many may run at a time.
-        stop_on_failure: Start no further lane once one has failed.
-
-    Raises:
-        Exception: The first error of a storage, when all lanes have ended.
-    """
-    waiting, active = deque(lanes), list[Lane]()
-    leaving: list[Lane] = []
-    errors: list[Exception] = []
-    try:
-        while waiting or active:
-            ended = _turn(waiting, active, at_once)
-            # As soon as they are gone, for each holds file descriptors.
-            leaving = [lane for lane in (*leaving, *ended) if not lane.reap()]
-            while len(leaving) > MOST_LEAVING:
-                leaving[0].dismiss()
-                leaving.pop(0).reap(time.monotonic() + REAP_WAIT)
-            errors += [lane.error for lane in ended if lane.error is not None]
-            if stop_on_failure and any(lane.failed for lane in ended):
-                waiting.clear()
-    except BaseException as error:
-        for lane in active:
-            lane.abort(error)
-        raise
-    finally:
-        deadline = time.monotonic() + REAP_WAIT
-        for lane in (*active, *leaving):
-            lane.reap(deadline)
-    if errors:
-        raise errors[0]
-
-
-def _turn(waiting: deque[Lane], active: list[Lane], at_once: int) -> list[Lane]:
-    """Begin a lane where there is room, then hear what children tell; return what ended."""
-    ended: list[Lane] = []
-    room = bool(waiting) and len(active) < at_once
-    if room:
-        lane = waiting.popleft()
-        active.append(lane)
-        if not lane.advance():
-            ended.append(lane)
-    # Between two launches too: a child may wait to hear of its attempt's span.
-    ended += [
-        lane
-        for lane in _ready(active, timeout=0 if room else LOOK_EVERY)
-        if not (lane.handle() or lane.advance())
-    ]
-    for lane in ended:
-        active.remove(lane)
-    return ended
-
-
-def _ready(active: list[Lane], timeout: float) -> list[Lane]:
-    """The lanes whose child has something to tell, or is gone."""
-    if interrupt.is_out_of_reach():
-        timeout = min(timeout, interrupt.LOOK_EVERY)
-    with interrupt.window():
-        ready = set(wait([one for lane in active for one in lane.waitables], timeout))
-    if not ready and timeout:
-        return [lane for lane in active if lane.is_gone]
-    return [lane for lane in active if not ready.isdisjoint(lane.waitables)]
 
 
 def _serve_under_lead(*arguments: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import sys
 from typing import Any
 
 from dotflow.settings import START_METHODS, Settings
@@ -43,7 +43,10 @@ def check_is_no_import(start_method: str, uses_processes: bool) -> None:
     Raises:
         RuntimeError: It is.
     """
-    process = multiprocessing.current_process()
+    module = sys.modules.get("multiprocessing.process")
+    if module is None:  # which a child of multiprocessing has loaded
+        return
+    process = module.current_process()
     if not getattr(process, "_inheriting", False):  # what multiprocessing itself looks at
         return
     if process.name.startswith(CHILD_NAME) or (uses_processes and start_method != FORK):

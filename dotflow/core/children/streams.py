@@ -8,6 +8,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from dotflow.core import forked
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,8 +26,10 @@ def renew_streams() -> None:
     A thread of the parent was writing to them, which the child does not have: whoever wrote to one
     would wait for ever, `multiprocessing` included, which flushes the standard streams at the end
     of every child. See https://github.com/python/cpython/issues/50970. Called in the child before
-    anything is written.
+    anything is written. A parent without other threads leaves nothing locked.
     """
+    if forked.was_alone:
+        return
     streams = {id(stream): stream for stream in _streams()}
     free: set[int] = set()
     asking = [

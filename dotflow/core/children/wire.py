@@ -1,0 +1,207 @@
+"""What goes between a parent and the child process that runs its steps, and what cannot go."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dotflow.core.children.start_method import remedy_of_a_step, remedy_of_data
+from dotflow.core.task_error import TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dotflow.abc.facts import AttemptBegan, AttemptEnded, Carrier, Retried
+    from dotflow.core.context import Context
+    from dotflow.core.task import Task
+
+USE_DATA = "use data that can be pickled"
+
+_MAIN_IN_CHILD = "__mp_main__."
+
+
+class Load(NamedTuple):
+    """What may fail to be pickled, or to be read in the child: pickled by itself.
+
+    Attributes:
+        task: The task; None if the child was forked, and has it.
+        previous_context: The result of the task before.
+    """
+
+    task: bytes | None
+    previous_context: bytes
+
+
+class Job(NamedTuple):
+    """Parent to child: run a task of the list.
+
+    Attributes:
+        number: Its place in the list.
+        step: The name of its step.
+        load: What else the child needs.
+        started_ns: When the task began, in nanoseconds since the epoch.
+        carrier: What leads to the span of the task.
+        first_attempt: What leads to the span of its first try; None if tries have no spans.
+    """
+
+    number: int
+    step: str
+    load: Load
+    started_ns: int | None
+    carrier: Carrier
+    first_attempt: Carrier | None = None
+
+
+class AttemptCarrier(NamedTuple):
+    """Parent to child: what leads to the span of a try."""
+
+    attempt: int
+    carrier: Carrier
+
+
+class Ready(NamedTuple):
+    """Child to parent: the process is there, and waits for a job."""
+
+
+class Outcome(NamedTuple):
+    """Child to parent: the task ended.
+
+    Attributes:
+        context: The result; None if the task failed.
+        failure: The error that failed it, or None.
+        finished_ns: When the step ended, in nanoseconds since the epoch.
+        last: Whether the child ends too, whatever the parent has left to do.
+    """
+
+    context: Context | None
+    failure: TaskError | None
+    finished_ns: int
+    last: bool = False
+
+
+class Said(NamedTuple):
+    """Child to parent: something, and whose word it is.
+
+    A step may fork, and its copy of the child has the same connection: the parent hears only the
+    process that it started, and only of the job that this one has.
+
+    Attributes:
+        process: The number of the process that says it.
+        job: The number of its job; None before the first.
+        what: A fact about a try (its `n` is the parent's to give), or one of the classes above.
+    """
+
+    process: int
+    job: int | None
+    what: AttemptBegan | AttemptEnded | Retried | Ready | Outcome
+
+
+def bare(task: Task) -> Task:
+    """A copy of a task for a started (not forked) child, which has to be pickled.
+
+    It has no Config: providers have locks and connections, and are called by the parent only.
+    """
+    copied = copy.copy(task)
+    vars(copied).update(config=None, reports=False, turn=None, _previous_context=None)
+    return copied
+
+
+def load_of(task: Task, is_forked: bool) -> Load:
+    """What a child needs to run a task.
+
+    Raises:
+        Unsendable: Something of it cannot be pickled.
+    """
+    name = task.step.name
+    packed = None
+    if not is_forked:
+        try:
+            packed = _packed(bare(task))
+        except Exception as error:
+            raise _culprit(task) or Unsendable(f"the task of step {name!r}", error) from error
+    try:
+        return Load(packed, _packed(task.previous_context))
+    except Exception as error:
+        raise Unsendable(f"the input of step {name!r}", error) from error
+
+
+class Unsendable(Exception):
+    """Something cannot go to a child process.
+
+    Attributes:
+        failure: The error of the task.
+    """
+
+    def __init__(self, what: str, error: Exception, remedy: str = USE_DATA) -> None:
+        what = f"{what} cannot be sent to its process"
+        super().__init__(what)
+        self.failure = pickling_failure(what, error, remedy)
+
+
+def _culprit(task: Task) -> Unsendable | None:
+    """What of a task cannot be pickled."""
+    name = task.step.name
+    for what, value, remedy in (
+        (f"step {name!r}", task.step, remedy_of_a_step()),
+        (f"the callback of step {name!r}", task.callback, remedy_of_a_step()),
+        (f"the initial context of step {name!r}", task.initial_context, remedy_of_data()),
+    ):
+        try:
+            _packed(value)
+        except Exception as error:  # noqa: BLE001, PERF203 - it may fail to pickle as it likes
+            return Unsendable(what, error, remedy)
+    return None
+
+
+def _packed(value: Any) -> bytes:
+    return bytes(ForkingPickler.dumps(value))
+
+
+class Unreadable(Exception):
+    """What the parent sent cannot be read.
+
+    Attributes:
+        failure: The error of the task.
+    """
+
+    def __init__(self, what: str, error: Exception, remedy: str) -> None:
+        what = f"{what} cannot be read in its process"
+        super().__init__(what)
+        self.failure = pickling_failure(what, error, remedy)
+
+
+def unloaded(job: Job, tasks: Sequence[Task]) -> tuple[Task, Context]:
+    """The task of a job, and the result of the task before.
+
+    Raises:
+        Unreadable: One of them cannot be unpickled here.
+    """
+    try:
+        task = tasks[job.number] if job.load.task is None else pickle.loads(job.load.task)  # noqa: S301 - from our own parent
+    except Exception as error:
+        raise Unreadable(f"step {job.step!r}", error, remedy_of_a_step()) from error
+    try:
+        return task, pickle.loads(job.load.previous_context)  # noqa: S301
+    except Exception as error:
+        raise Unreadable(f"the input of step {job.step!r}", error, USE_DATA) from error
+
+
+def pickling_failure(what: str, error: Exception, remedy: str = USE_DATA) -> TaskError:
+    """The error of a task whose step, input or result cannot go from one process to the other."""
+    cause = TaskError(error)
+    failure = TaskError(
+        pickle.PicklingError(f"{what} ({cause.exception}: {cause.message}): {remedy}")
+    )
+    failure.traceback = cause.traceback
+    return failure
+
+
+def known_here(failure: TaskError | None) -> None:
+    """Call the class of an error as the parent does.
+
+    A child that is not forked knows the program's main module by another name.
+    """
+    if failure is not None and failure.error_type.startswith(_MAIN_IN_CHILD):
+        failure.error_type = f"__main__.{failure.error_type.removeprefix(_MAIN_IN_CHILD)}"

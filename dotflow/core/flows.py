@@ -1,0 +1,179 @@
+"""The four ways to run a list of tasks."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from contextvars import copy_context
+from typing import TYPE_CHECKING
+
+from dotflow.abc.flow import Flow
+from dotflow.core import interrupt
+from dotflow.core.checkpoint import first_context, restore
+from dotflow.core.engine import TaskEngine
+from dotflow.core.exception import Interrupted
+from dotflow.core.types import TypeStatus
+from dotflow.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from uuid import UUID
+
+    from dotflow.core.task import Task
+
+
+def grouper(tasks: list[Task]) -> dict[str, list[Task]]:
+    """The tasks by the name of their group, in order of appearance."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.group_name, []).append(task)
+    return groups
+
+
+class Sequential(Flow):
+    """Runs tasks one after another in this process; `get_tasks()` are those that ran."""
+
+    def setup_queue(self) -> None:
+        """Begin with no task run."""
+        self.queue = []
+
+    def get_tasks(self) -> list[Task]:
+        """The tasks that ran or were restored."""
+        return list(self.queue)
+
+    def run(self) -> None:
+        """Run the tasks until one fails, or all with `ignore`."""
+        previous = first_context(self.workflow_id)
+        for task in self.tasks:
+            interrupt.check()
+            self.queue.append(task)
+            kept = restore(task, self.workflow_id, previous) if self.resume else None
+            if kept is not None:
+                previous = kept
+                continue
+            TaskEngine(task, self.workflow_id, previous).run()
+            if not self.ignore and task.status == TypeStatus.FAILED:
+                break
+            # The very value; what the storage would give is for a run that is resumed.
+            previous = task.current_context
+
+
+class InProcesses(Flow):
+    """Runs tasks in child processes.
+
+    Args:
+        tasks: As in Flow.
+        workflow_id: As in Flow.
+        ignore: As in Flow.
+        groups: As in Flow.
+        resume: As in Flow.
+        start_method: How the processes come to be; without one as the settings say.
+    """
+
+    def __init__(
+        self,
+        tasks: list[Task],
+        workflow_id: str | UUID | None,
+        ignore: bool,
+        groups: Mapping[str, list[Task]],
+        resume: bool = False,
+        start_method: str | None = None,
+    ) -> None:
+        self._start_method = start_method
+        super().__init__(tasks, workflow_id, ignore, groups, resume)
+
+
+class SequentialGroup(InProcesses):
+    """Runs every group in a process of its own, all at once; in order within a group."""
+
+    def setup_queue(self) -> None:
+        """Make one lane a group."""
+        from dotflow.core.children.lane import Lane  # here, for most runs need no processes
+
+        self.queue = [
+            Lane(tasks, self.workflow_id, self.ignore, self.resume, self._start_method)
+            for tasks in self.groups.values()
+        ]
+
+    def get_tasks(self) -> list[Task]:
+        """All tasks."""
+        return self.tasks
+
+    def run(self) -> None:
+        """Run the groups; a failed task stops its own only."""
+        from dotflow.core.children.lanes import run_lanes
+
+        run_lanes(self.queue, at_once=len(self.queue), stop_on_failure=False)
+
+
+class Parallel(InProcesses):
+    """Runs every task in a process of its own, `Settings.MAX_PROCESSES` of them at a time."""
+
+    def setup_queue(self) -> None:
+        """Make one lane a task."""
+        from dotflow.core.children.lane import Lane
+
+        self.queue = [
+            Lane([task], self.workflow_id, ignore=True, start_method=self._start_method)
+            for task in self.tasks
+        ]
+
+    def get_tasks(self) -> list[Task]:
+        """All tasks."""
+        return self.tasks
+
+    def run(self) -> None:
+        """Run the tasks; without `ignore` none is begun once another has failed."""
+        from dotflow.core.children.lanes import run_lanes
+
+        run_lanes(self.queue, Settings.MAX_PROCESSES, stop_on_failure=not self.ignore)
+
+
+class Background(Flow):
+    """Runs tasks one after another in a daemon thread; the constructor returns at once.
+
+    Args:
+        tasks: As in Flow.
+        workflow_id: As in Flow.
+        ignore: As in Flow.
+        groups: As in Flow; they make no difference.
+        resume: As in Flow.
+        around: Called in the thread with what runs the tasks.
+    """
+
+    def __init__(
+        self,
+        tasks: list[Task],
+        workflow_id: str | UUID | None,
+        ignore: bool,
+        groups: Mapping[str, list[Task]],
+        resume: bool = False,
+        around: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        self._around = around
+        super().__init__(tasks, workflow_id, ignore, groups, resume)
+
+    def setup_queue(self) -> None:
+        """Make the thread; it begins where the caller is, with what is current there."""
+        self.thread = threading.Thread(
+            target=copy_context().run, args=(self._work,), name="dotflow-background", daemon=True
+        )
+
+    def get_tasks(self) -> list[Task]:
+        """All tasks."""
+        return self.tasks
+
+    def run(self) -> None:
+        """Start the thread."""
+        self.thread.start()
+
+    def _work(self) -> None:
+        # Who interrupted the run knows of it, and it is reported: no news for the thread's hook.
+        with suppress(Interrupted):
+            if self._around is None:
+                self._run_tasks()
+            else:
+                self._around(self._run_tasks)
+
+    def _run_tasks(self) -> None:
+        Sequential(self.tasks, self.workflow_id, self.ignore, self.groups, self.resume)
