@@ -11,6 +11,28 @@ import pytest
 import dotflow
 
 HEAVY = ("opentelemetry.sdk", "grpc", "fastapi", "uvicorn", "starlette", "sqlalchemy", "croniter")
+NOT_TO_IMPORT = (
+    "pydantic", "asyncio", "rich", "requests", "multiprocessing", "platformdirs", "inspect",
+    "dataclasses", "sqlite3", "ssl", "socket", "json", "hashlib", "pathlib", "uuid", "pickle",
+    "dotflow.delivery", "dotflow.providers", "dotflow.core.serializers",
+    "dotflow.core.children.lane",
+)  # fmt: skip
+NOT_TO_RUN = (
+    "pydantic", "asyncio", "rich", "requests", "multiprocessing", "platformdirs", "inspect",
+    "dataclasses", "sqlite3", "ssl", "hashlib", "pickle", "dotflow.delivery",
+    "dotflow.core.serializers", "dotflow.core.children.lane",
+)  # fmt: skip
+
+RUN = """
+@dotflow.action
+def step():
+    return 1
+
+flow = dotflow.DotFlow()
+flow.task.add(step)
+flow.start()
+assert flow.result_storage() == [1]
+"""
 
 NAMES = {
     "dotflow": "action Config Context DotFlow Task __version__ __description__",
@@ -103,6 +125,21 @@ def test_imports_are_light(statement):
     )  # fmt: skip
     assert done.stdout == "[]\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("run", "heavy"), [("", NOT_TO_IMPORT), (RUN, NOT_TO_RUN)])
+def test_what_is_not_loaded(run, heavy):
+    """Neither `import dotflow` nor a run that reports nowhere loads what it has no use for."""
+    program = (
+        f"import sys\nbefore = set(sys.modules)\nimport dotflow\n{run}\n"
+        f"print([name for name in {heavy} if name in set(sys.modules) - before])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", program],
+        env={"DOTFLOW_SERVER": "none"},
+        capture_output=True, text=True, timeout=20, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("package", ["abc", "core", "providers"])

@@ -59,13 +59,14 @@ class TaskReporter:
         task: The task that is reported.
     """
 
-    __slots__ = ("_in_doubt", "_server", "_tells", "task")
+    __slots__ = ("_has_told", "_in_doubt", "_server", "_tells", "task")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self._server = task.config.server
         self._tells = task.config.tells_server()
         self._in_doubt: TaskFact | None = None
+        self._has_told = False
 
     def _tell(self, fact: TaskFact) -> None:
         # An interrupt may come between the telling and its end: `conclude` then tells it again.
@@ -74,6 +75,7 @@ class TaskReporter:
             self._server.happened(fact, self.task)
         except Exception as error:  # noqa: BLE001 - a provider's fault is not the work's
             self.task.config.guard.failed(self._server, "happened", error)
+        self._has_told = True
         self._in_doubt = None
 
     def start(self) -> None:
@@ -148,6 +150,9 @@ class TaskReporter:
             return
         if fact is not None:
             self._tell(fact)
+        elif self._tells and not self._has_told:
+            task.started_ns = task.started_ns or time.time_ns()
+            self._tell(TaskBegan(next_number(), task.task_id, task.started_ns))
         if isinstance(fact, TaskEnded):
             task.turn = None
         elif task.status not in FINAL:

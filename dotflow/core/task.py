@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dotflow.abc.facts import TaskAdded, next_number
 from dotflow.constants import INITIAL_TASK_ID
-from dotflow.core.action import Action
 from dotflow.core.config import Config, unreported
 from dotflow.core.context import Context
-from dotflow.core.exception import MissingActionDecorator, NotCallableObject
-from dotflow.core.module import Module
+from dotflow.core.dates import local_date, nanoseconds_of
+from dotflow.core.resolve import flat, resolve_callback, resolve_step
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.utils.basic_functions import basic_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from uuid import UUID
 
     from dotflow.abc.task import ContextView
@@ -244,29 +243,29 @@ class Task(TaskInstance):
     @property
     def created_at(self) -> datetime | None:
         """When it was made; local, without a zone."""
-        return _local(self.created_ns)
+        return local_date(self.created_ns)
 
     @created_at.setter
     def created_at(self, value: datetime | None) -> None:
-        self.created_ns = _nanoseconds(value)
+        self.created_ns = nanoseconds_of(value)
 
     @property
     def started_at(self) -> datetime | None:
         """When it began; local, without a zone."""
-        return _local(self.started_ns)
+        return local_date(self.started_ns)
 
     @started_at.setter
     def started_at(self, value: datetime | None) -> None:
-        self.started_ns = _nanoseconds(value)
+        self.started_ns = nanoseconds_of(value)
 
     @property
     def finished_at(self) -> datetime | None:
         """When it ended; local, without a zone."""
-        return _local(self.finished_ns)
+        return local_date(self.finished_ns)
 
     @finished_at.setter
     def finished_at(self, value: datetime | None) -> None:
-        self.finished_ns = _nanoseconds(value)
+        self.finished_ns = nanoseconds_of(value)
 
     def begin(self) -> None:
         """Take the time of the start."""
@@ -348,7 +347,7 @@ class TaskBuilder:
             NotCallableObject: The callback cannot be called.
             ImportModuleError: An import string leads nowhere.
         """
-        steps = [resolve_step(one) for one in _flat(step)]
+        steps = [resolve_step(one) for one in flat(step)]
         if callback is not basic_callback:
             callback = resolve_callback(callback)
         for one in steps:
@@ -390,48 +389,6 @@ class TaskBuilder:
     def result(self) -> dict[str, Any]:
         """The workflow as a dict of JSON values."""
         return self.schema().result()
-
-
-def resolve_step(value: Any) -> Action:
-    """The action that a step or its import string is.
-
-    Raises:
-        MissingActionDecorator: It is none.
-        ImportModuleError: The import string leads nowhere.
-    """
-    step = value if isinstance(value, Action) else Module(value)
-    if not isinstance(step, Action) or step.func is None:
-        raise MissingActionDecorator
-    return step
-
-
-def resolve_callback(value: Any) -> Callable[..., Any]:
-    """The callable that a callback or its import string is.
-
-    Raises:
-        NotCallableObject: It cannot be called.
-        ImportModuleError: The import string leads nowhere.
-    """
-    callback = Module(value)
-    if not callable(callback):
-        raise NotCallableObject(str(value))
-    return callback  # type: ignore[no-any-return]
-
-
-def _flat(step: Any) -> list[Any]:
-    if not isinstance(step, list):
-        return [step]
-    return [one for nested in step for one in _flat(nested)]
-
-
-def _local(nanoseconds: int | None) -> datetime | None:
-    if nanoseconds is None:
-        return None
-    return datetime.fromtimestamp(nanoseconds / 1e9)  # noqa: DTZ006 - the contract's dates are naive
-
-
-def _nanoseconds(value: datetime | None) -> int | None:
-    return None if value is None else round(value.timestamp() * 1e6) * 1000
 
 
 def _warn_error() -> None:

@@ -141,6 +141,7 @@ class Manager:
         self._number = next_number()
         self._process = getpid()
         self._in_doubt: WorkflowFact | None = None
+        self._told: WorkflowFact | None = None
         self._is_ended = False
         close_here()
         self._prepare_storage(resume)
@@ -226,6 +227,7 @@ class Manager:
         # An interrupt may come between the telling and its end: `_conclude` then tells it again.
         self._in_doubt = fact
         self.config.guard.report(self.config.server, fact, self.workflow_id)
+        self._told = fact
         self._in_doubt = None
 
     def _conclude(self, error: BaseException, planned: list[Task] | None = None) -> None:
@@ -244,18 +246,16 @@ class Manager:
 
     def _conclude_once(self, error: BaseException, planned: list[Task]) -> None:
         if self._in_doubt is not None:
-            fact = self._in_doubt
-            self._tell(fact)
-            self._is_ended = self._is_ended or isinstance(fact, RunEnded)
+            self._tell(self._in_doubt)
         for task in planned:
             if task.turn is not None:
                 task.turn.conclude(error)
-        if not self._is_ended:
+        if not (self._is_ended or isinstance(self._told, RunEnded)):
             self._fail(error)
             self._end(failed=True)
 
     def _fail(self, error: BaseException) -> None:
-        if self.config is not None and self.config.tells_server():
+        if self._told is not None:
             self._tell(RunFailed(next_number(), self._number, TaskError(error)))
 
     def _end(self, failed: bool) -> None:
@@ -267,7 +267,7 @@ class Manager:
         hook = "workflow_failed" if failed else "workflow_completed"
         call(self.config.metrics, hook, wid, duration)
         status = WorkflowStatus.FAILED if failed else WorkflowStatus.COMPLETED
-        if self.config.tells_server():
+        if self._told is not None:
             ended = RunEnded(next_number(), self._number, time.time_ns(), duration, status)
             self._tell(ended)
         self._is_ended = True

@@ -19,7 +19,17 @@ from pydantic import (
 from dotflow.core.context import Context
 
 if TYPE_CHECKING:
-    from dotflow.core.task import Task
+    from typing import Protocol
+
+    from dotflow.abc.task import TaskView
+
+    class DatedTask(TaskView, Protocol):
+        """A task with its dates, which are naive and local."""
+
+        created_at: datetime | None
+        started_at: datetime | None
+        finished_at: datetime | None
+
 
 CONTEXTS = ("initial_context", "current_context", "previous_context")
 EXCEEDED = {"message": "Context size exceeded"}
@@ -80,7 +90,7 @@ class SerializerTask(BaseModel):
             self.error = self.errors[-1]
 
     @classmethod
-    def of(cls, task: Task, max: int | None = None) -> SerializerTask:  # noqa: A002
+    def of(cls, task: DatedTask, max: int | None = None) -> SerializerTask:  # noqa: A002
         """The model of a task."""
         return cls(
             task_id=task.task_id,
