@@ -14,6 +14,7 @@ from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.utils.basic_functions import basic_callback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from uuid import UUID
 
@@ -132,7 +133,7 @@ class TaskEngine:
     def _only_attempt(self) -> Any:
         leave = self._reporter.activate()
         try:
-            return self._alone(self._step_in_time)
+            return self._alone(self._how())
         finally:
             if leave is not None:
                 leave()
@@ -156,7 +157,7 @@ class TaskEngine:
         leave = self._reporter.start_attempt(attempt, self._now_ns())
         failure: TaskError | None = None
         try:
-            return self._alone(self._step_in_time)
+            return self._alone(self._how())
         except BaseException as error:
             failure = TaskError(error, attempt if attempt < self._attempts else None)
             self._failure = (error, failure)
@@ -174,7 +175,7 @@ class TaskEngine:
             return self._failure[1]
         return TaskError(error)
 
-    def _alone(self, work: Any) -> Any:
+    def _alone(self, work: Callable[[], Any]) -> Any:
         """What `work` returns; a copy of this process that a fork in it made goes no further."""
         try:
             result = work()
@@ -185,11 +186,15 @@ class TaskEngine:
             leave_copy(self._process)
         return result
 
+    def _how(self) -> Callable[[], Any]:
+        """What runs the step: within a window if the run can be interrupted, with its limit."""
+        if self.task.step.timeout:
+            return self._step_in_time
+        return self._step_in_time if interrupt.is_used() else self._call_step
+
     def _step(self) -> Any:
-        if interrupt.is_used():
-            with interrupt.window():
-                return self._call_step()
-        return self._call_step()
+        with interrupt.window():
+            return self._call_step()
 
     def _call_step(self) -> Any:
         task = self.task

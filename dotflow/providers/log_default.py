@@ -51,7 +51,7 @@ class LineFileHandler(logging.FileHandler):
 
 
 class Layout(logging.Formatter):
-    """Lays out a line; one of time, level, name and message alone needs no log record.
+    """Lays out a line; one of time, level, name and message, in this order, needs no log record.
 
     Args:
         layout: As of `logging.Formatter`.
@@ -61,30 +61,43 @@ class Layout(logging.Formatter):
     def __init__(self, layout: str, name: str) -> None:
         super().__init__(layout)
         self.name = name
-        self._layout = layout
         self._second: tuple[int, str] = (-1, "")
+        self._around: dict[str, tuple[str, str, str]] = {}
+        before, has_time, rest = layout.partition("%(asctime)s")
+        if not has_time:
+            before, rest = "", layout
+        self._has_time = bool(has_time)
+        self._between, has_message, self._after = rest.partition("%(message)s")
+        self._before = before
+        self.is_simple = bool(has_message) and self._can_say_all()
 
-    def is_simple(self) -> bool:
-        """Whether `line` can say all that the layout asks for."""
+    def _can_say_all(self) -> bool:
+        """Whether level and name are all that the layout asks for beside time and message."""
         try:
-            self.line("", "", 0)
+            self._parts("")
         except (KeyError, TypeError, ValueError):
             return False
         return True
 
     def line(self, level: str, message: str, time_ns: int) -> str:
         """What `format` makes of a record with these values."""
+        before, between, after = self._around.get(level) or self._parts(level)
+        if not self._has_time:
+            return f"{between}{message}{after}"
         seconds, rest = divmod(time_ns, 1_000_000_000)
         second, text = self._second
         if second != seconds:
             text = time.strftime(self.default_time_format, self.converter(seconds))
             self._second = (seconds, text)
-        return self._layout % {
-            "asctime": f"{text},{rest // 1_000_000:03d}",
-            "levelname": level,
-            "name": self.name,
-            "message": message,
-        }
+        return f"{before}{text},{rest // 1_000_000:03d}{between}{message}{after}"
+
+    def _parts(self, level: str) -> tuple[str, str, str]:
+        values = {"levelname": level, "name": self.name}
+        before, between, after = (
+            part % values for part in (self._before, self._between, self._after)
+        )
+        self._around[level] = (before, between, after)
+        return before, between, after
 
 
 class LogDefault(Log):
@@ -111,7 +124,6 @@ class LogDefault(Log):
         self._logger = logging.Logger(name, self._level)  # noqa: LOG001
         self._logger.propagate = False
         self._layout = Layout("%(message)s" if format == "json" else Settings.LOG_FORMAT, name)
-        self._simple = self._layout.is_simple()
         if output not in OUTPUTS:
             output = "console"
         if output in ("console", "both"):
@@ -119,7 +131,7 @@ class LogDefault(Log):
         if output in ("file", "both"):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._add(LineFileHandler(path))
-        self._own = (self._logger, tuple(self._logger.handlers))
+        self._own = (self._logger, list(self._logger.handlers))
 
     def _add(self, handler: logging.Handler) -> None:
         handler.setFormatter(self._layout)
@@ -134,7 +146,7 @@ class LogDefault(Log):
             logger.log(level, message)
             return
         line = self._layout.line(logging.getLevelName(level), message, time.time_ns())
-        for handler in logger.handlers:
+        for handler in self._own[1]:
             if level >= handler.level:
                 _write(handler, line, level, message)
 
@@ -143,36 +155,30 @@ class LogDefault(Log):
 
         Then a line needs no log record, which costs more than all the rest.
         """
-        if not self._simple or logger.filters or logger is not self._own[0]:
+        own, handlers = self._own
+        if logger is not own or logger.filters or logger.handlers != handlers:
             return False
-        if logging.getLogRecordFactory() is not logging.LogRecord:
-            return False
-        handlers = logger.handlers
-        return len(handlers) == len(self._own[1]) and all(
-            one.formatter is self._layout and not one.filters and type(one) in _OURS
-            for one in handlers
-        )
-
-
-_OURS = (StandardErrorHandler, LineFileHandler)
+        layout = self._layout
+        for handler in handlers:
+            if handler.formatter is not layout or handler.filters:
+                return False
+        return layout.is_simple and logging.getLogRecordFactory() is logging.LogRecord
 
 
 def _write(handler: Any, line: str, level: int, message: str) -> None:
     """What `handler.handle` does with a record whose line is made already."""
-    handler.acquire()
-    try:
-        stream = handler.stream
-        if stream is None:  # a file that is not open yet, or is closed for good
-            handler.handle(_record(handler, level, message))
-            return
-        stream.write(line + handler.terminator)
-        handler.flush()
-    except RecursionError:
-        raise
-    except Exception:  # noqa: BLE001 - as every handler of the standard library
-        handler.handleError(_record(handler, level, message))
-    finally:
-        handler.release()
+    with handler.lock:
+        try:
+            stream = handler.stream
+            if stream is None:  # a file that is not open yet, or is closed
+                handler.handle(_record(handler, level, message))
+                return
+            stream.write(line + handler.terminator)
+            stream.flush()
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001 - as every handler of the standard library
+            handler.handleError(_record(handler, level, message))
 
 
 def _record(handler: Any, level: int, message: str) -> logging.LogRecord:
