@@ -48,7 +48,7 @@ def keep(task: Task, result: Any) -> None:
     if type(result) is not Context:
         result = Context.of_task(result, task.task_id, task.workflow_id)
     # Nothing is restored from an empty result.
-    if task.reports and result.storage is not None:
+    if task.reports and task.config.server.keeps_notes is True and result.storage is not None:
         write_note(task.config, task.workflow_id, task)
     task.keep(result)
 

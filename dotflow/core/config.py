@@ -53,6 +53,10 @@ class Config:
         tracer: Tracer | None = None,
         metrics: Metrics | None = None,
     ) -> None:
+        # What every workflow needs, and `import dotflow` does not.
+        import socket  # noqa: F401
+        import uuid  # noqa: F401
+
         # Here, for they import this package.
         from dotflow import providers
         from dotflow.providers.environment import server_from_environment

@@ -51,6 +51,18 @@ class Context(ContextInstance):
             self.storage = storage
 
     @classmethod
+    def of(cls, value: Any) -> Context:
+        """The same as `Context(value)`."""
+        if type(value) is not Context:
+            return cls(value)
+        context = cls.__new__(cls)
+        context._time = value._time
+        context._task_id = value._task_id
+        context._workflow_id = value._workflow_id
+        context._storage = value._storage
+        return context
+
+    @classmethod
     def of_task(cls, storage: Any, task_id: int | None, workflow_id: Any) -> Context:
         """A Context as the engine makes it: any text may be a workflow's id."""
         context = cls.__new__(cls)

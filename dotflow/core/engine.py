@@ -9,7 +9,7 @@ from dotflow.core import interrupt
 from dotflow.core.action import Action
 from dotflow.core.checkpoint import keep
 from dotflow.core.forked import getpid, is_ending, leave_copy
-from dotflow.core.reporter import Reporter, Stopwatch, TaskReporter
+from dotflow.core.reporter import Reporter, TaskReporter
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.utils.basic_functions import basic_callback
 
@@ -32,6 +32,11 @@ class TaskEngine:
         reporter: What takes note of each turn; by default the task's providers are told.
     """
 
+    __slots__ = (
+        "_attempts", "_began", "_began_ns", "_failure", "_process", "_reporter", "_storage_error",
+        "previous_context", "task", "workflow_id",
+    )  # fmt: skip
+
     def __init__(
         self,
         task: Task,
@@ -47,7 +52,7 @@ class TaskEngine:
         self._failure: tuple[BaseException, TaskError] | None = None
         self._storage_error: Exception | None = None
         self._process = getpid()
-        self._watch: Stopwatch | None = None
+        self._began_ns = self._began = 0  # by the clock, and by one that nobody sets back
 
     def run(self) -> None:
         """Run the task from its start to its end, with its callback.
@@ -105,7 +110,8 @@ class TaskEngine:
         task.workflow_id = self.workflow_id
         task.previous_context = self.previous_context
         self._reporter.start()
-        self._watch = Stopwatch()
+        self._began_ns = time.time_ns()
+        self._began = time.perf_counter_ns()
 
     def _end(self) -> None:
         self._reporter.end(None, self._now_ns())
@@ -114,14 +120,15 @@ class TaskEngine:
         """Report that an exception ended the task; return whether it leaves the engine too."""
         if getpid() != self._process:
             return True
-        if self._watch is None:  # it came between the report of the start and its end
+        if not self._began:  # it came between the report of the start and its end
             self._reporter.conclude(error)
             return True
-        self._reporter.end(self._failure_of(error), self._watch.now_ns())
+        self._reporter.end(self._failure_of(error), self._now_ns())
         return is_ending(error) or error is self._storage_error
 
     def _now_ns(self) -> int:
-        return time.time_ns() if self._watch is None else self._watch.now_ns()
+        """Nanoseconds since the epoch: the beginning, and what has passed since."""
+        return self._began_ns + time.perf_counter_ns() - self._began
 
     def _keep(self, result: Any) -> None:
         try:

@@ -208,17 +208,3 @@ class TaskReporter:
         task.status = TypeStatus.COMPLETED
         if self._tells:
             self._tell(TaskRestored(next_number(), task.task_id, time.time_ns(), note))
-
-
-class Stopwatch:
-    """Tells the time in a way that a change of the clock after its start does not disturb."""
-
-    __slots__ = ("_started", "_started_ns")
-
-    def __init__(self) -> None:
-        self._started_ns = time.time_ns()
-        self._started = time.perf_counter_ns()
-
-    def now_ns(self) -> int:
-        """Nanoseconds since the epoch: the start, and what has passed since."""
-        return self._started_ns + time.perf_counter_ns() - self._started

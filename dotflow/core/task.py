@@ -37,23 +37,25 @@ class Turn(Protocol):
 class TaskInstance:
     """What a Task is before it has any value: the type of its fields."""
 
+    # Of the class, for most tasks never have another value of most of them.
+    task_id: int = INITIAL_TASK_ID
+    workflow_id: Any = None
+    group_name: str = "default"
+    retry_count: int = 0
+    created_ns: int | None = None
+    started_ns: int | None = None
+    finished_ns: int | None = None
+    turn: Turn | None = None
+    _step: Any = None
+    _callback: Callable[..., Any] = staticmethod(basic_callback)
+    _initial_context: Context | None = None
+    _previous_context: Context | None = None
+    _current_context: Context | None = None
+    _status: str | None = None
+    _duration: float | None = None
+
     def __init__(self) -> None:
-        self.task_id: int = INITIAL_TASK_ID
-        self.workflow_id: Any = None
-        self.group_name: str = "default"
-        self.retry_count: int = 0
-        self.created_ns: int | None = None
-        self.started_ns: int | None = None
-        self.finished_ns: int | None = None
-        self._step: Any = None
-        self._callback: Callable[..., Any] = basic_callback
-        self._initial_context: Context | None = None
-        self._previous_context: Context | None = None
-        self._current_context: Context | None = None
-        self._status: str | None = None
-        self._duration: float | None = None
         self._errors: list[TaskError] = []
-        self.turn: Turn | None = None
 
 
 class Task(TaskInstance):
@@ -84,6 +86,10 @@ class Task(TaskInstance):
         ImportModuleError: An import string leads nowhere.
     """
 
+    restored = False
+    run = 0
+    reports = True  # not in a child process: the parent does that
+
     def __init__(
         self,
         task_id: int,
@@ -94,12 +100,8 @@ class Task(TaskInstance):
         config: Config | None = None,
         group_name: str = "default",
     ) -> None:
-        super().__init__()
+        self._errors = []
         self.config = config or unreported()
-        self.restored = False
-        self.run = 0
-        # In a child process nothing is reported: the parent does that.
-        self.reports = True
         self.group_name = group_name
         self.task_id = task_id
         self.workflow_id = workflow_id
@@ -146,7 +148,7 @@ class Task(TaskInstance):
 
     @previous_context.setter
     def previous_context(self, value: Any) -> None:
-        self._previous_context = Context(value)
+        self._previous_context = Context.of(value)
 
     @property
     def current_context(self) -> Context:

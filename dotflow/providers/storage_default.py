@@ -41,7 +41,8 @@ class StorageDefault(Storage):
     """
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        self._entries: dict[str, _Entry] = {}
+        # A Context that does not expire stands for itself.
+        self._entries: dict[str, Context | _Entry] = {}
         self._gone: deque[str] = deque()
         self._prefix: tuple[Any, str] = (None, "None-")
         self.renew()
@@ -59,16 +60,19 @@ class StorageDefault(Storage):
         fingerprint: str | None = None,
     ) -> None:
         """Keep a context under a key, in place of what was there."""
-        expires = None if ttl is None else time.monotonic() + ttl
+        entry: Context | _Entry = context
+        if ttl is not None or fingerprint is not None:
+            expires = None if ttl is None else time.monotonic() + ttl
+            entry = _Entry(context, expires, fingerprint)
         with self._lock:
-            self._entries[key] = _Entry(context, expires, fingerprint)
+            self._entries[key] = entry
         if len(self._gone) >= 2 * KEPT_WORKFLOWS:
             self._forget()
 
     def get(self, key: str) -> Context:
         """The context kept under a key; an empty one where there is none."""
-        entry = self._live(key)
-        return Context() if entry is None else entry.context
+        context = self._live(key)
+        return Context() if context is None else context
 
     def key(self, task: TaskView) -> str:
         """`{workflow_id}-{task_id}`."""
@@ -137,18 +141,20 @@ class StorageDefault(Storage):
     ) -> bool:
         """Replace the value of a key if it equals `expected`; return whether it did."""
         with self._lock:
-            entry = self._live(key)
-            if (None if entry is None else entry.context.storage) != expected:
+            context = self._live(key)
+            if (None if context is None else context.storage) != expected:
                 return False
             self.post(key, new if isinstance(new, Context) else Context(new), ttl, fingerprint)
             return True
 
-    def _live(self, key: str) -> _Entry | None:
-        """The entry of a key, unless it has expired."""
+    def _live(self, key: str) -> Context | None:
+        """What is kept under a key, unless it has expired."""
         entry = self._entries.get(key)
-        if entry is not None and entry.expires is not None and entry.expires <= time.monotonic():
-            with self._lock:
-                if self._entries.get(key) is entry:
-                    del self._entries[key]
-            return None
-        return entry
+        if not isinstance(entry, _Entry):
+            return entry
+        if entry.expires is None or entry.expires > time.monotonic():
+            return entry.context
+        with self._lock:
+            if self._entries.get(key) is entry:
+                del self._entries[key]
+        return None
