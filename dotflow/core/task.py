@@ -53,9 +53,7 @@ class TaskInstance:
     _current_context: Context | None = None
     _status: str | None = None
     _duration: float | None = None
-
-    def __init__(self) -> None:
-        self._errors: list[TaskError] = []
+    _errors: list[TaskError] | None = None
 
 
 class Task(TaskInstance):
@@ -100,7 +98,6 @@ class Task(TaskInstance):
         config: Config | None = None,
         group_name: str = "default",
     ) -> None:
-        self._errors = []
         self.config = config or unreported()
         self.group_name = group_name
         self.task_id = task_id
@@ -108,7 +105,8 @@ class Task(TaskInstance):
         self._step = resolve_step(step)
         if callback is not basic_callback:
             self._callback = resolve_callback(callback)
-        self._initial_context = Context(initial_context)
+        if initial_context is not None:
+            self._initial_context = Context(initial_context)
         self.created_ns = time.time_ns()
         self.status = TypeStatus.NOT_STARTED
         if self.config.tells_server():
@@ -211,6 +209,8 @@ class Task(TaskInstance):
     @property
     def errors(self) -> list[TaskError]:
         """One TaskError a failed attempt; an exception or a TaskError that is set is appended."""
+        if self._errors is None:
+            self._errors = []
         return self._errors
 
     @errors.setter
@@ -218,9 +218,9 @@ class Task(TaskInstance):
         if isinstance(value, list):
             self._errors = value
         elif isinstance(value, TaskError):
-            self._errors.append(value)
+            self.errors.append(value)
         elif isinstance(value, BaseException):
-            self._errors.append(TaskError(value))
+            self.errors.append(TaskError(value))
 
     @property
     def error(self) -> TaskError:
@@ -282,14 +282,16 @@ class Task(TaskInstance):
 
     def reset(self, run: int) -> None:
         """Forget the outcome of an earlier run; `run` is the number of the next."""
+        is_new = not self.run and self._status is TypeStatus.NOT_STARTED
         self.run = run
-        self.turn = None
+        if is_new and not self._errors and self._current_context is None:
+            return
         self.retry_count = 0
         self.started_ns = self.finished_ns = None
         self.restored = False
+        self.turn = None
         self._status = TypeStatus.NOT_STARTED
-        self._duration = None
-        self._errors = []
+        self._duration = self._errors = None
         self._previous_context = self._current_context = None
 
     def schema(self, max: int | None = None) -> SerializerTask:  # noqa: A002 - the contract's name

@@ -10,11 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from core_doubles import RecordingServer, echo, fail, process_id, recording_config
+from core_doubles import echo, fail, process_id
 
 from dotflow import Context, DotFlow, action
 from dotflow.core.children import child
@@ -338,53 +337,6 @@ class TestParallel:
             capture_output=True, text=True, timeout=30, check=True, env=environment,
         )  # fmt: skip
         assert done.stdout == "True\n", done.stderr[-2000:]
-
-
-class TestCarrier:
-    """How a child finds the span of its task."""
-
-    class Server(RecordingServer):
-        def carrier(self, task):
-            return {"traceparent": f"span of {task.task_id}"}
-
-        @classmethod
-        @contextmanager
-        def attach(cls, carrier):
-            os.environ["CURRENT_SPAN"] = carrier.get("traceparent", "")
-            yield
-            os.environ["CURRENT_SPAN"] = ""
-
-    @pytest.mark.parametrize("mode", IN_CHILDREN)
-    @pytest.mark.parametrize("retry", [1, 2])
-    def test_the_carrier_is_current_while_the_step_runs(self, record, mode, retry):
-        """A child makes the carrier of its task current around the step, and undoes it after."""
-
-        @action(retry=retry, retry_delay=0)
-        def step():
-            return os.environ["CURRENT_SPAN"]
-
-        def callback(task):
-            Path(f"after-{task.task_id}").write_text(os.environ["CURRENT_SPAN"])
-
-        flow = DotFlow(config=recording_config(record, server=self.Server(record)))
-        flow.task.add([step, step], callback=callback)
-        flow.start(mode=mode)
-        assert flow.result_storage() == ["span of 1", "span of 2"]
-        assert Path("after-1").read_text() == ""
-
-    @pytest.mark.parametrize("hook", ["carrier", "attach"])
-    def test_a_server_that_fails_at_it_does_not_hurt(self, record, monkeypatch, hook):
-        """A step runs although its span cannot be found."""
-
-        def refuse(*args):
-            raise RuntimeError("no span")
-
-        server = type("Server", (self.Server,), {hook: classmethod(refuse)})(record)
-        monkeypatch.setenv("CURRENT_SPAN", "none")
-        flow = DotFlow(config=recording_config(record, server=server))
-        flow.task.add(echo, initial_context=1)
-        flow.start(mode="parallel")
-        assert flow.result_storage() == [1]
 
 
 def test_children_call_no_provider(record, recorded):

@@ -34,7 +34,7 @@ from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -278,7 +278,8 @@ class Lane:
             ),
             name=f"{CHILD_NAME}{self.tasks[self._index].step.name}",
         )  # fmt: skip
-        process.start()
+        with _parenthood():
+            process.start()
         theirs.close()
         self.connection, self._process = ours, process
 
@@ -363,6 +364,21 @@ class Lane:
         if code is not None and code < 0:
             setattr(error, ERROR_TYPE, "process_killed")
         return TaskError(error)
+
+
+@contextlib.contextmanager
+def _parenthood() -> Iterator[None]:
+    """Let a daemonic process (a worker of `multiprocessing.Pool`) have children.
+
+    It is refused them, for it may be killed before they end. Ours notice that, and end too.
+    """
+    config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    daemon = config.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if daemon is not None:
+            config["daemon"] = daemon
 
 
 def _serve_under_lead(*arguments: Any) -> None:
