@@ -8,19 +8,20 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.types import Message, Receive, Scope, Send
 
 from dotflow.api import schemas
 from dotflow.api.auth import TokenCheck, check_token, describe_security
 from dotflow.api.database import open_engine
-from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
+from dotflow.api.errors import UNAVAILABLE, ConflictError, KeyReusedError, NotFoundError
 from dotflow.api.limits import BodyLimit, EncodedPath
-from dotflow.api.routes import router
+from dotflow.api.routes import bulk_router, router
 from dotflow.api.store import Store
 from dotflow.api.strict import answer_invalid
 
 logger = logging.getLogger(__name__)
+
+_OFFER = (b"dotflow-bulk", str(schemas.MAX_ITEMS).encode())
 
 
 def create_app(database_url: str, token: str | None = None) -> FastAPI:
@@ -47,16 +48,19 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
         yield
         store.close()
 
-    app = FastAPI(
+    app = _Application(
         title="dotflow-api",
         summary="Records of workflow runs and their tasks",
+        description=f"Every answer carries `Dotflow-Bulk: {schemas.MAX_ITEMS}`: "
+        "this server takes as many items in a `POST /bulk`.",
         version="1",
         lifespan=lifespan,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.store = store
-    app.include_router(router, responses={503: {"model": schemas.Refusal}})
+    for routes in (router, bulk_router):
+        app.include_router(routes, responses={503: {"model": schemas.Refusal}})
     _add_error_answers(app)
     # The last one added is the first to see a request: no stranger's body is ever held.
     app.add_middleware(EncodedPath)
@@ -65,6 +69,18 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
         app.add_middleware(TokenCheck, token=token)
         _describe_guard(app)
     return app
+
+
+class _Application(FastAPI):
+    """An application that says in each of its answers, errors too, that it takes bulks."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def offer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], _OFFER]}
+            await send(message)
+
+        await super().__call__(scope, receive, offer)
 
 
 def _describe_guard(app: FastAPI) -> None:
@@ -83,7 +99,7 @@ def _add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(NotFoundError, _answer_unknown)
     app.add_exception_handler(ConflictError, _answer_conflict)
     app.add_exception_handler(KeyReusedError, _answer_reused)
-    for unavailable in (OperationalError, InterfaceError, PoolTimeoutError):
+    for unavailable in UNAVAILABLE:
         app.add_exception_handler(unavailable, _answer_unavailable)
 
 
@@ -97,7 +113,7 @@ async def _answer_conflict(_request: Request, error: Exception) -> Response:
 
 
 async def _answer_reused(_request: Request, error: Exception) -> Response:
-    fault = {"loc": ["header", "Idempotency-Key"], "msg": str(error), "type": "key_reused"}
+    fault = error.fault() if isinstance(error, KeyReusedError) else {}
     return JSONResponse({"detail": [fault]}, status_code=422)
 
 

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.schema import CreateColumn
 
 from dotflow.api.tables import metadata
 
 EXAMPLES = "give sqlite:///dotflow-api.db or postgresql://USER:PASSWORD@HOST/DATABASE"
+# Options of a connection: that it will write, and how long it waits for a lock if not as ever.
 WRITES = "dotflow_writes"
+LOCK_WAIT_MS = "dotflow_lock_wait_ms"
 
 _POSTGRES = "postgresql+psycopg"
 _DRIVERS = {
@@ -89,11 +92,13 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgres(url: URL) -> Engine:
     try:
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True, **_POOL)
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, **_POOL)
     except ImportError as error:
         raise ImportError(
             "PostgreSQL needs the driver psycopg: pip install 'dotflow[postgres]'", name="psycopg"
         ) from error
+    event.listen(engine, "begin", _limit_lock_wait)
+    return engine
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:
@@ -105,8 +110,21 @@ def _set_pragmas(connection: Any, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     # A writer takes the lock at once: one that upgrades later can fail where it cannot wait.
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    wait = options.get(LOCK_WAIT_MS)
+    if wait is not None:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={wait:d}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES) else "BEGIN")
+    finally:
+        if wait is not None:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+
+
+def _limit_lock_wait(connection: Connection) -> None:
+    wait = connection.get_execution_options().get(LOCK_WAIT_MS)
+    if wait is not None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait:d}")
 
 
 def _create_tables(engine: Engine) -> None:
@@ -115,6 +133,18 @@ def _create_tables(engine: Engine) -> None:
             # Two servers that start at once would both find the tables missing.
             connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _CREATION_LOCK})
         metadata.create_all(connection)
+        _add_missing_columns(connection)
+
+
+def _add_missing_columns(connection: Connection) -> None:
+    """Brings the tables of an earlier version up to date: each new column may be empty."""
+    inspector = inspect(connection)
+    for table in metadata.sorted_tables:
+        present = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                definition = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
 def _explain(url: URL, error: DatabaseError) -> None:

@@ -4,9 +4,13 @@ StoreError
   NotFoundError     no such workflow or task
   ConflictError     the id is taken; carries what holds it
   KeyReusedError    the Idempotency-Key belongs to another request
+  BusyError         other writers took all the time that there was
 """
 
 from typing import Any
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
 class StoreError(Exception):
@@ -43,3 +47,18 @@ class KeyReusedError(StoreError):
 
     def __init__(self) -> None:
         super().__init__("this key was already used for another request: give each message its own")
+
+    def fault(self) -> dict[str, Any]:
+        """Gives it as a fault of the request's header."""
+        return {"loc": ["header", "Idempotency-Key"], "msg": str(self), "type": "key_reused"}
+
+
+class BusyError(StoreError):
+    """The turn to write did not come in time."""
+
+    def __init__(self) -> None:
+        super().__init__("other writers are at work; try again")
+
+
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError, BusyError)
+"""What says that the same request may succeed later."""

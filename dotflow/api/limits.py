@@ -8,6 +8,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 6 * 2**20
+# Not more than a single call may bring: so no item of a bulk is larger than its single call.
+MAX_BULK_BYTES = 5 * 2**20
+BULK_PATH = "/bulk"
 _MAX_DISCARDED_BYTES = 64 * 2**20
 _MAX_DIGITS = 20
 
@@ -20,49 +23,27 @@ class BodyLimit:
 
     Args:
         app: The application behind.
-        max_bytes: The largest body that is let through.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads the body, then calls the application with it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = MAX_BULK_BYTES if scope["path"] == BULK_PATH else MAX_BODY_BYTES
         try:
-            body = None if self._declares_too_much(scope) else await self._read(receive)
+            body = None if _declares_over(scope, limit) else await _read(receive, limit)
         except ClientDisconnect:
             # Half a body may be good JSON by chance: it is not what the client meant to say.
             return
         if body is None:
-            detail = f"the body is larger than {self._max_bytes} bytes"
+            detail = f"the body is larger than {limit} bytes"
             await refuse(scope, receive, send, status=413, detail=detail)
             return
         await self._app(scope, _replay(body, receive), send)
-
-    def _declares_too_much(self, scope: Scope) -> bool:
-        declared = header(scope, b"content-length")
-        # Only some digits are read: int() refuses a number of thousands of them.
-        return declared.isdigit() and int(declared[:_MAX_DIGITS]) > self._max_bytes
-
-    async def _read(self, receive: Receive) -> bytes | None:
-        chunks: list[bytes] = []
-        room = self._max_bytes
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunk = message.get("body", b"")
-            room -= len(chunk)
-            if room < 0:
-                return None
-            chunks.append(chunk)
-            more = message.get("more_body", False)
-        return b"".join(chunks)
 
 
 class EncodedPath:
@@ -82,17 +63,25 @@ class EncodedPath:
         """Calls the application with a path that can be split at its slashes."""
         raw = scope.get("raw_path") or b""
         if b"%" in raw:
-            kept = raw.decode("latin-1").replace("%25", "%2525")
-            kept = kept.replace("%2F", "%252F").replace("%2f", "%252F")
-            scope = {**scope, "path": unquote(kept)}
+            scope = {**scope, "path": decode_path(raw.decode("latin-1"))}
         await self._app(scope, receive, send)
+
+
+def decode_path(raw: str) -> str:
+    """Gives a path that can be split at its slashes: all is decoded but ``%2F`` and ``%25``.
+
+    Args:
+        raw: The path as it was sent, without a query.
+    """
+    kept = raw.replace("%25", "%2525").replace("%2F", "%252F").replace("%2f", "%252F")
+    return unquote(kept)
 
 
 def decode_part(part: str) -> str:
     """Gives one part of a path as the caller meant it.
 
     Args:
-        part: A part of a path that went through `EncodedPath`.
+        part: A part of a path that went through `decode_path`.
     """
     return part.replace("%2F", "/").replace("%25", "%")
 
@@ -147,6 +136,29 @@ async def _discard(receive: Receive) -> None:
         message = await receive()
         room -= len(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
+
+
+def _declares_over(scope: Scope, limit: int) -> bool:
+    declared = header(scope, b"content-length")
+    # Only some digits are read: int() refuses a number of thousands of them.
+    return declared.isdigit() and int(declared[:_MAX_DIGITS]) > limit
+
+
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    chunks: list[bytes] = []
+    room = limit
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        room -= len(chunk)
+        if room < 0:
+            return None
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

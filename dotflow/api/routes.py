@@ -3,12 +3,14 @@
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import BaseModel, BeforeValidator
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from dotflow.api import schemas
-from dotflow.api.limits import decode_part
+from dotflow.api.bulk import apply_all
+from dotflow.api.limits import BULK_PATH
 from dotflow.api.store import Store
-from dotflow.api.strict import StrictRoute
+from dotflow.api.strict import BulkRoute, StrictRoute
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
@@ -19,6 +21,7 @@ _READS: Responses = {**_UNKNOWN, **_INVALID}
 _CHANGES: Responses = {**_UNKNOWN, **_TOO_LARGE, **_INVALID}
 
 router = APIRouter(route_class=StrictRoute)
+bulk_router = APIRouter(route_class=BulkRoute)
 
 
 def _store(request: Request) -> Store:
@@ -32,17 +35,10 @@ def _answer(model: type[BaseModel], values: dict[str, Any], status: int = 200) -
     return Response(content, status, media_type="application/json")
 
 
-WorkflowId = Annotated[schemas.WorkflowId, Path(), BeforeValidator(decode_part)]
-TaskId = Annotated[int, Path(ge=0, le=schemas.MAX_INTEGER)]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        description="names this message: a repeat with the same key is answered, not applied",
-    ),
-]
+WorkflowId = Annotated[schemas.PathWorkflowId, Path()]
+TaskId = Annotated[schemas.PathTaskId, Path()]
+PostHeaders = Annotated[schemas.PostHeaders, Header()]
+PatchHeaders = Annotated[schemas.PatchHeaders, Header()]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=schemas.MAX_INTEGER)]
 
@@ -60,9 +56,10 @@ def check_health(request: Request) -> Response:
     response_model=schemas.WorkflowCreated,
     responses={409: {"model": schemas.WorkflowConflict}, **_TOO_LARGE, **_INVALID},
 )
-def add_workflow(body: schemas.WorkflowPost, request: Request, key: Key = None) -> Response:
+def add_workflow(body: schemas.WorkflowPost, request: Request, headers: PostHeaders) -> Response:
     """Record a new workflow run."""
-    created = _store(request).add_workflow(body.columns(), key)
+    with _store(request).writing() as writing:
+        created = writing.add_workflow(body.columns(), headers.envelope())
     return _answer(schemas.WorkflowCreated, created, 201)
 
 
@@ -86,10 +83,12 @@ def read_workflow(workflow_id: WorkflowId, request: Request) -> Response:
 
 @router.patch("/workflows/{workflow_id}", response_model=schemas.WorkflowRecord, responses=_CHANGES)
 def change_workflow(
-    workflow_id: WorkflowId, body: schemas.WorkflowPatch, request: Request, key: Key = None
+    workflow_id: WorkflowId, body: schemas.WorkflowPatch, request: Request, headers: PatchHeaders
 ) -> Response:
     """Set the given fields of a workflow run."""
-    record = _store(request).change_workflow(workflow_id, body.columns(), key)
+    with _store(request).writing() as writing:
+        writing.change_workflow(workflow_id, body.columns(), headers.envelope())
+        record = writing.workflow(workflow_id)
     return _answer(schemas.WorkflowRecord, record)
 
 
@@ -100,10 +99,11 @@ def change_workflow(
     responses={409: {"model": schemas.TaskConflict}, **_CHANGES},
 )
 def add_task(
-    workflow_id: WorkflowId, body: schemas.TaskPost, request: Request, key: Key = None
+    workflow_id: WorkflowId, body: schemas.TaskPost, request: Request, headers: PostHeaders
 ) -> Response:
     """Record a new task of a workflow run."""
-    created = _store(request).add_task(workflow_id, body.columns(), key)
+    with _store(request).writing() as writing:
+        created = writing.add_task(workflow_id, body.columns(), headers.envelope())
     return _answer(schemas.TaskCreated, created, 201)
 
 
@@ -123,10 +123,12 @@ def next_task_id(workflow_id: WorkflowId, request: Request) -> Response:
 
 @router.patch("/tasks/{server_id}", response_model=schemas.TaskRecord, responses=_CHANGES)
 def change_task(
-    server_id: TaskId, body: schemas.TaskPatch, request: Request, key: Key = None
+    server_id: TaskId, body: schemas.TaskPatch, request: Request, headers: PatchHeaders
 ) -> Response:
     """Set the given fields of a task, named by the id that its POST answered."""
-    record = _store(request).change_task(server_id, body.columns(), key)
+    with _store(request).writing() as writing:
+        writing.change_task(server_id, body.columns(), headers.envelope())
+        record = writing.task(server_id)
     return _answer(schemas.TaskRecord, record)
 
 
@@ -140,8 +142,28 @@ def change_task_of_workflow(
     task_id: TaskId,
     body: schemas.TaskPatch,
     request: Request,
-    key: Key = None,
+    headers: PatchHeaders,
 ) -> Response:
     """Set the given fields of a task, named by the caller's own id (the managed dialect)."""
-    record = _store(request).change_task_of(workflow_id, task_id, body.columns(), key)
+    with _store(request).writing() as writing:
+        server_id = writing.server_id(workflow_id, task_id)
+        writing.change_task(server_id, body.columns(), headers.envelope())
+        record = writing.task(server_id)
     return _answer(schemas.TaskRecord, record)
+
+
+@bulk_router.post(
+    BULK_PATH, response_model=schemas.BulkAnswers, responses={**_TOO_LARGE, **_INVALID}
+)
+def apply_bulk(body: schemas.Bulk, request: Request) -> Response:
+    """Make many calls at once, each a change of its own with the rules of the single call.
+
+    At most 500 items in 5 MiB. After an item that was not taken, later items of its record are
+    answered 424; after a workflow that was not made, or is not known, all later ones of that
+    workflow are. Work ends after five seconds: items without an answer were not tried.
+    """
+    if len(body.items) > schemas.MAX_ITEMS:
+        detail = f"more than {schemas.MAX_ITEMS} items: send them in several"
+        return JSONResponse({"detail": detail}, status_code=413)
+    answers = apply_all(_store(request), body.items)
+    return JSONResponse({"items": [answer.as_json() for answer in answers]})

@@ -19,8 +19,13 @@ from pydantic import (
 )
 from typing_extensions import Self, TypedDict
 
+from dotflow.api.limits import decode_part
+from dotflow.api.writing import Envelope
+
 MAX_INTEGER = 2**63 - 1
 MAX_FIELDS = 64
+MAX_HEADER = 255
+MAX_ITEMS = 500
 
 WorkflowStatus = Literal["New", "In progress", "Completed", "Failed"]
 TaskStatus = Literal["Not started", "In progress", "Completed", "Paused", "Retry", "Failed"]
@@ -71,6 +76,11 @@ WorkflowId = Annotated[
     AfterValidator(_without_nul),
     AfterValidator(_addressable),
 ]
+PathWorkflowId = Annotated[WorkflowId, BeforeValidator(decode_part)]
+PathTaskId = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+HeaderText = Annotated[
+    str, Field(min_length=1, max_length=MAX_HEADER), AfterValidator(_without_nul)
+]
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 TraceId = Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$", description="32 hex digits")]
@@ -109,6 +119,43 @@ TaskErrors = Annotated[
     FailFast(),
     AfterValidator(_json_text),
 ]
+
+
+class PostHeaders(BaseModel):
+    """What a POST may say beside its body."""
+
+    key: HeaderText | None = Field(
+        default=None,
+        alias="Idempotency-Key",
+        description="names this message: a repeat with the same key is answered, not applied",
+    )
+    opens: HeaderText | None = Field(
+        default=None,
+        alias="Dotflow-Opens",
+        description="the run that opens the record with this message",
+    )
+
+    def envelope(self) -> Envelope:
+        """Gives it in the store's words."""
+        return Envelope(self.key, self.opens)
+
+
+class PatchHeaders(PostHeaders):
+    """What a PATCH may say beside its body."""
+
+    run: HeaderText | None = Field(
+        default=None,
+        alias="Dotflow-Run",
+        description=(
+            "the run whose end this is, told by another process: applied only while the record "
+            "was last opened by that run (or is open, and nobody said by whom), else answered "
+            "with 200 and not applied"
+        ),
+    )
+
+    def envelope(self) -> Envelope:
+        """Gives it in the store's words."""
+        return Envelope(self.key, self.opens, self.run)
 
 
 class Body(BaseModel):
@@ -292,3 +339,39 @@ class Invalid(BaseModel):
     """What is wrong in a request."""
 
     detail: list[Fault]
+
+
+class BulkItem(BaseModel):
+    """One call to a writing route; fields that are not named here are let through unread."""
+
+    method: str = Field(description="POST or PATCH")
+    path: str = Field(
+        description="as in the single call, percent-encoded; a task is "
+        "/workflows/{workflow_id}/tasks/{task_id}"
+    )
+    idempotency_key: Any = Field(default=None, description="the header Idempotency-Key")
+    headers: dict[str, Any] | None = Field(default=None, description="the call's other headers")
+    times: Any = Field(default=None, description="let through unread")
+    body: Any = Field(default=None, description="the single call's body")
+
+
+class Bulk(BaseModel):
+    """Calls to make in this order."""
+
+    items: Annotated[list[BulkItem], FailFast()] = Field(json_schema_extra={"maxItems": MAX_ITEMS})
+
+
+class BulkAnswer(BaseModel):
+    """What came of one item."""
+
+    status: int = Field(
+        description="as in the single call; 424: not tried, for an item before it was not taken"
+    )
+    body: Any = Field(description="ids where it was taken, else the reason as in the single call")
+    retry_after: int | None = Field(default=None, description="seconds; with 503")
+
+
+class BulkAnswers(BaseModel):
+    """What came of the items, in their order; those without an answer were not tried."""
+
+    items: list[BulkAnswer]

@@ -68,6 +68,7 @@ workflows = Table(
     Column("trace_id", String(32)),
     Column("duration", Double),
     Column("tasks", JsonText, nullable=False, server_default="[]"),
+    Column("opened_by", String(255)),  # the run that last opened it, if it said so
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
     Index("workflows_by_age", "created_at", "id"),
@@ -89,6 +90,7 @@ tasks = Table(
     Column("initial_context", JsonText),
     Column("current_context", JsonText),
     Column("previous_context", JsonText),
+    Column("opened_by", String(255)),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
     UniqueConstraint("workflow_id", "task_id"),

@@ -1,13 +1,67 @@
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from api_client import postgres_url
-from sqlalchemy import make_url, text
+from sqlalchemy import create_engine, inspect, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from dotflow.api.database import describe, open_engine
+from dotflow.api.store import Store
+from dotflow.api.tables import tasks, workflows
+from dotflow.api.writing import Envelope
+
+# The tables as the version before made them.
+EARLIER = """
+CREATE TABLE workflows (id VARCHAR(255) NOT NULL PRIMARY KEY, name TEXT, mode TEXT,
+    status VARCHAR(32) NOT NULL, trace_id VARCHAR(32), duration DOUBLE PRECISION,
+    tasks TEXT DEFAULT '[]' NOT NULL, created_at {moment} NOT NULL, updated_at {moment} NOT NULL);
+CREATE TABLE tasks (id {number} PRIMARY KEY,
+    workflow_id VARCHAR(255) NOT NULL REFERENCES workflows (id), task_id BIGINT NOT NULL,
+    name TEXT NOT NULL, group_name TEXT NOT NULL, status VARCHAR(32) NOT NULL,
+    duration DOUBLE PRECISION, retry_count BIGINT DEFAULT '0' NOT NULL,
+    errors TEXT DEFAULT '[]' NOT NULL, initial_context TEXT, current_context TEXT,
+    previous_context TEXT, created_at {moment} NOT NULL, updated_at {moment} NOT NULL,
+    UNIQUE (workflow_id, task_id));
+CREATE TABLE idempotency_keys (key VARCHAR(255) NOT NULL PRIMARY KEY, target TEXT NOT NULL,
+    applied_at {moment} NOT NULL);
+INSERT INTO workflows (id, status, created_at, updated_at)
+    VALUES ('old', 'In progress', '2026-01-01 00:00:00', '2026-01-01 00:00:00');
+INSERT INTO tasks (workflow_id, task_id, name, group_name, status, created_at, updated_at)
+    VALUES ('old', 1, 'step', 'default', 'In progress', '2026-01-01 00:00:00',
+    '2026-01-01 00:00:00')
+"""
+
+
+@pytest.fixture
+def earlier(database: str, tmp_path: Path) -> Iterator[str]:
+    """Gives the URL of a database that the version before has written."""
+    if database.startswith("sqlite"):
+        yield _fill(f"sqlite:///{tmp_path}/earlier.db", "TIMESTAMP", "INTEGER")
+        return
+    schema = f"earlier_{uuid4().hex}"
+    url = make_url(database).set(drivername="postgresql+psycopg")
+    outside = create_engine(url)
+    with outside.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    own = url.update_query_dict({"options": f"-csearch_path={schema}"})
+    shown = own.render_as_string(hide_password=False)
+    yield _fill(shown, "TIMESTAMP WITH TIME ZONE", "BIGSERIAL")
+    with outside.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    outside.dispose()
+
+
+def _fill(url: str, moment: str, number: str) -> str:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in EARLIER.format(moment=moment, number=number).split(";"):
+            connection.execute(text(statement))
+    engine.dispose()
+    return url
 
 
 @pytest.mark.parametrize(
@@ -107,3 +161,31 @@ def test_engine_hides_parameters(sqlite_url: str) -> None:
         connection.execute(query, {"x": "hush"})
     engine.dispose()
     assert "hush" not in str(caught.value)
+
+
+def test_database_of_the_version_before_is_taken_over(earlier: str) -> None:
+    """The new column is added once, the records stay, and a posthumous end finds them open."""
+    for _ in range(2):
+        engine = open_engine(earlier)
+        with engine.connect() as connection:
+            for table in (workflows, tasks):
+                columns = [column["name"] for column in inspect(engine).get_columns(table.name)]
+                assert columns.count("opened_by") == 1
+                assert connection.execute(select(table.c.opened_by)).scalars().all() == [None]
+        engine.dispose()
+    store = Store(open_engine(earlier))
+    with store.writing() as writing:
+        server_id = writing.server_id("old", 1)
+        writing.change_task(server_id, {"status": "Failed"}, Envelope(run="a"))
+        writing.change_workflow("old", {"status": "In progress"}, Envelope(opens="b"))
+        writing.change_workflow("old", {"status": "Failed"}, Envelope(run="a"))
+    assert store.workflow("old")["status"] == "In progress"
+    assert [task["status"] for task in store.tasks("old")] == ["Failed"]
+    store.close()
+
+
+def test_servers_may_take_over_at_once(earlier: str) -> None:
+    """Several processes that add the column at the same moment all succeed."""
+    code = f"from dotflow.api.database import open_engine; open_engine({earlier!r}).dispose()"
+    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+    assert [process.wait(30) for process in started] == [0] * 4

@@ -12,6 +12,7 @@ METHODS = {
     "/workflows/{workflow_id}/tasks/next-id": {"get"},
     "/workflows/{workflow_id}/tasks/{task_id}": {"patch"},
     "/tasks/{server_id}": {"patch"},
+    "/bulk": {"post"},
 }
 
 
@@ -34,6 +35,7 @@ def test_every_status_is_described(server: ApiServer) -> None:
         ("post", "/workflows/{workflow_id}/tasks"): {
             *("201", "401", "404", "409", "413", "422", "503")
         },
+        ("post", "/bulk"): {"200", "401", "413", "422", "503"},
         ("get", "/workflows"): {"200", "401", "422", "503"},
         ("get", "/healthz"): {"200", "503"},
     }
@@ -74,3 +76,25 @@ def test_bodies_are_described_as_they_are_taken(server: ApiServer) -> None:
     assert schemas["WorkflowPost"]["properties"]["tasks"]["default"] == []
     assert schemas["TaskPost"]["required"] == ["id", "name"]
     assert {"loc", "msg", "type"} == set(schemas["Fault"]["properties"])
+
+
+def test_headers_of_runs_are_described(server: ApiServer) -> None:
+    """A POST may say which run opens its record, a PATCH also whose end it is."""
+    paths = described(server)["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            named = {
+                one["name"] for one in operation.get("parameters", ()) if one["in"] == "header"
+            }
+            wanted = {"Idempotency-Key", "Dotflow-Opens"}
+            if method == "get" or path == "/bulk":
+                wanted = set()
+            assert named == wanted | ({"Dotflow-Run"} if method == "patch" else set())
+
+
+def test_bulk_is_described(server: ApiServer) -> None:
+    """The description says how many items a bulk may have, and that every answer tells."""
+    document = described(server)
+    items = document["components"]["schemas"]["Bulk"]["properties"]["items"]
+    assert items["maxItems"] == 500
+    assert "Dotflow-Bulk: 500" in document["info"]["description"]

@@ -11,6 +11,7 @@ from dotflow.api.database import open_engine
 from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
 from dotflow.api.store import Store
 from dotflow.api.tables import idempotency_keys
+from dotflow.api.writing import Envelope
 
 TASK = {"task_id": 1, "name": "step", "group_name": "default", "status": "Not started"}
 
@@ -22,10 +23,25 @@ def store(database: str) -> Iterator[Store]:
     opened.close()
 
 
+def add_workflow(store: Store, workflow_id: str, key: str | None = None) -> str:
+    with store.writing() as writing:
+        writing.add_workflow({"id": workflow_id, "status": "New"}, Envelope(key))
+    return workflow_id
+
+
+def change_workflow(store: Store, workflow_id: str, key: str | None = None) -> None:
+    with store.writing() as writing:
+        writing.change_workflow(workflow_id, {"status": "Failed"}, Envelope(key))
+
+
+def add_task(store: Store, workflow_id: str, values: Any, key: str | None = None) -> Any:
+    with store.writing() as writing:
+        return writing.add_task(workflow_id, values, Envelope(key))
+
+
 @pytest.fixture
 def workflow_id(store: Store) -> str:
-    added: str = store.add_workflow({"id": uuid4().hex, "status": "New"})["id"]
-    return added
+    return add_workflow(store, uuid4().hex)
 
 
 def keys(store: Store, key: str) -> int:
@@ -37,7 +53,7 @@ def keys(store: Store, key: str) -> int:
 def test_json_columns_take_text_and_give_values(store: Store, workflow_id: str) -> None:
     """JSON goes in as text and comes out as the value that it says."""
     value = {"a": [1, "\0", "🚲", None]}
-    added = store.add_task(workflow_id, {**TASK, "initial_context": json.dumps(value)})
+    added = add_task(store, workflow_id, {**TASK, "initial_context": json.dumps(value)})
     (record,) = store.tasks(workflow_id)
     assert (record["id"], record["initial_context"]) == (added["id"], value)
 
@@ -53,36 +69,36 @@ def test_key_and_effect_are_one(store: Store, workflow_id: str) -> None:
     """A change that fails leaves no key behind, one that succeeds leaves one."""
     key = uuid4().hex
     with pytest.raises(NotFoundError, match="'nobody'"):
-        store.change_workflow("nobody", {"status": "Failed"}, key)
+        change_workflow(store, "nobody", key)
     with pytest.raises(ConflictError):
-        store.add_workflow({"id": workflow_id, "status": "New"}, key)
+        add_workflow(store, workflow_id, key)
     assert keys(store, key) == 0
-    store.change_workflow(workflow_id, {"status": "Failed"}, key)
+    change_workflow(store, workflow_id, key)
     assert keys(store, key) == 1
 
 
 def test_key_of_another_change_is_refused(store: Store, workflow_id: str) -> None:
     """A key that was applied to a workflow is not taken for its task."""
     key = uuid4().hex
-    store.change_workflow(workflow_id, {"status": "Failed"}, key)
+    change_workflow(store, workflow_id, key)
     with pytest.raises(KeyReusedError):
-        store.add_task(workflow_id, TASK, key)
+        add_task(store, workflow_id, TASK, key)
     assert store.tasks(workflow_id) == []
 
 
 def test_conflict_names_what_holds_the_id(store: Store, workflow_id: str) -> None:
     """A conflict carries the ids of the record that was there first."""
-    first = store.add_task(workflow_id, TASK)
+    first = add_task(store, workflow_id, TASK)
     with pytest.raises(ConflictError) as caught:
-        store.add_task(workflow_id, TASK)
+        add_task(store, workflow_id, TASK)
     assert caught.value.existing == first
 
 
 def test_unknown_tasks_are_said_to_be(store: Store, workflow_id: str) -> None:
     """A task is looked for in its own workflow."""
-    store.add_task(store.add_workflow({"id": uuid4().hex, "status": "New"})["id"], TASK)
-    with pytest.raises(NotFoundError, match="task 1 "):
-        store.change_task_of(workflow_id, 1, {"status": "Failed"})
+    add_task(store, add_workflow(store, uuid4().hex), TASK)
+    with pytest.raises(NotFoundError, match="task 1 "), store.writing() as writing:
+        writing.server_id(workflow_id, 1)
     with pytest.raises(NotFoundError, match="workflow 'nobody'"):
         store.tasks("nobody")
 
@@ -93,7 +109,7 @@ def test_one_message_sent_twice_at_once_is_applied_once(store: Store, workflow_i
         for task_id in range(10):
             key = uuid4().hex
             values = {**TASK, "task_id": task_id}
-            calls = [pool.submit(store.add_task, workflow_id, values, key) for _ in range(8)]
+            calls = [pool.submit(add_task, store, workflow_id, values, key) for _ in range(8)]
             answers: list[Any] = [call.result() for call in calls]
             assert all(answer == answers[0] for answer in answers)
     assert len(store.tasks(workflow_id)) == 10

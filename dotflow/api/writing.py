@@ -1,0 +1,270 @@
+"""What changes records, within one transaction. Knows SQL and nothing of HTTP.
+
+A change sets only the columns that it is about, so that two writers at once lose nothing. One
+that carries an idempotency key claims it first: whoever comes second waits there, then learns
+that the work is done. A change that raises leaves its transaction to be rolled back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Row, Table, and_, bindparam, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
+from dotflow.api.tables import idempotency_keys, tasks, workflows
+
+Record: TypeAlias = dict[str, Any]
+
+_BEGINS = "In progress"
+_FINAL = ("Completed", "Failed")
+
+# Statements are built once: to build one takes SQLAlchemy longer than SQLite takes to run it.
+_RECORDS = (workflows, tasks)
+_SELECT = {table: select(table).where(table.c.id == bindparam("this")) for table in _RECORDS}
+_EXISTS = {table: select(table.c.id).where(table.c.id == bindparam("this")) for table in _RECORDS}
+_UPDATE = {table: update(table).where(table.c.id == bindparam("this")) for table in _RECORDS}
+# A run that did not say its name when it opened the record may be any: only its end is believed.
+_UPDATE_OF_RUN = {
+    table: _UPDATE[table].where(
+        or_(
+            table.c.opened_by == bindparam("run"),
+            and_(table.c.opened_by.is_(None), table.c.status.not_in(_FINAL)),
+        )
+    )
+    for table in _RECORDS
+}
+_SERVER_ID = select(tasks.c.id).where(
+    tasks.c.workflow_id == bindparam("workflow"), tasks.c.task_id == bindparam("task")
+)
+_KEY_TARGET = select(idempotency_keys.c.target).where(idempotency_keys.c.key == bindparam("this"))
+_INSERT = {
+    dialect: {
+        table: insert(table).on_conflict_do_nothing().inline()
+        for table in (*_RECORDS, idempotency_keys)
+    }
+    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
+# Counted, not RETURNING, which SQLite has only since 3.35.
+_COUNTED = {"preserve_rowcount": True}
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What a message says beside its values.
+
+    Args:
+        key: Its idempotency key; a repeat changes nothing and is answered as the first was.
+        opens: The run that opens the record with it.
+        run: The run whose end it is, told by another process: it is applied only while the
+            record was last opened by that run, or is open and nobody said by whom.
+    """
+
+    key: str | None = None
+    opens: str | None = None
+    run: str | None = None
+
+
+PLAIN = Envelope()
+
+
+class Writing:
+    """Changes records in one transaction.
+
+    Args:
+        connection: It, begun; whoever began it also ends it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._insert = _INSERT[connection.dialect.name]
+
+    def add_workflow(self, values: Mapping[str, Any], envelope: Envelope = PLAIN) -> Record:
+        """Adds a workflow and gives its id.
+
+        Args:
+            values: Columns, ``id`` and ``status`` among them.
+            envelope: What the message says beside them.
+
+        Raises:
+            ConflictError: The id is taken.
+            KeyReusedError: The key was applied to something else.
+        """
+        answer = {"id": values["id"]}
+        if self._claim(envelope.key, f"add workflow {values['id']}") and not self._add(
+            workflows, values, envelope
+        ):
+            raise ConflictError("workflow", answer)
+        return answer
+
+    def change_workflow(
+        self, workflow_id: str, changes: Mapping[str, Any], envelope: Envelope = PLAIN
+    ) -> None:
+        """Sets the given columns of a workflow.
+
+        Args:
+            workflow_id: Its id.
+            changes: The columns to set; all others stay as they are.
+            envelope: What the message says beside them.
+
+        Raises:
+            NotFoundError: There is no such workflow.
+            KeyReusedError: The key was applied to something else.
+        """
+        first = self._claim(envelope.key, f"change workflow {workflow_id}")
+        if not (first and self._change(workflows, workflow_id, changes, envelope)):
+            self._require(workflows, workflow_id)
+
+    def add_task(
+        self, workflow_id: str, values: Mapping[str, Any], envelope: Envelope = PLAIN
+    ) -> Record:
+        """Adds a task to a workflow and gives its ids: ours, and the caller's.
+
+        Args:
+            workflow_id: The workflow it belongs to.
+            values: Columns, ``task_id``, ``name``, ``group_name`` and ``status`` among them.
+            envelope: What the message says beside them.
+
+        Raises:
+            NotFoundError: There is no such workflow.
+            ConflictError: The workflow has a task with this id.
+            KeyReusedError: The key was applied to something else.
+        """
+        task_id = values["task_id"]
+        self._require(workflows, workflow_id)
+        first = self._claim(envelope.key, f"add task {task_id} of {workflow_id}")
+        added = first and self._add(tasks, {**values, "workflow_id": workflow_id}, envelope)
+        server_id = self.server_id(workflow_id, task_id)
+        answer = {"id": server_id, "task_id": task_id, "workflow_id": workflow_id}
+        if first and not added:
+            raise ConflictError("task", answer)
+        return answer
+
+    def change_task(
+        self, server_id: int, changes: Mapping[str, Any], envelope: Envelope = PLAIN
+    ) -> None:
+        """Sets the given columns of a task.
+
+        Args:
+            server_id: The id that `add_task` gave.
+            changes: The columns to set; all others stay as they are.
+            envelope: What the message says beside them.
+
+        Raises:
+            NotFoundError: There is no such task.
+            KeyReusedError: The key was applied to something else.
+        """
+        first = self._claim(envelope.key, f"change task {server_id}")
+        if not (first and self._change(tasks, server_id, changes, envelope)):
+            self._require(tasks, server_id)
+
+    def server_id(self, workflow_id: str, task_id: int) -> int:
+        """Gives the id that `add_task` gave for the caller's own.
+
+        Raises:
+            NotFoundError: There is no such workflow, or no such task in it.
+        """
+        names = {"workflow": workflow_id, "task": task_id}
+        found: int | None = self._connection.execute(_SERVER_ID, names).scalar_one_or_none()
+        if found is None:
+            raise NotFoundError("task", task_id)
+        return found
+
+    def workflow(self, workflow_id: str) -> Record:
+        """Gives a workflow's record as it is now.
+
+        Raises:
+            NotFoundError: There is no such workflow.
+        """
+        return one(self._connection, workflows, workflow_id)
+
+    def task(self, server_id: int) -> Record:
+        """Gives a task's record as it is now.
+
+        Raises:
+            NotFoundError: There is no such task.
+        """
+        return one(self._connection, tasks, server_id)
+
+    def _claim(self, key: str | None, target: str) -> bool:
+        """Says if the work is to be done: the key is new, or there is none."""
+        if key is None:
+            return True
+        row = {"key": key, "target": target, "applied_at": _now()}
+        if self._insert_new(idempotency_keys, row):
+            return True
+        if self._connection.execute(_KEY_TARGET, {"this": key}).scalar_one() != target:
+            raise KeyReusedError
+        return False
+
+    def _add(self, table: Table, values: Mapping[str, Any], envelope: Envelope) -> bool:
+        now = _now()
+        row = {**values, "opened_by": envelope.opens, "created_at": now, "updated_at": now}
+        return self._insert_new(table, row)
+
+    def _insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
+        statement = self._insert[table]
+        done = self._connection.execute(statement, dict(row), execution_options=_COUNTED)
+        return done.rowcount == 1
+
+    def _change(
+        self, table: Table, record_id: str | int, changes: Mapping[str, Any], envelope: Envelope
+    ) -> bool:
+        values = {**changes, "updated_at": _now(), "this": record_id}
+        if envelope.opens is not None or changes.get("status") == _BEGINS:
+            values["opened_by"] = envelope.opens
+        statement = _UPDATE[table]
+        if envelope.run is not None:
+            statement = _UPDATE_OF_RUN[table]
+            values["run"] = envelope.run
+        return self._connection.execute(statement, values).rowcount == 1
+
+    def _require(self, table: Table, record_id: str | int) -> None:
+        require(self._connection, table, record_id)
+
+
+def one(connection: Connection, table: Table, record_id: str | int) -> Record:
+    """Gives the record with this id.
+
+    Args:
+        connection: Where to look.
+        table: Its table.
+        record_id: The id.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = connection.execute(_SELECT[table], {"this": record_id}).one_or_none()
+    if row is None:
+        raise _unknown(table, record_id)
+    return as_record(row)
+
+
+def require(connection: Connection, table: Table, record_id: str | int) -> None:
+    """Returns if there is a record with this id.
+
+    Args:
+        connection: Where to look.
+        table: Its table.
+        record_id: The id.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    if connection.execute(_EXISTS[table], {"this": record_id}).one_or_none() is None:
+        raise _unknown(table, record_id)
+
+
+def as_record(row: Row[Any]) -> Record:
+    """Gives a row's values by the names of their columns."""
+    return dict(row._mapping)
+
+
+def _unknown(table: Table, record_id: str | int) -> NotFoundError:
+    return NotFoundError(table.name.removesuffix("s"), record_id)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
