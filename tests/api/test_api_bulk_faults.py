@@ -1,14 +1,18 @@
 """What becomes of a bulk where the database fails, is busy, or takes long."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import requests
 from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import OperationalError
 
@@ -218,3 +222,67 @@ def test_bulk_waits_its_turn_for_a_bounded_time(sqlite_url: str) -> None:
     assert statuses(thread_answers) == [503]
     assert statuses(apply_all(own, ends(ids))) == [200] * 3
     own.close()
+
+
+def test_items_share_their_commits(store: Store) -> None:
+    """Five hundred items take ten commits; a refused one costs those of its portion alone."""
+    commits: list[Any] = []
+    ids = workflows(store, 500)
+
+    def note(connection: Any) -> None:
+        commits.append(connection)
+
+    event.listen(store._engine, "commit", note)
+    assert statuses(apply_all(store, ends(ids))) == [200] * 500
+    assert len(commits) == 10
+    unknown = [item("PATCH", "/workflows/nobody", status="Failed"), *ends(ids[1:])]
+    commits.clear()
+    assert statuses(apply_all(store, unknown)) == [404] + [200] * 499
+    assert len(commits) == 9 + 49
+    event.remove(store._engine, "commit", note)
+
+
+def test_killed_server_has_what_it_answered(database: str, tmp_path: Path) -> None:
+    """After kill -9 in mid-bulk, what was answered is there, and the same bulk completes it."""
+    url = f"sqlite:///{tmp_path}/killed.db" if database.startswith("sqlite") else database
+    ids = [uuid4().hex for _ in range(500)]
+    bulk = {"items": [item("POST", "/workflows", id=one).model_dump() for one in ids]}
+    answered = 0
+    for attempt in range(3):
+        with serving(url) as (process, address):
+            killer = threading.Timer(0.004 * attempt, process.kill)
+            for start in range(0, 500, 25):
+                part = {"items": bulk["items"][start : start + 25]}
+                if start == 125 * (attempt + 1):
+                    killer.start()
+                try:
+                    answer = requests.post(f"{address}/bulk", json=part, timeout=20)
+                except requests.ConnectionError:
+                    break
+                assert {one["status"] for one in answer.json()["items"]} == {201}
+                answered = max(answered, start + 25)
+            killer.join()
+    assert answered >= 375
+    with serving(url) as (_process, address):
+        for one in ids[:answered]:
+            assert requests.get(f"{address}/workflows/{one}", timeout=20).status_code == 200
+        answer = requests.post(f"{address}/bulk", json=bulk, timeout=20)
+        assert [one["status"] for one in answer.json()["items"]] == [201] * 500
+
+
+@contextmanager
+def serving(url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Runs a server in a process of its own, and kills it."""
+    tell = "lambda url: print(url, flush=True)"
+    code = f"from dotflow.api.server import serve; serve({url!r}, port=0, announce={tell})"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://")
+        yield process, address
+    finally:
+        process.kill()
+        process.wait(20)
+        if process.stdout is not None:
+            process.stdout.close()
