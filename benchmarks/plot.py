@@ -1,0 +1,89 @@
+"""The figures as a picture: bars with their spread, in SVG."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from benchmarks.figures import Figure, Found, figure_of
+from benchmarks.page import number
+
+if TYPE_CHECKING:
+    from benchmarks.rows import Row
+
+WIDTH, LABELS, MARGIN = 860, 300, 70
+BAR, GAP, HEAD = 12, 12, 56
+QUIET, BUSY, INK = "#2a6f97", "#e08e45", "#222222"
+PANELS = {
+    "engine": "The engine, µs a no-op task",
+    "added": "What reporting adds to it, µs a task",
+}
+
+
+def draw(rows: list[Row], found: Found) -> str:
+    """The picture: a panel for the engine and one for what reporting adds."""
+    parts: list[str] = []
+    top = 10.0
+    for key, title in PANELS.items():
+        shown = [row for row in rows if row.picture == key and figure_of(row, found)]
+        if shown:
+            panel, top = _panel(title, shown, found, top)
+            parts += panel
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top:.0f}" '
+        f'width="{WIDTH}" height="{top:.0f}" font-family="sans-serif" font-size="12">'
+    )
+    return "\n".join([head, _box(0, 0, WIDTH, top, "#ffffff"), *parts, "</svg>\n"])
+
+
+def _panel(title: str, rows: list[Row], found: Found, top: float) -> tuple[list[str], float]:
+    """The lines of a panel, and where the next one begins."""
+    figures = [
+        [(color, figure) for color, is_busy in ((QUIET, False), (BUSY, True))
+         if (figure := figure_of(row, found, is_busy))]
+        for row in rows
+    ]  # fmt: skip
+    most = max(figure.greatest for pair in figures for _, figure in pair)
+    scale = (WIDTH - LABELS - MARGIN) / max(most, 1e-9)
+    parts = [_text(10, top + 16, title, "font-weight='bold' font-size='14'")]
+    parts += _legend(top + 34)
+    y = top + HEAD
+    for row, pair in zip(rows, figures, strict=True):
+        middle = y + BAR * len(pair) / 2 + 4
+        name = row.title.removesuffix(": adds").removesuffix(" adds")
+        parts.append(_text(LABELS - 8, middle, name, "text-anchor='end'"))
+        for color, figure in pair:
+            parts += _bar(y, figure, scale, color)
+            y += BAR
+        y += GAP
+    return parts, y + 10
+
+
+def _bar(y: float, figure: Figure, scale: float, color: str) -> list[str]:
+    """A bar as long as the median, with a line from the least to the greatest."""
+    length, middle = max(figure.median, 0) * scale, y + BAR / 2
+    least, greatest = (LABELS + max(one, 0) * scale for one in (figure.least, figure.greatest))
+    ends = f'x1="{least:.1f}" x2="{greatest:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"'
+    return [
+        _box(LABELS, y + 1, length, BAR - 2, color),
+        f'<line {ends} stroke="{INK}"/>',
+        _text(max(greatest, LABELS + length) + 5, middle + 4, number(figure.median), ""),
+    ]
+
+
+def _legend(y: float) -> list[str]:
+    parts, x = [], LABELS
+    for color, name in ((QUIET, "quiet"), (BUSY, "with one busy thread of the user's")):
+        parts.append(_box(x, y - 9, 10, 10, color))
+        parts.append(_text(x + 15, y, name, ""))
+        x += 80
+    return parts
+
+
+def _box(x: float, y: float, width: float, height: float, color: str) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect {place} fill="{color}"/>'
+
+
+def _text(x: float, y: float, text: str, more: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{INK}" {more}>{escape(text)}</text>'
