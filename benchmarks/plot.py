@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from benchmarks.rows import Row
 
 WIDTH, LABELS, MARGIN = 860, 300, 70
-BAR, GAP, HEAD = 12, 12, 56
+BAR, LINE, HEAD = 14, 22, 40
 QUIET, BUSY, INK = "#2a6f97", "#e08e45", "#222222"
+WITH_BUSY = ", with one busy thread of the user's"
 PANELS = {
     "engine": "The engine, µs a no-op task",
     "added": "What reporting adds to it, µs a task",
@@ -21,14 +22,22 @@ PANELS = {
 
 
 def draw(rows: list[Row], found: Found) -> str:
-    """The picture: a panel for the engine and one for what reporting adds."""
+    """The picture: a panel each for the engine and for what reporting adds, quiet and busy.
+
+    Each panel has a scale of its own: what is busy is many times what is quiet.
+    """
     parts: list[str] = []
     top = 10.0
     for key, title in PANELS.items():
-        shown = [row for row in rows if row.picture == key and figure_of(row, found)]
-        if shown:
-            panel, top = _panel(title, shown, found, top)
-            parts += panel
+        for is_busy, color in ((False, QUIET), (True, BUSY)):
+            bars = {
+                row.title.removesuffix(": adds").removesuffix(" adds"): figure
+                for row in rows
+                if row.picture == key and (figure := figure_of(row, found, is_busy))
+            }
+            if bars:
+                parts += _panel(title + WITH_BUSY * is_busy, bars, color, top)
+                top += HEAD + LINE * len(bars) + 14
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top:.0f}" '
         f'width="{WIDTH}" height="{top:.0f}" font-family="sans-serif" font-size="12">'
@@ -36,27 +45,16 @@ def draw(rows: list[Row], found: Found) -> str:
     return "\n".join([head, _box(0, 0, WIDTH, top, "#ffffff"), *parts, "</svg>\n"])
 
 
-def _panel(title: str, rows: list[Row], found: Found, top: float) -> tuple[list[str], float]:
-    """The lines of a panel, and where the next one begins."""
-    figures = [
-        [(color, figure) for color, is_busy in ((QUIET, False), (BUSY, True))
-         if (figure := figure_of(row, found, is_busy))]
-        for row in rows
-    ]  # fmt: skip
-    most = max(figure.greatest for pair in figures for _, figure in pair)
+def _panel(title: str, bars: dict[str, Figure], color: str, top: float) -> list[str]:
+    """A title and a bar for each figure, the greatest as long as there is room."""
+    most = max(figure.greatest for figure in bars.values())
     scale = (WIDTH - LABELS - MARGIN) / max(most, 1e-9)
-    parts = [_text(10, top + 16, title, "font-weight='bold' font-size='14'")]
-    parts += _legend(top + 34)
-    y = top + HEAD
-    for row, pair in zip(rows, figures, strict=True):
-        middle = y + BAR * len(pair) / 2 + 4
-        name = row.title.removesuffix(": adds").removesuffix(" adds")
-        parts.append(_text(LABELS - 8, middle, name, "text-anchor='end'"))
-        for color, figure in pair:
-            parts += _bar(y, figure, scale, color)
-            y += BAR
-        y += GAP
-    return parts, y + 10
+    parts = [_text(10, top + 18, title, "font-weight='bold' font-size='14'")]
+    for place, (name, figure) in enumerate(bars.items()):
+        y = top + HEAD + place * LINE
+        parts.append(_text(LABELS - 8, y + BAR - 3, name, "text-anchor='end'"))
+        parts += _bar(y, figure, scale, color)
+    return parts
 
 
 def _bar(y: float, figure: Figure, scale: float, color: str) -> list[str]:
@@ -65,7 +63,7 @@ def _bar(y: float, figure: Figure, scale: float, color: str) -> list[str]:
     least, greatest = (LABELS + max(one, 0) * scale for one in (figure.least, figure.greatest))
     ends = f'x1="{least:.1f}" x2="{greatest:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"'
     return [
-        _box(LABELS, y + 1, length, BAR - 2, color),
+        _box(LABELS, y, length, BAR, color),
         f'<line {ends} stroke="{INK}"/>',
         _text(max(greatest, LABELS + length) + 5, middle + 4, number(figure.median), ""),
     ]
