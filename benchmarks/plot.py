@@ -49,10 +49,10 @@ def _panel(title: str, bars: dict[str, Figure], color: str, top: float) -> list[
     """A title and a bar for each figure, the greatest as long as there is room."""
     most = max(figure.greatest for figure in bars.values())
     scale = (WIDTH - LABELS - MARGIN) / max(most, 1e-9)
-    parts = [_text(10, top + 18, title, "font-weight='bold' font-size='14'")]
+    parts = [_text(10, top + 18, title, ' font-weight="bold" font-size="14"')]
     for place, (name, figure) in enumerate(bars.items()):
         y = top + HEAD + place * LINE
-        parts.append(_text(LABELS - 8, y + BAR - 3, name, "text-anchor='end'"))
+        parts.append(_text(LABELS - 8, y + BAR - 3, name, ' text-anchor="end"'))
         parts += _bar(y, figure, scale, color)
     return parts
 
@@ -69,19 +69,10 @@ def _bar(y: float, figure: Figure, scale: float, color: str) -> list[str]:
     ]
 
 
-def _legend(y: float) -> list[str]:
-    parts, x = [], LABELS
-    for color, name in ((QUIET, "quiet"), (BUSY, "with one busy thread of the user's")):
-        parts.append(_box(x, y - 9, 10, 10, color))
-        parts.append(_text(x + 15, y, name, ""))
-        x += 80
-    return parts
-
-
 def _box(x: float, y: float, width: float, height: float, color: str) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
     return f'<rect {place} fill="{color}"/>'
 
 
 def _text(x: float, y: float, text: str, more: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{INK}" {more}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{INK}"{more}>{escape(text)}</text>'
