@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import mutants
 
 # Children measure coverage too, and tests run in folders of their own: one place for all.
 os.environ.setdefault("COVERAGE_FILE", str(Path(__file__).parent.parent / ".coverage"))
@@ -18,6 +19,8 @@ os.environ.setdefault("COVERAGE_FILE", str(Path(__file__).parent.parent / ".cove
 # Whoever started us in the background has us, and all that we start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+mutants.switch_on()  # where the tests are run to see them fail
 
 OURS = ("DOTFLOW_", "SERVER_BASE_URL", "SERVER_USER_TOKEN", "WORKFLOW_ID", "OTEL_", "TRACEPARENT",
         "TRACESTATE", "BAGGAGE", "PYTHONUNBUFFERED")  # fmt: skip

@@ -14,9 +14,9 @@ from support.outbox_contract import (
     workflow_patch,
     workflow_post,
 )
-from support.processes import left_by, running
+from support.processes import files_of_ours, left_by, running
 
-from dotflow.delivery import dead_letters, disk
+from dotflow.delivery import dead_letters, disk, state
 from dotflow.delivery.dead_runs import end_of
 from dotflow.delivery.disk import SETTLED, Row
 from dotflow.delivery.message import Kind, Message
@@ -85,8 +85,8 @@ def test_any_clock(at, last_seen):
 @pytest.mark.parametrize("mtime", [-(2**31), 0, 253402300800 + DAY])
 def test_files_of_any_time(mtime):
     """The times of the files themselves may be anything."""
-    [path] = left_by(NAME, running(task_patch(1, status="In progress")))
-    for one in path.parent.glob(f"{path.stem}*"):
+    left_by(NAME, running(task_patch(1, status="In progress")))
+    for one in files_of_ours(state.state_dir()):
         os.utime(one, (mtime, mtime))
     assert delivered_by_the_next()["w", 1]["status"] == "Failed"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from support.outbox_contract import (
     workflow_patch,
     workflow_post,
 )
-from support.processes import kill, left_by, running
+from support.processes import dies, left_by, running
 
 from dotflow.delivery import state
 from dotflow.delivery.message import Delivered, Kind, Refused
@@ -130,16 +132,18 @@ def ids_found(adopter):
 
 def test_the_id_of_a_task_that_is_run_again(adopter):
     """A second run in one process, killed, is ended under the id that the first one's POST got."""
-    outbox = Outbox(NAME)
-    outbox.put(task_post(1))
-    outbox.put(workflow_patch("w", True, status="Completed"))
-    [post] = outbox.claim()
-    outbox.settle(post, Delivered("srv-1"))
-    drain(outbox)
-    outbox.put(running(message(Kind.WORKFLOW_OPEN, "w", status="In progress")))
-    outbox.put(running(task_patch(1, status="In progress")))
-    for connection in kill(outbox):
-        connection.close()
+
+    def work(_):
+        outbox = Outbox(NAME)
+        outbox.put(task_post(1))
+        outbox.put(workflow_patch("w", True, status="Completed"))
+        [post] = outbox.claim()
+        outbox.settle(post, Delivered("srv-1"))
+        drain(outbox)
+        outbox.put(running(message(Kind.WORKFLOW_OPEN, "w", status="In progress")))
+        outbox.put(running(task_patch(1, status="In progress")))
+
+    dies(work)
     assert ids_found(adopter) == {1: "srv-1"}
 
 
@@ -149,51 +153,58 @@ def test_the_id_of_a_parents_task(adopter):
     outbox.put(task_post(1))
     [post] = outbox.claim()
     outbox.settle(post, Delivered("srv-1"))
-    outbox.after_fork()
-    outbox.put(task_patch(1, status="Completed"))
-    for connection in kill(outbox):
-        connection.close()
+
+    def work(_):
+        outbox.after_fork()
+        outbox.put(task_patch(1, status="Completed"))
+
+    dies(work)
     assert ids_found(adopter) == {1: "srv-1"}
+    outbox.close()
 
 
 def test_an_update_that_gave_way_is_not_forgotten():
     """A task whose last update was dropped for room is under way all the same: its end is owed."""
-    outbox = Outbox(NAME, max_messages=1)
-    outbox.put(running(task_patch(1, status="In progress")))
-    drain(outbox)
-    outbox.put(running(task_patch(1, status="Retry")))
-    assert outbox.put(task_post(2))
-    assert outbox.counts().running == 1
-    for connection in kill(outbox):
-        connection.close()
+
+    def work(say):
+        outbox = Outbox(NAME, max_messages=1)
+        outbox.put(running(task_patch(1, status="In progress")))
+        drain(outbox)
+        outbox.put(running(task_patch(1, status="Retry")))
+        say(outbox.put(task_post(2)))
+        say(outbox.counts().running)
+
+    assert dies(work) == [True, 1]
     later = Outbox(NAME)
     later.care()
     assert [one.task for one in drain(later) if b"ProcessEnded" in one.body] == [1]
     later.close()
 
 
-def test_who_is_killed_while_it_buries(adopter, monkeypatch):
+def test_who_is_killed_while_it_buries(adopter):
     """A PATCH whose POST was refused is never sent without one, wherever the kill comes."""
-    outbox = Outbox(NAME)
-    outbox.put(task_post(1))
-    outbox.put(task_patch(1, status="Completed"))
-    [post] = outbox.claim()
-    real = outbox._store.bury
-    calls = []
+    first = task_post(1)
 
-    def bury(*args):
-        calls.append(args)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        real(*args)
+    def work(say):
+        outbox = Outbox(NAME)
+        outbox.put(first)
+        outbox.put(task_patch(1, status="Completed"))
+        [post] = outbox.claim()
+        real = outbox._store.bury
+        calls = itertools.count(1)
 
-    monkeypatch.setattr(outbox._store, "bury", bury)
-    with pytest.raises(KeyboardInterrupt):
+        def bury(*args):
+            if next(calls) == 2:
+                say("buries")
+                signal.pause()  # it is killed here
+            real(*args)
+
+        outbox._store.bury = bury
         outbox.settle(post, Refused(422, "no"))
-    for connection in kill(outbox):
-        connection.close()
+
+    assert dies(work, after=1) == ["buries"]
     adopter.care()
-    assert adopter.claim(9) == [post]
+    assert adopter.claim(9) == [first]
 
 
 def test_an_outbox_that_nobody_holds_takes_no_descriptor():

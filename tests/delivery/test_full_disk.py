@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,9 @@ import pytest
 from support import full_disk
 from support.fault_server import status
 from support.outbox_contract import drain, task_post
-from support.processes import kill
+from support.processes import dies
+from support.truth import check_what_came
 
-from dotflow.delivery import disk, state
 from dotflow.delivery.outbox import Outbox
 
 pytestmark = pytest.mark.slow
@@ -43,6 +42,7 @@ def check(api, said):
     assert len(api.tasks) == 20
     assert {one["status"] for one in api.tasks.values()} == {"Completed"}
     assert {len(one["current_context"]) for one in api.tasks.values()} == {20_000}
+    assert check_what_came(api) > 40
 
 
 @pytest.mark.parametrize("limit", [1, 50_000, 150_000])
@@ -68,75 +68,62 @@ def test_a_disk_of_300_kilobytes(api, tmp_path):
     check(api, run(api, prefix=prefix))
 
 
-@pytest.fixture
-def full(monkeypatch):
-    """Makes the disk full, or not."""
-    is_full = []
-    real = disk.DiskStore._write
-
-    class Full:
-        def __init__(self, connection):
-            self.real = connection
-
-        def execute(self, sql, *args):
-            if is_full and not sql.startswith("select"):
-                raise sqlite3.OperationalError("database or disk is full")
-            return self.real.execute(sql, *args)
-
-    def write(self, *args):
-        connection = self._connection
-        self._connection = Full(connection)
-        try:
-            return real(self, *args)
-        finally:
-            self._connection = connection
-
-    monkeypatch.setattr(disk.DiskStore, "_write", write)
-
-    def switch(on):
-        is_full[:] = [True] * on
-
-    return switch
-
-
-def test_what_was_on_disk_stays_whole(full):
+def test_what_was_on_disk_stays_whole():
     """Of a process that is killed with its disk full the next one delivers what was on it."""
-    outbox = Outbox(NAME)
     before, after = task_post(1), task_post(2)
-    outbox.put(before)
-    full(True)
-    assert outbox.put(after)
-    assert [one.body for one in outbox.claim(9)] == [before.body, after.body]
-    for connection in kill(outbox):
-        connection.close()
-    full(False)
+
+    def work(say):
+        outbox = Outbox(NAME)
+        outbox.put(before)
+        full_disk.fill_disk()
+        say(outbox.put(after))
+        say([one.body for one in outbox.claim(9)])
+
+    is_taken, claimed = dies(work)
+    assert is_taken
+    assert claimed == [before.body, after.body]
     adopter = Outbox(NAME)
     adopter.care()
     assert drain(adopter) == [before]
     adopter.close()
 
 
-def test_room_that_is_made_is_used(full):
+@pytest.mark.parametrize("has_room", [False, True])
+def test_room_that_is_made_is_used(has_room):
     """What could not be forgotten on a full disk is forgotten at the end, for good."""
-    outbox = Outbox(NAME)
-    outbox.put(task_post(1))
-    outbox.put(task_post(2))
-    full(True)
-    assert len(drain(outbox)) == 2
-    full(False)
-    assert outbox.close() == 0
-    assert state.spools() == []
+
+    def work(say):
+        outbox = Outbox(NAME)
+        outbox.put(task_post(1))
+        outbox.put(task_post(2))
+        full_disk.fill_disk()
+        say(len(drain(outbox)))
+        if has_room:
+            full_disk.make_room()
+            say(outbox.close())
+
+    assert dies(work) == ([2, 0] if has_room else [2])
+    assert left_to_the_next() == ([] if has_room else [1, 2])
 
 
-def test_what_is_in_memory_only_is_said_to_be_lost(full):
+def test_what_is_in_memory_only_is_said_to_be_lost():
     """What the disk did not take, and nobody the network, is counted as lost."""
-    outbox = Outbox(NAME)
-    outbox.put(task_post(1))
-    full(True)
-    outbox.put(task_post(2))
-    assert outbox.close() == 1
-    full(False)
+
+    def work(say):
+        outbox = Outbox(NAME)
+        outbox.put(task_post(1))
+        full_disk.fill_disk()
+        outbox.put(task_post(2))
+        say(outbox.close())
+
+    assert dies(work) == [1]
+    assert left_to_the_next() == [1]
+
+
+def left_to_the_next():
+    """The tasks whose messages the next process finds."""
     adopter = Outbox(NAME)
     adopter.care()
-    assert [one.task for one in drain(adopter)] == [1]
+    tasks = [one.task for one in drain(adopter)]
     adopter.close()
+    return tasks

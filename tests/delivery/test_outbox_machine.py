@@ -19,11 +19,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support.outbox_model import Books, Run
-from support.processes import kill
+from support.outbox_process import OutboxProcess
 
 from dotflow.delivery import dead_letters, state
 from dotflow.delivery.message import Delivered, Instead, Kind, Refused, TryLater, new_id
-from dotflow.delivery.outbox import Outbox
 
 NAME = "dotflow-api of the machine"
 PICK = st.integers(0, 1000)
@@ -31,7 +30,7 @@ TASKS = st.integers(1, 3)
 
 
 class Process:
-    """One process: its outbox, and what it has under way to the server."""
+    """One real process: its outbox, and what it has under way to the server."""
 
     def __init__(self, number, outbox):
         self.number = number
@@ -50,7 +49,6 @@ class DurableOutbox(RuleBasedStateMachine):
         self.started = 0
         self.workflows = 0
         self.processes = []
-        self.graves = []
         self.start_process()
 
     # What processes do.
@@ -59,13 +57,13 @@ class DurableOutbox(RuleBasedStateMachine):
     @rule()
     def start_process(self):
         self.started += 1
-        self.processes.append(Process(self.started, Outbox(NAME)))
+        self.processes.append(Process(self.started, OutboxProcess(NAME)))
 
     @rule(pick=PICK, effects=PICK)
     def crash(self, pick, effects):
         process = self.processes.pop(pick % len(self.processes))
         self._die(process, effects)
-        self.graves += kill(process.outbox)
+        process.outbox.dies()
         if not self.processes:
             self.start_process()
 
@@ -73,7 +71,7 @@ class DurableOutbox(RuleBasedStateMachine):
     def fork_and_parent_dies(self, pick, effects):
         process = self.processes[pick % len(self.processes)]
         self._die(process, effects)
-        process.outbox.after_fork()
+        process.outbox.forks_and_dies()
         self.started += 1
         process.number, process.claimed = self.started, []
 
@@ -81,7 +79,8 @@ class DurableOutbox(RuleBasedStateMachine):
     def close(self, pick, effects):
         process = self.processes.pop(pick % len(self.processes))
         self._die(process, effects)
-        assert process.outbox.close() == 0
+        assert process.outbox.call("close") == 0
+        process.outbox.dies()
         if not self.processes:
             self.start_process()
 
@@ -123,7 +122,7 @@ class DurableOutbox(RuleBasedStateMachine):
             return [one for one in self.processes if one.number == run.process]
         *others, youngest = self.processes
         # What another living process is delivering of it, nobody can put in order with a new run.
-        is_held = any(one.outbox._queue.knows(run.workflow) for one in others)
+        is_held = any(one.outbox.knows(run.workflow) for one in others)
         return [youngest] if youngest.number > run.died_before and not is_held else []
 
     def _open(self, workflow, process, opening):
@@ -133,7 +132,7 @@ class DurableOutbox(RuleBasedStateMachine):
 
     def _put(self, run, kind, task, **flags):
         [process] = [one for one in self.processes if one.number == run.process]
-        assert process.outbox.put(self.books.make(run, kind, task, **flags))
+        assert process.outbox.call("put", self.books.make(run, kind, task, **flags))
 
     def _live(self):
         return [run for run in self.books.runs if not run.is_over and not run.is_dead]
@@ -168,8 +167,7 @@ class DurableOutbox(RuleBasedStateMachine):
         self._claim(self.processes[pick % len(self.processes)], limit, time_passes)
 
     def _claim(self, process, limit, time_passes):
-        process.outbox.care(at_once=time_passes)
-        for message in process.outbox.claim(limit):
+        for message in process.outbox.care_and_claim(limit, time_passes):
             lane = (message.workflow, message.task)
             under_way = [(one.workflow, one.task) for one in process.claimed]
             assert lane not in under_way, "two messages of one record at a time"
@@ -193,31 +191,26 @@ class DurableOutbox(RuleBasedStateMachine):
         outbox = process.outbox
         if outcome == "refused" and not self.books.has(message):
             self.books.refuse(message, 422, "no, thank you")
-            outbox.settle(message, Refused(422, "no, thank you"))
+            outbox.call("settle", message, Refused(422, "no, thank you"))
         elif outcome in ("later", "lost", "away"):
             if outcome == "lost":  # it was taken, and the answer did not come
                 self.books.arrive(message)
-            outbox.settle(message, TryLater("x", everywhere=outcome == "away"))
-            outbox.hurry()
+            outbox.call("settle", message, TryLater("x", everywhere=outcome == "away"))
+            outbox.call("hurry")
         elif outcome == "instead" and not self.books.has(message):
-            outbox.settle(message, Instead(replace(message, id=new_id())))
+            outbox.call("settle", message, Instead(replace(message, id=new_id())))
         else:
             self.books.arrive(message)
-            outbox.settle(message, Delivered("id"))
+            outbox.call("settle", message, Delivered("id"))
 
     # What has to hold.
 
     @invariant()
-    def counts_add_up(self):
+    def counts_add_up_and_each_file_has_one_owner(self):
+        files = []
         for process in self.processes:
-            assert process.outbox.counts().pending >= len(process.claimed)
-
-    @invariant()
-    def each_file_has_one_owner(self):
-        files = [
-            store.place for one in self.processes
-            for store in (one.outbox._store, *one.outbox._adopted) if store is not None
-        ]  # fmt: skip
+            assert process.outbox.pending >= len(process.claimed)
+            files += process.outbox.places
         assert len(files) == len(set(files))
 
     def teardown(self):
@@ -228,25 +221,24 @@ class DurableOutbox(RuleBasedStateMachine):
             self._check_dead_letters()
             assert not state.spools(NAME), "files were left"
         finally:
-            for connection in self.graves:
-                connection.close()
             shutil.rmtree(self.folder)
 
     def _die_all(self):
         for process in self.processes:
             self._die(process, 0)
-            self.graves += kill(process.outbox)
+            process.outbox.dies()
 
     def _deliver_all(self):
         self.started += 1
-        last = Process(self.started, Outbox(NAME))
+        last = Process(self.started, OutboxProcess(NAME))
         for _ in range(3):
             self._claim(last, 9, True)
             while last.claimed:
                 self._settle(last, last.claimed.pop(0), "taken")
                 self._claim(last, 9, False)
-        assert last.outbox.counts().pending == 0, "something was left behind"
-        last.outbox.close()
+        assert last.outbox.call("counts").pending == 0, "something was left behind"
+        last.outbox.call("close")
+        last.outbox.dies()
 
     def _check_dead_letters(self):
         letters = {one.message.id: one for one in dead_letters.all_letters()}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from support.processes import files_of_ours
 
 from dotflow import DotFlow, action
 from dotflow.otel.export.batch import KeepingProcessor, span_processors
@@ -323,7 +324,7 @@ def test_no_credential_is_written_down(otlp, servers, quiet, monkeypatch, caplog
     run(server, quiet)
     assert not server.flush(1).complete
     until(lambda: server.spans_kept == 2)
-    files = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    files = files_of_ours(tmp_path / "state")
     assert any(b"dotflow.workflow.id" in path.read_bytes() for path in files)
     server.close(0)
     files += [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
@@ -356,13 +357,28 @@ def test_an_endpoint_has_one_name_without_credentials(settings, variables, expec
 
 
 def test_nothing_is_there_before_it_is_needed(otlp, servers, quiet, tmp_path):
-    """Where the collector takes all, there is no file of spans."""
+    """Where the collector takes all, no span is left in a file; where it does not, they are."""
+
+    def spans_in_files():
+        state = tmp_path / "state"
+        files = files_of_ours(state) if state.exists() else []
+        return [one for one in files if b"dotflow.workflow.id" in one.read_bytes()]
+
     server = servers(endpoint=otlp.http_url)
     run(server, quiet)
-    assert server.flush(PATIENCE).complete
     assert server.close(PATIENCE).complete
     assert each_once(otlp, 2)
-    assert not list((tmp_path / "state").rglob("*.sqlite3"))
+    assert not spans_in_files()
+    server = servers(endpoint=otlp.http_url)
+    otlp.is_away = True
+    run(server, quiet)
+    assert not server.flush(1).complete
+    until(lambda: server.spans_kept == 2)
+    assert spans_in_files()
+    otlp.is_away = False
+    assert server.close(PATIENCE).complete
+    assert each_once(otlp, 4)
+    assert not spans_in_files()
 
 
 def test_only_what_an_otlp_exporter_does_not_take_is_kept(monkeypatch):

@@ -11,6 +11,7 @@ from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.relay import Relay
+from support import mutants
 
 TOKEN = "s3cr3t-t0ken"
 
@@ -45,6 +46,7 @@ def start_at_once(url, count):
 
 
 if __name__ == "__main__":
+    mutants.switch_on()
     failed = start_at_once(sys.argv[1], int(sys.argv[2]))
     left = [one for one in state.spools() if not state.is_owned(one)]
     sys.exit(f"{failed} failed, {len(left)} files are left" if failed or left else 0)

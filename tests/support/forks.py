@@ -13,6 +13,7 @@ from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.relay import Relay
+from support import mutants
 from support.outbox_contract import task_patch, task_post, workflow_post
 
 WATCHDOG = 120
@@ -73,4 +74,5 @@ def main(url, count):
 
 
 if __name__ == "__main__":
+    mutants.switch_on()
     sys.exit(main(sys.argv[1], int(sys.argv[2])))

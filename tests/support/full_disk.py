@@ -12,6 +12,7 @@ import sys
 from dotflow import Config, DotFlow, action
 from dotflow.logging import logger
 from dotflow.providers import ServerDefault
+from support import mutants
 
 
 class Lines(logging.Handler):
@@ -25,6 +26,23 @@ class Lines(logging.Handler):
         self.said.append(record.getMessage())
 
 
+def limit_files(limit):
+    """Have each write that would make a file of this process longer fail: no file may grow."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+
+
+def fill_disk():
+    """Have the disk be full for this process, which is to be one that nobody else needs."""
+    limit_files(1)
+
+
+def make_room():
+    """Have the disk of this process be full no more."""
+    limit_files(resource.RLIM_INFINITY)
+
+
 @action
 def big(previous_context):
     return "x" * 20_000
@@ -34,8 +52,7 @@ def main(url, limit):
     lines = Lines()
     logger.addHandler(lines)
     if limit:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        limit_files(limit)
     server = ServerDefault(url, "s3cr3t-t0ken")
     workflow = DotFlow(config=Config(server=server))
     for _ in range(20):
@@ -53,4 +70,5 @@ def main(url, limit):
 
 
 if __name__ == "__main__":
+    mutants.switch_on()
     main(sys.argv[1], int(sys.argv[2]))

@@ -1,7 +1,10 @@
 """Processes that run workflows until they are killed, and the truth that they wrote down.
 
+The truth is the program's own: what it has seen happen, in its steps, its callbacks and its Notify.
+It knows nothing of how the reports are made, or of what they are written in.
+
 Run as a script it forks, from one process that has imported everything, as many children as it is
-told, and kills each at a moment of its own.
+told, and kills each at a moment of its own. It says how many lines it saw each of them write.
 """
 
 from __future__ import annotations
@@ -10,25 +13,83 @@ import itertools
 import json
 import os
 import random
-import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from dotflow import Config, DotFlow, action
+from dotflow.abc.notify import Notify
 from dotflow.otel import ServerOtel
 from dotflow.providers import ServerAPI, ServerDefault
+from support import mutants
+from support.processes import Doomed
 
 TOKEN = "s3cr3t-t0ken"
-MOST_LINES = 24  # of the journal, when the end comes
+MOST_LINES = 32  # of the diary, when the end comes
 KINDS = ("default", "managed", "otel", "otel managed")
-REPORTS = ("create_workflow", "update_workflow", "create_task", "update_task")
 
 _random = random.Random()
 
 
+class Diary(Notify):
+    """Writes down what this program is about to do, and what it has done.
+
+    A line that is not `is_done` stands before what it tells of, and one that is stands behind it:
+    by then it was reported, for dotflow promises that before it goes on.
+
+    Args:
+        path: The file.
+        say: Called for each line that is written.
+    """
+
+    def __init__(self, path, say):
+        self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        self._say = say
+        self.task = self.workflow = None
+
+    def write(self, is_done, status, workflow, task=None, result=None):
+        line = {"is_done": is_done, "workflow": str(workflow), "task": task, "status": str(status)}
+        os.write(self._file, json.dumps({**line, "result": result}).encode() + b"\n")
+        self._say()
+
+    def hook_status_task(self, task):
+        """A task is about to have another status; the first one of a run shows that it began."""
+        if task.status == "Not started":  # told of as it is constructed, which is no news
+            return
+        if self.workflow != task.workflow_id:
+            self.workflow = task.workflow_id
+            self.write(True, "In progress", task.workflow_id)
+        self.task = task
+        self._of_task(False, task)
+
+    def is_in_step(self):
+        """The step runs: that it would was reported before."""
+        self._of_task(True, self.task)
+
+    def task_is_over(self, task, is_last):
+        """The callback of a task runs: its end was reported before; the run's may come next."""
+        self._of_task(True, task)
+        if is_last or task.status == "Failed":
+            self.write(False, task.status, task.workflow_id)
+
+    def run_is_over(self, tasks):
+        """The callback of the workflow runs: its end was reported before."""
+        is_failed = any(task.status == "Failed" for task in tasks)
+        self.write(True, "Failed" if is_failed else "Completed", tasks[0].workflow_id)
+
+    def _of_task(self, is_done, task):
+        self.write(
+            is_done, task.status, task.workflow_id, task.task_id, task.current_context.storage
+        )
+
+
+diary: Diary
+
+
 def rest():
     """Take as long as a step may, which is often no time at all."""
+    diary.is_in_step()
     time.sleep(max(0.0, _random.uniform(-0.01, 0.01)))
 
 
@@ -54,6 +115,9 @@ def load(previous_context):
     return {"loaded": previous_context.storage, "by": os.getpid()}
 
 
+STEPS = (extract, flaky, load)
+
+
 def server_of(kind, url):
     match kind:
         case "default":
@@ -65,80 +129,61 @@ def server_of(kind, url):
     return ServerOtel(url, TOKEN, dialect="managed")
 
 
-def journaled(server, file, signs):
-    """Have every report be written down before it is made, and when it is; each line is a sign."""
-
-    def wrap(report, method):
-        def wrapped(*args, **kwargs):
-            of, *status = (*args, *kwargs.values())
-            said = {"report": report, "workflow": str(of), "status": status[0] if status else None}
-            if report.endswith("task"):
-                said = {
-                    "report": report, "workflow": str(of.workflow_id), "task": of.task_id,
-                    "status": str(of.status), "result": of.current_context.storage,
-                }  # fmt: skip
-            os.write(file, json.dumps({"is_made": False, **said}).encode() + b"\n")
-            method(*args, **kwargs)
-            os.write(file, json.dumps({"is_made": True, **said}).encode() + b"\n")
-            os.write(signs, b"..")
-
-        return wrapped
-
-    for report in REPORTS:
-        setattr(server, report, wrap(report, getattr(server, report)))
-    return server
-
-
-def live(url, folder, index, kinds, signs):
+def live(url, folder, index, kind, say):
     """Run workflow after workflow, until somebody puts an end to it."""
+    global diary  # noqa: PLW0603 - the steps of a program know where they are
     _random.seed()
-    kind = kinds[index % len(kinds)]
-    file = os.open(f"{folder}/{index:05d} {kind}", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-    server = journaled(server_of(kind, url), file, signs)
+    diary = Diary(f"{folder}/{index:05d} {kind}", say)
+    config = Config(server=server_of(kind, url), notify=diary)
     for number in itertools.count():
-        managed = f"managed-{index}-{number}" if "managed" in kind else None
-        workflow = DotFlow(config=Config(server=server), workflow_id=managed)
-        for step in (extract, flaky, load):
-            workflow.task.add(step)
-        workflow.start()
+        run(config, f"managed-{index}-{number}" if "managed" in kind else None)
+
+
+def run(config, managed):
+    """Run one workflow."""
+    workflow = DotFlow(config=config, workflow_id=managed)
+    wid = workflow.workflow_id
+    if managed is None:
+        diary.write(True, "New", wid)
+    for step in STEPS:
+        workflow.task.add(step, callback=partial(diary.task_is_over, is_last=step is load))
+        diary.write(True, "Not started", wid, workflow.task.queue[-1].task_id)
+    diary.write(False, "In progress", wid)
+    workflow.start(on_success=diary.run_is_over, on_failure=diary.run_is_over)
 
 
 def kill_many(url, folder, first, count, kinds):
-    """Fork children, and kill each after as much work as chance wants, two at a time."""
-    alive = []
+    """Fork children, and kill each after as much work as chance wants, two at a time.
+
+    Returns:
+        How many lines each was seen to write, by its number.
+    """
+    alive, seen = [], {}
+
+    def end_one():
+        index, child = alive.pop(0)
+        lines = random.randint(0, MOST_LINES)
+        seen[index] = len(child.dies(lines, random.uniform(0, 0.004)))
+
     for index in range(first, first + count):
-        signs, write_end = os.pipe()
-        pid = os.fork()
-        if not pid:
-            try:
-                live(url, folder, index, kinds, write_end)
-            finally:
-                os._exit(1)
-        os.close(write_end)
-        alive.append((pid, signs))
+        kind = kinds[index % len(kinds)]
+        alive.append((index, Doomed(lambda say, i=index, k=kind: live(url, folder, i, k, say))))
         if len(alive) > 1:
-            kill(*alive.pop(0))
-    for one in alive:
-        kill(*one)
+            end_one()
+    while alive:
+        end_one()
+    return seen
 
 
-def kill(pid, signs):
-    """Wait for some signs of work, and a little for a moment between two."""
-    for _ in range(random.randint(0, MOST_LINES)):
-        assert os.read(signs, 1), "a child ended by itself"
-    time.sleep(random.uniform(0, 0.004))
-    os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    os.close(signs)
-    assert os.WIFSIGNALED(status), f"a child ended by itself: {status}"
-
-
-def journals(folder):
-    """What each child has written down: the kind of its server, and its lines."""
+def diaries(folder):
+    """What each child has written down: its number, the kind of its server, and its lines."""
     for path in sorted(Path(folder).iterdir()):
         lines = path.read_bytes().split(b"\n")[:-1]  # the last one may be cut
-        yield path.name.split(" ", 1)[1], [json.loads(line) for line in lines]
+        index, kind = path.name.split(" ", 1)
+        yield int(index), kind, [json.loads(line) for line in lines]
 
 
 if __name__ == "__main__":
-    kill_many(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
+    mutants.switch_on()
+    found = kill_many(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
+    sys.stdout.write(json.dumps(found))

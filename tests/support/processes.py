@@ -1,32 +1,120 @@
-"""Processes that end without a word."""
+"""Processes that end without a word, and what dotflow has written by then."""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+import traceback
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dotflow.delivery.disk import DiskStore
 from dotflow.delivery.message import Delivered, Message, Refused
 from dotflow.delivery.outbox import Outbox
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+    Say = Callable[[Any], None]
+    """Called by a doomed process at each point of its progress, with what it wants to tell."""
+
+WATCHDOG = 120
+"""Seconds after which a doomed process that makes no progress is ended, as a failure."""
 
 
-def kill(outbox: Outbox) -> list[sqlite3.Connection]:
-    """Have an outbox end as `kill -9` ends it: its locks go, and SQLite closes nothing.
+class Doomed:
+    """A forked process that works until it is killed.
+
+    Args:
+        work: What it does; called with what says that there is some progress.
+    """
+
+    def __init__(self, work: Callable[[Say], object]) -> None:
+        self.said: list[Any] = []
+        self._points, write_end = Pipe(duplex=False)
+        self._pid = os.fork()
+        if not self._pid:
+            self._live(work, write_end)
+        write_end.close()
+
+    def dies(self, after: int | None = None, pause: float = 0.0) -> list[Any]:
+        """Kill it (SIGKILL) at a point of its progress.
+
+        Args:
+            after: How many points it is to have come to; without it, all that there are: its work
+                is done, and it still lives.
+            pause: Seconds that it goes on after that point.
+
+        Returns:
+            What it had said at each point that was waited for.
+
+        Raises:
+            AssertionError: It ended by itself.
+        """
+        is_done = False
+        while not is_done and (after is None or len(self.said) < after):
+            is_done, value = self._read()
+            if not is_done:
+                self.said.append(value)
+        assert after is None or not is_done, f"its work was done after {len(self.said)} points"
+        time.sleep(pause)
+        os.kill(self._pid, signal.SIGKILL)
+        _, status = os.waitpid(self._pid, 0)
+        self._points.close()
+        assert os.WIFSIGNALED(status), f"a doomed process ended by itself: {status}"
+        assert os.WTERMSIG(status) == signal.SIGKILL, status
+        return self.said
+
+    @staticmethod
+    def _live(work: Callable[[Say], object], write_end: Connection) -> None:
+        signal.alarm(WATCHDOG)
+
+        try:
+            work(lambda value=None: write_end.send((False, value)))
+            write_end.send((True, None))
+            while True:
+                signal.pause()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+    def _read(self) -> tuple[bool, Any]:
+        try:
+            return self._points.recv()
+        except EOFError:
+            _, status = os.waitpid(self._pid, 0)
+            raise AssertionError(f"a doomed process ended by itself: {status}") from None
+
+
+def dies(work: Callable[[Say], object], after: int | None = None) -> list[Any]:
+    """Have a process of its own work, and kill it at a point of its progress.
+
+    Args:
+        work: What it does; called with what says that there is some progress.
+        after: At which point; without it, when its work is done.
 
     Returns:
-        The connections, which are to be closed when nobody needs the files any more.
+        What it had said by then.
+
+    Raises:
+        AssertionError: It ended by itself.
     """
-    connections = []
-    for store in (outbox._store, *outbox._adopted):
-        if isinstance(store, DiskStore):
-            store.spool.release()
-            connections.append(store._connection)
-    outbox._closed = True
-    return connections
+    return Doomed(work).dies(after)
+
+
+def files_of_ours(folder: Path | str) -> list[Path]:
+    """All regular files that are under a state folder, in whatever format.
+
+    Raises:
+        AssertionError: There is none, so nothing could be found out about them.
+    """
+    files = sorted(one for one in Path(folder).rglob("*") if one.is_file() and not one.is_symlink())
+    assert files, f"there is no file under {folder}"
+    return files
 
 
 def running(message: Message) -> Message:
@@ -38,16 +126,17 @@ def left_by(name: str, *messages: Message, delivered: int = 0, refused: int = 0)
     """Have a process put messages and die; the first ones were delivered, or refused, by then.
 
     Returns:
-        The files that it left.
+        The file that it left its messages in.
     """
-    outbox = Outbox(name)
-    for message in messages:
-        outbox.put(message)
-    for index in range(delivered + refused):
-        [claimed] = outbox.claim()
-        taken = index < delivered
-        outbox.settle(claimed, Delivered("srv") if taken else Refused(422, "no, thank you"))
-    place = outbox.place
-    for connection in kill(outbox):
-        connection.close()
-    return [Path(place)] if place else []
+
+    def work(say: Say) -> None:
+        outbox = Outbox(name)
+        for message in messages:
+            outbox.put(message)
+        for index in range(delivered + refused):
+            [claimed] = outbox.claim()
+            taken = index < delivered
+            outbox.settle(claimed, Delivered("srv") if taken else Refused(422, "no, thank you"))
+        say(outbox.place)
+
+    return [Path(place) for place in dies(work) if place]

@@ -1,0 +1,83 @@
+"""Small faults that are planted in dotflow, for the suites to show that they would find them.
+
+A program of the tests calls `switch_on()` first; the environment variable names the mutant, and
+without it nothing is changed. POINTS says where dotflow is bent: it is all that has to follow when
+another part of dotflow takes over what is bent here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from dotflow.delivery.client import Client
+from dotflow.delivery.message import Delivered, Instead, new_id
+from dotflow.delivery.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VARIABLE = "DOTFLOW_TEST_MUTANT"
+
+ONE_IN = 3
+"""Of so many reports, or receipts, a mutant spoils one."""
+
+
+def _dropped(put: Callable[..., bool]) -> Callable[..., bool]:
+    """Say of one report in some that it is held, and hold it not."""
+    turns = itertools.count(1)
+
+    @wraps(put)
+    def mutant(self: Outbox, *args: Any, **kwargs: Any) -> bool:
+        return True if next(turns) % ONE_IN == 0 else put(self, *args, **kwargs)
+
+    return mutant
+
+
+def _reused(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Send all messages of one record under one key."""
+
+    @wraps(send)
+    def mutant(self: Client, message: Any, *args: Any, **kwargs: Any) -> Any:
+        record = f"{message.workflow} {message.task}"
+        key = hashlib.sha256(record.encode()).hexdigest()[:32]
+        return send(self, replace(message, id=key), *args, **kwargs)
+
+    return mutant
+
+
+def _lost(settle: Callable[..., None]) -> Callable[..., None]:
+    """Forget of one message in some that it was delivered, and send it under a key of its own."""
+    turns = itertools.count(1)
+
+    @wraps(settle)
+    def mutant(self: Outbox, message: Any, outcome: Any) -> None:
+        if isinstance(outcome, Delivered) and next(turns) % ONE_IN == 0:
+            outcome = Instead(replace(message, id=new_id()))
+        settle(self, message, outcome)
+
+    return mutant
+
+
+POINTS: dict[str, tuple[type, str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
+    "a dropped report": (Outbox, "put", _dropped),
+    "a reused key": (Client, "send", _reused),
+    "a lost receipt": (Outbox, "settle", _lost),
+}
+"""Which method of which class each mutant bends, and how."""
+
+
+def switch_on() -> None:
+    """Plant the mutant that the environment names.
+
+    Raises:
+        KeyError: There is none of that name.
+    """
+    name = os.environ.get(VARIABLE)
+    if name:
+        owner, method, bend = POINTS[name]
+        setattr(owner, method, bend(getattr(owner, method)))
