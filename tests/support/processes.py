@@ -52,26 +52,25 @@ class Doomed:
             What it had said at each point that was waited for.
 
         Raises:
-            AssertionError: It ended by itself.
+            AssertionError: It ended by itself, or has not come so far.
         """
         is_done = False
         while not is_done and (after is None or len(self.said) < after):
             is_done, value = self._read()
             if not is_done:
                 self.said.append(value)
-        assert after is None or not is_done, f"its work was done after {len(self.said)} points"
         time.sleep(pause)
         os.kill(self._pid, signal.SIGKILL)
         _, status = os.waitpid(self._pid, 0)
         self._points.close()
         assert os.WIFSIGNALED(status), f"a doomed process ended by itself: {status}"
         assert os.WTERMSIG(status) == signal.SIGKILL, status
+        assert after is None or not is_done, f"its work was done after {len(self.said)} points"
         return self.said
 
     @staticmethod
     def _live(work: Callable[[Say], object], write_end: Connection) -> None:
         signal.alarm(WATCHDOG)
-
         try:
             work(lambda value=None: write_end.send((False, value)))
             write_end.send((True, None))
