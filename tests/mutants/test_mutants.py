@@ -33,19 +33,17 @@ def verdict(test, mutant, folder):
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "--no-cov", "-n", "0", "-m", "not soak",
-            "-rf", "-p", "no:cacheprovider", "--basetemp", folder / "tests", TESTS / "delivery" / test,
+            "-rf", "-p", "no:cacheprovider", "--basetemp", folder / "tests",
+            TESTS / "delivery" / test,
         ],
         env={**os.environ, VARIABLE: mutant, "COLUMNS": "500"}, cwd=TESTS.parent, timeout=PATIENCE,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     counted = {what: int(number) for number, what in re.findall(r"(\d+) (\w+)", last(done.stdout))}
     assert done.returncode in (0, 1), done.stdout + done.stderr  # else pytest itself has failed
-    assert "error" not in counted, done.stdout
-    assert "errors" not in counted, done.stdout
+    # A fault that breaks the test itself has not been found by it.
     for line in re.findall("^FAILED.*", done.stdout, re.MULTILINE):
-        assert re.search(" - (AssertionError|assert )", line), (
-            line
-        )  # it was found, and broke nothing
+        assert re.search(" - (AssertionError|assert )", line), line
     return counted.get("failed", 0), counted.get("passed", 0)
 
 
