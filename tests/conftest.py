@@ -47,6 +47,16 @@ def no_tracer_provider_of_another_test():
 
 
 @pytest.fixture(autouse=True)
+def no_run_log_of_another_test():
+    yield
+    writer = sys.modules.get("dotflow.runlog.writer")
+    if writer is not None:  # a program has one folder, and a test one of its own
+        writer.run_log.close()
+        writer.run_log._present.clear()
+        writer.run_log._readers.clear()
+
+
+@pytest.fixture(autouse=True)
 def handlers_of_signals_as_they_were():
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     yield

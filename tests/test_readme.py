@@ -65,5 +65,5 @@ def test_every_dependency_has_its_reason():
     project = (Path(dotflow.__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
     [declared] = re.findall(r"^dependencies = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
     table = README.partition("## Dependencies")[2]
-    for name in re.findall(r'"([a-z-]+)', declared):
+    for name in re.findall(r'"([a-z0-9-]+)', declared):
         assert f"`{name}`" in table, name

@@ -11,7 +11,7 @@ from dotflow.core.config import Config, unreported
 from dotflow.core.context import Context
 from dotflow.core.dates import local_date, nanoseconds_of
 from dotflow.core.resolve import flat, resolve_callback, resolve_step
-from dotflow.core.task_error import TaskError
+from dotflow.core.task_error import TaskError, warn_of_error
 from dotflow.core.types.status import TypeStatus
 from dotflow.utils.basic_functions import basic_callback
 
@@ -225,12 +225,12 @@ class Task(TaskInstance):
     @property
     def error(self) -> TaskError:
         """The last error. Deprecated: use `errors`."""
-        _warn_error()
+        warn_of_error()
         return self._errors[-1] if self._errors else TaskError()
 
     @error.setter
     def error(self, value: Any) -> None:
-        _warn_error()
+        warn_of_error()
         self.errors = value
 
     @property
@@ -393,9 +393,3 @@ class TaskBuilder:
     def result(self) -> dict[str, Any]:
         """The workflow as a dict of JSON values."""
         return self.schema().result()
-
-
-def _warn_error() -> None:
-    import warnings
-
-    warnings.warn("Task.error is deprecated: use Task.errors", DeprecationWarning, stacklevel=3)

@@ -49,3 +49,10 @@ def _error_type(error: BaseException) -> str:
     if cls.__module__ in ("builtins", None):
         return cls.__qualname__
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def warn_of_error() -> None:
+    """Warn of the attribute that had room for one error only; for Task's own property to call."""
+    import warnings
+
+    warnings.warn("Task.error is deprecated: use Task.errors", DeprecationWarning, stacklevel=3)

@@ -1,30 +1,8 @@
-"""How a message reaches dotflow-api: message, outbox, relay, client.
+"""How what the run log says reaches dotflow-api.
 
-    a Server method -> Channel.put(Message) -> Outbox -> Relay (threads) -> Client (HTTP) -> Dialect
+    run log -> Outbox (records, lanes) -> Relay (threads) -> Client (HTTP) -> Dialect
 
-A Server method only puts; all that touches a socket happens in the relay's threads. An outbox keeps
-its messages in a file (`disk`, in the folder of `state`) and their order in memory (`queue`).
+A Server only writes a line of the log and pokes the relay; all that touches a socket happens in the
+relay's threads. `records` folds facts into what is to be said, `unit` and `lanes` say in which
+order, `bodies` makes the messages, `adoption` takes over what dead processes left.
 """
-
-from dotflow.delivery.channel import Channel
-from dotflow.delivery.client import Client
-from dotflow.delivery.dialect import Dialect
-from dotflow.delivery.message import Delivered, Kind, Message, Outcome, Refused, TryLater
-from dotflow.delivery.outbox import Counts, Outbox, open_outbox
-from dotflow.delivery.relay import Relay
-
-__all__ = [
-    "Channel",
-    "Client",
-    "Counts",
-    "Delivered",
-    "Dialect",
-    "Kind",
-    "Message",
-    "Outbox",
-    "Outcome",
-    "Refused",
-    "Relay",
-    "TryLater",
-    "open_outbox",
-]

@@ -1,90 +1,135 @@
-"""The body of each call to dotflow-api."""
+"""The body of each call to dotflow-api, made of a record: pure functions."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import replace
+import re
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from dotflow.core.types import TypeStatus, WorkflowStatus
-from dotflow.delivery.message import Kind, Message, new_id
-from dotflow.delivery.strict_json import EXCEEDED, MAX_SIZE, to_json
+from dotflow.delivery.headers import carried
+from dotflow.delivery.message import Kind, Message
+from dotflow.delivery.records import OTEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from dotflow.delivery.records import TaskRecord, WorkflowRecord
 
-    from dotflow.abc.facts import PlannedTask
-    from dotflow.abc.task import Failure, TaskView
-
-MAX_BODY = MAX_SIZE
+MAX_BODY = 5 * 2**20
 """Bytes that a body may have: below what dotflow-api takes, with room for headers."""
-
-MAX_ERROR_TEXT = 2**16
-"""Characters of an error's message, and of its traceback, that are sent."""
 
 MAX_ERRORS = MAX_BODY // 4
 """Bytes that a task's errors may have together; the last ones are kept."""
 
-RUNNING = frozenset({TypeStatus.IN_PROGRESS, TypeStatus.RETRY, WorkflowStatus.IN_PROGRESS})
-ENDED = frozenset({TypeStatus.COMPLETED, TypeStatus.FAILED})
-"""Statuses of tasks and of workflows; what they share they call the same."""
+MOST_ATTEMPTS = 20
+"""Attempts whose times are sent: the last ones."""
 
+EXCEEDED = {"message": "Context size exceeded"}
 CONTEXTS = ("initial_context", "previous_context", "current_context")
 PLAN = "tasks"
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ERROR = ("attempt", "exception", "message", "traceback")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-def workflow_post(workflow: str, **fields: Any) -> Message:
-    """A workflow that was created, or that begins; fields that are None are left out."""
-    return _of_workflow(Kind.WORKFLOW_POST, workflow, {"id": workflow, **fields})
+
+class Source:
+    """Which run a message speaks of: the log, the run, the workflow.
+
+    Args:
+        log: The log's id.
+        run: The run's number in it.
+        workflow: The workflow's id.
+        policy: Which calls its Server wants.
+    """
+
+    __slots__ = ("_seed", "log", "name", "policy", "run", "workflow")
+
+    def __init__(self, log: str, run: int, workflow: str, policy: str) -> None:
+        self.workflow = workflow
+        self.policy = policy
+        self.log = log
+        self.run = run
+        self.name = f"{log}-{run}"
+        self._seed = f"{log}/{run}/".encode()
+
+    def key(self, task: int | None, kind: Kind, n: int, body: bytes) -> str:
+        """The Idempotency-Key: the same body after the same fact has the same one."""
+        digest = hashlib.sha256(self._seed)
+        digest.update(f"{'' if task is None else task}/{kind.is_post:d}/{n}/".encode())
+        digest.update(body)
+        return digest.hexdigest()[:32]
 
 
-def workflow_open(workflow: str, **fields: Any) -> Message:
-    """The start of a run whose id came from outside; fields that are None are left out."""
-    return _of_workflow(Kind.WORKFLOW_OPEN, workflow, fields)
+def task_post(source: Source, record: TaskRecord, carrier: dict[str, str]) -> Message:
+    """A task that was added, or that begins."""
+    fields = {
+        "id": record.task, "name": record.name, "group_name": record.group,
+        "status": record.made_as, "initial_context": record.initial,
+    }  # fmt: skip
+    body = _fitted(fields)
+    return Message(
+        Kind.TASK_POST, source.workflow, record.task, body, record.made_by,
+        source.key(record.task, Kind.TASK_POST, record.made_by, body),
+        headers=carried(record.carrier or carrier, record.span),
+        times=_task_times(record, is_post=True), run=source.name if source.run else "",
+    )  # fmt: skip
+
+
+def task_patch(source: Source, record: TaskRecord, carrier: dict[str, str]) -> Message:
+    """A task as it is now: the seven fields, and no others."""
+    fields = {
+        "status": record.status, "duration": record.duration, "retry_count": record.retries,
+        "errors": _errors(record.errors), "initial_context": record.initial,
+        "current_context": record.current, "previous_context": record.previous,
+    }  # fmt: skip
+    body = _fitted(fields)
+    return Message(
+        Kind.TASK_PATCH, source.workflow, record.task, body, record.due,
+        source.key(record.task, Kind.TASK_PATCH, record.due, body), record.ended,
+        carried(record.carrier or carrier, record.span),
+        _task_times(record, is_post=False), source.name if source.run else "", record.is_owed,
+    )  # fmt: skip
+
+
+def workflow_first(source: Source, record: WorkflowRecord) -> Message:
+    """A workflow that was created, or a run that begins."""
+    fields: dict[str, Any] = {
+        "name": record.name, "mode": record.mode, "trace_id": record.trace_id,
+    }  # fmt: skip
+    if record.plan is not None:
+        fields[PLAN] = [{"id": one[0], "name": one[1], "group_name": one[2]} for one in record.plan]
+    fields["status"] = "In progress" if record.begun else "New"
+    if record.is_post:
+        fields = {"id": source.workflow, **fields}
+        kind = Kind.WORKFLOW_POST
+    else:
+        is_open = source.policy == OTEL or record.is_managed_open
+        kind = Kind.WORKFLOW_OPEN if is_open else Kind.WORKFLOW_PATCH
+    body = _encode_workflow(fields)
+    return Message(
+        kind, source.workflow, None, body, record.made_by,
+        source.key(None, kind, record.made_by, body),
+        headers=carried(record.carrier, record.span), times=_times(record.began_at, None),
+        run=source.name if record.begun else "",
+    )  # fmt: skip
+
+
+def workflow_end(source: Source, record: WorkflowRecord) -> Message:
+    """A run that ended."""
+    body = _encode_workflow({"status": record.status, "duration": record.duration})
+    return Message(
+        Kind.WORKFLOW_PATCH, source.workflow, None, body, record.due,
+        source.key(None, Kind.WORKFLOW_PATCH, record.due, body), True,
+        carried(record.carrier, record.span), _times(record.began_at, record.ended_at), source.name,
+        record.is_owed,
+    )  # fmt: skip
 
 
 def as_post(message: Message) -> Message:
     """The POST that makes the record which a WORKFLOW_OPEN would have changed."""
-    post = workflow_post(message.workflow, **json.loads(message.body))
-    return post.with_headers(message.headers)
-
-
-def workflow_patch(workflow: str, **fields: Any) -> Message:
-    """A change of a workflow; fields that are None are left out."""
-    return _of_workflow(Kind.WORKFLOW_PATCH, workflow, fields)
-
-
-def task_post(workflow: str, task: TaskView) -> Message:
-    """A task that was added, or that begins."""
-    fields = {
-        "id": to_json(task.task_id),
-        "name": to_json(task.step.name),
-        "group_name": to_json(task.group_name),
-        "status": to_json(task.status),
-        "initial_context": to_json(task.initial_context),
-    }
-    return _of_task(Kind.TASK_POST, workflow, task, fields)
-
-
-def task_patch(workflow: str, task: TaskView) -> Message:
-    """A task as it is now: the seven fields, and no others."""
-    fields = {
-        "status": to_json(task.status),
-        "duration": to_json(task.duration),
-        "retry_count": to_json(task.retry_count),
-        "errors": _errors(task.errors),
-        "initial_context": to_json(task.initial_context),
-        "current_context": to_json(task.current_context),
-        "previous_context": to_json(task.previous_context),
-    }
-    return _of_task(Kind.TASK_PATCH, workflow, task, fields)
-
-
-def plan(tasks: Sequence[PlannedTask]) -> list[dict[str, Any]]:
-    """What a run is to do: its tasks, in order."""
-    return [
-        {"id": task.task_id, "name": task.name, "group_name": task.group_name} for task in tasks
-    ]
+    body = _bytes({"id": message.workflow, **json.loads(message.body)})
+    return message.with_body(body, _other_key(message, body), Kind.WORKFLOW_POST)
 
 
 def without_contexts(message: Message) -> Message:
@@ -92,72 +137,97 @@ def without_contexts(message: Message) -> Message:
 
     A workflow's plan goes as contexts do: without the workflow its tasks could not be reported.
     """
-    fields = {name: to_json(value) for name, value in json.loads(message.body).items()}
+    fields = json.loads(message.body)
     fields.update((name, EXCEEDED) for name in CONTEXTS if name in fields)
     fields.pop(PLAN, None)
-    return replace(message, body=_object(fields), id=new_id())
+    body = _bytes(fields)
+    return message.with_body(body, _other_key(message, body))
 
 
-def _of_workflow(kind: Kind, workflow: str, fields: dict[str, Any]) -> Message:
-    status = fields.get("status")
-    return Message(kind, workflow, None, _workflow_body(fields), status in ENDED, status in RUNNING)
+def without_headers(message: Message) -> Message:
+    """The same report for a server that finds its headers too large."""
+    return message.without_headers(_other_key(message, b"headers"))
 
 
-def _of_task(kind: Kind, workflow: str, task: TaskView, fields: dict[str, bytes]) -> Message:
-    return Message(
-        kind, workflow, task.task_id, _task_body(fields),
-        task.status in ENDED, task.status in RUNNING,
-    )  # fmt: skip
+def replaced(message: Message, fields: dict[str, Any]) -> Message:
+    """Another message of the same kind, with other fields."""
+    body = _bytes(fields)
+    return message.with_body(body, _other_key(message, body))
 
 
-def _workflow_body(values: dict[str, Any]) -> bytes:
-    fields = {name: to_json(value) for name, value in values.items() if value is not None}
-    body = _object(fields)
-    if len(body) > MAX_BODY or fields.get(PLAN) == EXCEEDED:
+def _other_key(message: Message, body: bytes) -> str:
+    """The key of a message that takes another one's place: it follows from that one's."""
+    return hashlib.sha256(message.id.encode() + body).hexdigest()[:32]
+
+
+def _encode_workflow(values: dict[str, Any]) -> bytes:
+    fields = {name: value for name, value in values.items() if value is not None}
+    body = _bytes(fields)
+    if len(body) > MAX_BODY:
         fields.pop(PLAN, None)
-        body = _object(fields)
+        body = _bytes(fields)
     return body
 
 
-def _task_body(fields: dict[str, bytes]) -> bytes:
+def _fitted(fields: dict[str, Any]) -> bytes:
     """The object of the fields, its largest contexts replaced, one by one, until it fits."""
-    body = _object(fields)
-    for name in sorted(CONTEXTS, key=lambda one: len(fields.get(one, b"")), reverse=True):
+    body = _bytes(fields)
+    if len(body) <= MAX_BODY:
+        return body
+    sizes = {name: len(_encode(fields[name])) for name in CONTEXTS if name in fields}
+    for name in sorted(sizes, key=lambda one: sizes[one], reverse=True):
+        fields[name] = EXCEEDED
+        body = _bytes(fields)
         if len(body) <= MAX_BODY:
             break
-        if name in fields:
-            fields[name] = EXCEEDED
-            body = _object(fields)
     return body
 
 
-def _object(fields: dict[str, bytes]) -> bytes:
-    return (
-        b"{" + b",".join(b'"%b":%b' % (name.encode(), one) for name, one in fields.items()) + b"}"
-    )
+def _bytes(fields: dict[str, Any]) -> bytes:
+    text = _encode(fields)
+    # A name may have half a surrogate pair, which UTF-8 cannot say.
+    return text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text).encode()
 
 
-def _errors(errors: Sequence[Failure]) -> bytes:
-    """The list of the errors, the last ones where all are too many."""
-    kept: list[bytes] = []
+def _errors(errors: dict[int, Any]) -> list[dict[str, Any]]:
+    """The errors, the last ones where all are too many."""
+    kept: list[dict[str, Any]] = []
     room = MAX_ERRORS
-    for error in reversed(errors):
-        item = to_json(_error(error))
-        room -= len(item) + 1
+    for _, error in sorted(errors.items(), reverse=True):
+        if not isinstance(error, dict):
+            continue
+        shown = {name: error.get(name) for name in _ERROR}
+        room -= len(_encode(shown)) if len(errors) > 1 else 0
         if room < 0 and kept:
             break
-        kept.append(item)
-    return b"[" + b",".join(reversed(kept)) + b"]"
+        kept.append(shown)
+    return kept[::-1]
 
 
-def _error(error: Failure) -> dict[str, Any]:
-    return {
-        "attempt": error.attempt,
-        "exception": error.exception,
-        "message": _cut(error.message),
-        "traceback": _cut(error.traceback),
-    }
+def _task_times(record: TaskRecord, is_post: bool) -> str:
+    if is_post:
+        return _times(record.began_at, None)
+    tries = [record.attempts[number] for number in sorted(record.attempts)[-MOST_ATTEMPTS:]]
+    return _times(record.began_at, record.ended_at, tries)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_ERROR_TEXT else f"{text[:MAX_ERROR_TEXT]} [cut]"
+def _times(
+    began: int | None, ended: int | None, attempts: list[list[int | None]] | None = None
+) -> str:
+    said: dict[str, Any] = {}
+    if began is not None:
+        said["started_at"] = moment(began)
+    if ended is not None:
+        said["finished_at"] = moment(ended)
+    if attempts:
+        said["attempts"] = [[at and moment(at) for at in one] for one in attempts]
+    return _encode(said) if said else ""
+
+
+def moment(nanoseconds: int) -> str:
+    """A time as RFC 3339 writes it, in UTC; by a clock that was never right, as near as can be."""
+    try:
+        at = datetime.fromtimestamp(nanoseconds / 1e9, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        at = datetime.fromtimestamp(0, timezone.utc)
+    return at.isoformat(timespec="microseconds")

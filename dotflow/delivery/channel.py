@@ -1,4 +1,4 @@
-"""The one door to delivery: messages go in, and somebody else sees to them."""
+"""The one door to delivery: it is told that the run log has news, and sees to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import requests
 
 from dotflow.abc.server import FlushResult
 from dotflow.delivery.client import Client
-from dotflow.delivery.outbox import Counts, Outbox, open_outbox
+from dotflow.delivery.outbox import Counts, Outbox
 from dotflow.delivery.relay import Relay
 from dotflow.logging import logger
 from dotflow.process.at_exit import flush_timeout, seconds_from_environment
@@ -20,8 +20,6 @@ from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
     from dotflow.delivery.dialect import Destination
-    from dotflow.delivery.message import Message
-    from dotflow.delivery.relay import HeldMessage
 
 ASK_TIMEOUT = 10.0
 """Seconds that a question to dotflow-api may hold up its asker; DOTFLOW_NEXT_ID_TIMEOUT."""
@@ -31,33 +29,35 @@ LONGEST_DELAY = 2.0  # seconds
 
 
 class Channel:
-    """Takes messages for one dotflow-api, and delivers them in the background.
+    """Delivers what the run log says to one dotflow-api, in the background.
 
     All channels of a process to one destination share the threads, the connections and the outbox:
     a program may make a workflow, and with it a channel, a thousand times.
 
     Args:
         destination: Which dotflow-api, and how it is talked to.
-        outbox: Where messages wait; by default that of the destination.
     """
 
-    def __init__(self, destination: Destination, outbox: Outbox | None = None) -> None:
+    def __init__(self, destination: Destination) -> None:
         self.destination = destination
-        if outbox is None:
-            self._relay = _shared.join(self, destination)
-        else:
-            self._relay = _relay(destination, outbox)
+        self._relay = _shared.join(self, destination)
         self._client = Client(destination)
         self._before = self._relay.counts()
         renew_in_child(self)
 
-    def put(self, message: Message) -> None:
-        """Take a message; returns at once and never raises for want of a server."""
-        self._relay.put(message)
+    @property
+    def key(self) -> str:
+        """What stands for this dotflow-api in lines of the run log."""
+        return self._relay.key
 
-    def hold(self, message: Message) -> HeldMessage:
-        """Hold a message that is to be sent if the process dies, or when somebody says so."""
-        return self._relay.hold(message)
+    @property
+    def name(self) -> str:
+        """What people call it; without credentials."""
+        return self._relay.name
+
+    def poke(self) -> None:
+        """Learn that the run log has something new for it; called on the workflow's path."""
+        self._relay.poke()
 
     def adopt(self) -> None:
         """Look now for what dead processes left for this dotflow-api; `flush` delivers it."""
@@ -91,7 +91,7 @@ class Channel:
         raise answer
 
     def flush(self, timeout: float | None = None) -> FlushResult:
-        """Deliver what was put so far; return after at most `timeout` seconds."""
+        """Deliver what was reported so far; return after at most `timeout` seconds."""
         self._relay.flush(flush_timeout() if timeout is None else timeout)
         return self._result()
 
@@ -148,8 +148,8 @@ class _SharedRelays:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Take a lock that nobody holds."""
-        self._lock = threading.Lock()
+        """Take a lock that nobody holds; a signal handler may come while it is held."""
+        self._lock = threading.RLock()
 
     def join(self, channel: Channel, destination: Destination) -> Relay:
         """The relay of a destination, with one more user."""
@@ -157,7 +157,7 @@ class _SharedRelays:
             relay = self._relays.get(destination)
             if relay is None:
                 relay = self._relays[destination] = _relay(
-                    destination, open_outbox(outbox_name(destination))
+                    destination, Outbox(outbox_name(destination))
                 )
                 self._users[relay] = weakref.WeakSet()
             self._users[relay].add(channel)

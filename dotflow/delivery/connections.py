@@ -3,24 +3,35 @@
 A timeout of `requests` is one of each wait: a server that sends a byte a second keeps to it for
 ever. Here it is one of the call, whatever takes the time: the connection, a proxy's tunnel, TLS,
 the request, interim answers, headers, chunks and trailers. Redirects are not followed, cookies not
-kept, `.netrc` not read: `requests` does that above what is used here.
+kept, `.netrc` not read: `requests` does that above what is used here. It only says, once a thread,
+what the environment wants of proxies and CA bundles: the calls themselves are urllib3's.
+
+A socket that is not ours any more is neither used nor closed (see dotflow.delivery.sockets); over
+SOCKS connections are not ours to guard.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import socket
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
+import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from dotflow.delivery.sockets import Identity, forget, guard, identity_of, is_ours
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -39,15 +50,20 @@ class Call:
 
     Args:
         seconds: The time for an answer.
+        most: Bytes that the body of the answer may have.
+
+    Attributes:
+        identity: The device and the inode of the socket that the call is on.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, most: int = 0) -> None:
+        self.identity: Identity | None = None
         self.is_connecting = False
         self.is_too_long = False
         self._seconds = seconds
         self._connected_by = time.monotonic() + self._seconds
         self._ends = self._connected_by + self._seconds
-        self._bytes = MAX_BYTES
+        self._bytes = MAX_BYTES + most
 
     def __enter__(self) -> Self:
         self._outer = getattr(_thread, "call", None)  # a signal's handler may call in a call
@@ -89,12 +105,81 @@ class Call:
 _thread = threading.local()
 
 
-class Adapter(HTTPAdapter):
-    """The connections of one thread; to be used within a `Call`."""
+_ONCE = Retry(total=False, redirect=False)
+
+
+class Connections:
+    """The connections of one thread to one address; to be used within a `Call`.
+
+    Args:
+        url: The address.
+
+    Raises:
+        OSError: The environment, or the address, lets no call be made.
+        HTTPError: The same.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._adapter = _Adapter()
+        settings = requests.Session().merge_environment_settings(
+            url, {}, stream=True, verify=None, cert=None
+        )
+        request = requests.Request("POST", url).prepare()
+        self._pool = self._adapter.pool(request, settings)
+        target = self._adapter.request_url(request, settings["proxies"])
+        self._base = target.rstrip("/")
+
+    @contextlib.contextmanager
+    def call(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], seconds: float
+    ) -> Iterator[Any]:
+        """Make a call; the answer's headers have come, and its body can be read.
+
+        Args:
+            method: The method.
+            path: The path below the address, quoted.
+            body: The body.
+            headers: All headers.
+            seconds: How long one wait may take.
+        """
+        response = self._pool.urlopen(
+            method, self._base + path, body=body, headers=headers, redirect=False,
+            assert_same_host=False, preload_content=False, decode_content=False, retries=_ONCE,
+            timeout=seconds,
+        )  # fmt: skip
+        try:
+            yield response
+        finally:
+            response.close()  # which also ends a connection that has more to say
+            response.release_conn()
+
+    def close(self) -> None:
+        """Close all connections at once."""
+        self._adapter.close()
+
+    def let_go(self) -> None:
+        """Close a forked child's copies of the parent's sockets, and nothing else."""
+        self._adapter.let_go()
+
+
+class _Adapter(HTTPAdapter):
+    """Finds the pool of connections as `requests` does."""
 
     def __init__(self) -> None:
         super().__init__(pool_connections=1, pool_maxsize=1)
         self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def pool(self, request: requests.PreparedRequest, settings: Any) -> HTTPConnectionPool:
+        """The pool for the address of a request, with the environment's proxies and CA bundle."""
+        verify, proxies, cert = settings["verify"], settings["proxies"], settings["cert"]
+        find: Any = getattr(self, "get_connection_with_tls_context", None)
+        if find is None:  # requests 2.31
+            pool: Any = self.get_connection(str(request.url), proxies)
+        else:
+            pool = find(request, verify, proxies=proxies, cert=cert)
+        check: Any = self.cert_verify
+        check(pool, request.url, verify, cert)
+        return pool  # type: ignore[no-any-return]
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Whoever makes the connections over a proxy."""
@@ -106,10 +191,20 @@ class Adapter(HTTPAdapter):
 
     def close(self) -> None:
         """Close all connections at once; urllib3 would wait for a garbage collection."""
+        for pool in self._pools():
+            pool.close()
+        super().close()
+
+    def let_go(self) -> None:
+        """Close the sockets without a word to the objects that read from them."""
+        for pool in self._pools():
+            for connection in list(pool.made) if isinstance(pool, _Pool) else ():
+                connection.let_go()
+
+    def _pools(self) -> Iterator[Any]:
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118 - no dict, but like one
-                manager.pools[key].close()
-        super().close()
+                yield manager.pools[key]
 
 
 class _Answer(http.client.HTTPResponse):
@@ -142,6 +237,7 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, sock: Any, raw: Any, call: Call) -> None:
         self._sock, self._raw, self._call = sock, raw, call
+        self._identity = call.identity
 
     def readable(self) -> bool:
         return True
@@ -149,6 +245,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         # A socket that was closed meanwhile says so by itself.
         if self._sock.fileno() >= 0:
+            guard(self._sock, self._identity)
             self._sock.settimeout(self._call.left())
         size: int = self._raw.readinto(buffer) or 0
         self._call.count(size)
@@ -156,6 +253,8 @@ class _Bounded(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
+            if not is_ours(self._sock, self._identity):
+                forget(self._sock)
             self._raw.close()
         super().close()
 
@@ -165,6 +264,29 @@ class _InBounds(HTTPConnection):
 
     response_class = _Answer
     debuglevel = 0  # http.client's, where a program sets it for all, prints headers: the token too
+    identity: Identity | None = None
+
+    def look(self) -> None:
+        """Forget a socket that is not ours any more; the next call connects anew."""
+        if self.sock is not None and not is_ours(self.sock, self.identity):
+            forget(self.sock)
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket if it is ours."""
+        if self.sock is not None and not is_ours(self.sock, self.identity):
+            forget(self.sock)
+        super().close()
+
+    def let_go(self) -> None:
+        """Close the descriptor of the socket, if it is ours."""
+        sock, self.sock = self.sock, None
+        if sock is None:
+            return
+        may_close = is_ours(sock, self.identity)
+        descriptor = forget(sock)
+        if may_close and descriptor >= 0:
+            socket.close(descriptor)
 
     def connect(self) -> None:
         """Connect, with the proxy's tunnel and TLS where there are any."""
@@ -176,19 +298,24 @@ class _InBounds(HTTPConnection):
         """Send a part of a request."""
         for start in range(0, len(data), PART):
             if self.sock is not None:
+                guard(self.sock, self.identity)
+                _thread.call.identity = self.identity
                 self.sock.settimeout(_thread.call.left())
             super().send(data[start : start + PART])
 
     def _new_conn(self) -> socket.socket:
         """A socket to the first of the host's addresses that takes it."""
         try:
-            return self._first(
-                socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(
+                self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM
             )
+            sock = self._first(found)
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "no connection in time") from error
         except (OSError, UnicodeError) as error:
             raise NewConnectionError(self, f"no connection: {error}") from error
+        self.identity = identity_of(sock)  # TLS changes the object, but not the descriptor
+        return sock
 
     def _first(self, found: list[Any]) -> socket.socket:
         # Among them they have the time of one: a dead one must leave some to the next.
@@ -218,12 +345,30 @@ class _HttpsConnection(_InBounds, HTTPSConnection):
     """The same over TLS."""
 
 
-class _HttpPool(HTTPConnectionPool):
+class _Pool(HTTPConnectionPool):
+    """Connections whose sockets are looked at before they are used."""
+
     ConnectionCls = _InBounds
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.made: weakref.WeakSet[_InBounds] = weakref.WeakSet()
+        super().__init__(*args, **kwargs)
 
-class _HttpsPool(HTTPSConnectionPool):
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        self.made.add(connection)
+        return connection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        connection.look()
+        return connection
+
+
+class _HttpsPool(_Pool, HTTPSConnectionPool):
+    """The same over TLS."""
+
     ConnectionCls = _HttpsConnection
 
 
-_POOLS = {"http": _HttpPool, "https": _HttpsPool}
+_POOLS = {"http": _Pool, "https": _HttpsPool}

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dotflow.delivery import disk, state
-from dotflow.delivery.disk import DEAD, connect, gate
 from dotflow.delivery.message import Kind, Message
+from dotflow.logging import logger
+from dotflow.runlog import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from dotflow.delivery.disk import DiskStore, Row
+    from dotflow.delivery.message import Refused
 
 FILE = "dead-letters.sqlite3"
 
+PATIENCE = 5.0
+"""Seconds to wait for another process that writes the file."""
+
 TABLE = """
-pragma journal_mode = wal;
 pragma synchronous = off;
-create table if not exists dead_letter (
-    id text primary key, destination text not null, kind text not null, workflow blob not null,
-    task integer, final integer not null, running integer not null, body blob not null,
-    headers text not null, at real not null, status integer not null, reason text not null,
-    server_id text, number integer not null
+create table if not exists letter (
+    number integer primary key, id text not null unique, destination text not null,
+    kind text not null, workflow text not null, task integer, n integer not null,
+    final integer not null, body blob not null, headers text not null, times text not null,
+    run text not null, owed integer not null, at real not null, status integer not null,
+    reason text not null, server_id text
 );
 """
+
+_INSERT = (
+    "insert or ignore into letter values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True)
@@ -38,11 +47,10 @@ class DeadLetter:
     Attributes:
         destination: Who refused it.
         message: The message.
-        at: When it was put (seconds since the epoch).
+        at: When it was refused (seconds since the epoch).
         status: The HTTP status; 0 where there was none.
         reason: What the server said.
         server_id: The server's id of the task, where it gave one.
-        order: Its place among those of its process.
     """
 
     destination: str
@@ -51,117 +59,91 @@ class DeadLetter:
     status: int
     reason: str
     server_id: str | None
-    order: int
 
 
-def collect(store: DiskStore, destination: str) -> None:
-    """Move the dead letters of a process that ends to the file of all of them.
+def bury(destination: str, message: Message, why: Refused, server_id: str | None) -> None:
+    """Keep a message that was refused for good; a fault of the disk costs the letter, and a line.
+
+    Args:
+        destination: Who refused it.
+        message: The message.
+        why: What the server said.
+        server_id: The server's id of the task, where it gave one.
+    """
+    if os.environ.get("DOTFLOW_OUTBOX", "").strip().lower() == "memory":
+        return
+    letter = DeadLetter(destination, message, time.time(), why.status, why.reason, server_id)
+    try:
+        keep([letter])
+    except (OSError, sqlite3.Error) as error:
+        logger.warning("A dead letter cannot be kept in %s (%s).", files.state_dir() / FILE, error)
+
+
+def keep(letters: Sequence[DeadLetter]) -> None:
+    """Keep dead letters, each once.
 
     Raises:
-        sqlite3.Error: That file cannot be written.
+        sqlite3.Error: The file cannot be written.
         OSError: It cannot be made.
     """
-    found = store.dead()
-    if not found:
-        return
-    letters = [_of_row(destination, row, body) for row, body in found]
     with _opened() as connection:
-        connection.executemany(
-            "insert or ignore into dead_letter values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [_values(letter) for letter in letters],
-        )
-    store.remove(row.number for row, _ in found)
+        connection.executemany(_INSERT, [_values(letter) for letter in letters])
 
 
 def all_letters() -> list[DeadLetter]:
-    """All dead letters, the oldest first, also those of processes that live."""
-    found: dict[str, DeadLetter] = {}
-    for path in state.spools():
-        with contextlib.suppress(sqlite3.Error):
-            found.update((one.message.id, one) for one in _of_process(path))
-    if _file().exists():
-        with _opened() as connection:
-            for values in connection.execute("select * from dead_letter"):
-                letter = _letter(values)
-                found[letter.message.id] = letter
-    return sorted(found.values(), key=lambda one: (one.at, one.order))
+    """All dead letters, the oldest first."""
+    if not _file().exists():
+        return []
+    with _opened() as connection:
+        return [_letter(row) for row in connection.execute("select * from letter order by number")]
 
 
 def remove(letters: Sequence[DeadLetter]) -> None:
-    """Forget dead letters, wherever they are.
+    """Forget dead letters.
 
     Raises:
-        sqlite3.Error: A file is busy, or cannot be written.
+        sqlite3.Error: The file is busy, or cannot be written.
     """
-    ids = [(letter.message.id,) for letter in letters]
-    if _file().exists():
+    if letters and _file().exists():
         with _opened() as connection:
-            connection.executemany("delete from dead_letter where id = ?", ids)
-    for path in _holding({letter.message.id for letter in letters}):
-        with gate.lock, contextlib.closing(connect(path)) as connection:
-            connection.executemany(
-                "delete from message where state = ? and id = ?",
-                [(DEAD, letter.message.id) for letter in letters],
-            )
-
-
-def _holding(ids: set[str]) -> Iterator[Path]:
-    """The files of processes that have some of these letters, as far as they can be read."""
-    for path in state.spools():
-        with contextlib.suppress(sqlite3.Error):
-            if not ids.isdisjoint(one.message.id for one in _of_process(path)):
-                yield path
+            ids = [(letter.message.id,) for letter in letters]
+            connection.executemany("delete from letter where id = ?", ids)
 
 
 def _file() -> Path:
-    return state.outbox_dir() / FILE
+    return files.folder() / FILE
 
 
 @contextlib.contextmanager
 def _opened() -> Iterator[sqlite3.Connection]:
-    path = _file()
-    state.make_outbox_dir()
-    with contextlib.suppress(FileExistsError):
-        state.make_private(path)
-    with gate.lock, contextlib.closing(connect(path)) as connection:
+    path = files.make_folder() / FILE
+    files.OwnFile(path).close()  # private whatever the umask, and nobody else's
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+    with contextlib.closing(connection):
         connection.executescript(TABLE)
         connection.execute("begin immediate")
         yield connection
         connection.execute("commit")
 
 
-def _of_process(path: Path) -> list[DeadLetter]:
-    with gate.lock, contextlib.closing(connect(path, read_only=True)) as connection:
-        name = disk.about(connection).get("name", "")
-        return [
-            _of_row(name, row, body)
-            for row in disk.rows(connection)
-            if row.state == DEAD
-            for (body,) in connection.execute(
-                "select body from message where number = ?", (row.number,)
-            )
-        ]
-
-
-def _of_row(destination: str, row: Row, body: bytes) -> DeadLetter:
-    return DeadLetter(
-        destination, row.message.with_body(body), row.at, row.status or 0, row.reason or "",
-        row.server_id, row.number,
-    )  # fmt: skip
-
-
 def _values(letter: DeadLetter) -> tuple[Any, ...]:
     message = letter.message
     return (
-        message.id, letter.destination, message.kind.value, disk.blob(message.workflow),
-        message.task, message.final, message.running, message.body, message.headers,
-        letter.at, letter.status, letter.reason, letter.server_id, letter.order,
+        message.id, letter.destination, message.kind.value, _text(message.workflow), message.task,
+        message.n, message.final, message.body, message.headers, message.times, message.run,
+        message.is_posthumous, letter.at, letter.status, _text(letter.reason), letter.server_id,
     )  # fmt: skip
 
 
-def _letter(values: tuple[Any, ...]) -> DeadLetter:
-    id_, name, kind, workflow, task, final, running, body, headers, *rest = values
+def _text(text: str) -> str:
+    """A text as SQLite can hold it: half a surrogate pair cannot be encoded."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _letter(row: tuple[Any, ...]) -> DeadLetter:
+    (_, id_, destination, kind, workflow, task, n, final, body, headers, times, run, owed, at,
+     status, reason, server_id) = row  # fmt: skip
     message = Message(
-        Kind(kind), disk.text(workflow), task, body, bool(final), bool(running), id_, headers
+        Kind(kind), workflow, task, body, n, id_, bool(final), headers, times, run, bool(owed)
     )
-    return DeadLetter(name, message, *rest)
+    return DeadLetter(destination, message, at, status, reason, server_id)

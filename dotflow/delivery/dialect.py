@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from dotflow.delivery.message import Kind, Message
+
+BULK_PATH = "/bulk"
 
 
 class Dialect(Enum):
@@ -74,27 +77,32 @@ class Destination:
         return parts.scheme == "http" and not _is_this_machine(parts.hostname or "")
 
     def route(self, message: Message, server_id: str | None = None) -> tuple[str, str]:
-        """The method and the URL of a message.
+        """The method and the path of a message, below the address.
 
         Args:
             message: The message.
             server_id: The id that the server gave to the task, where it gave one.
         """
-        workflow = f"{self.url}/workflows/{_quoted(message.workflow)}"
-        if message.kind is Kind.WORKFLOW_POST:
-            return "POST", f"{self.url}/workflows"
-        if message.kind in (Kind.WORKFLOW_PATCH, Kind.WORKFLOW_OPEN):
-            return "PATCH", workflow
-        if message.kind is Kind.TASK_POST:
-            return "POST", f"{workflow}/tasks"
-        if self.dialect is Dialect.MANAGED:
-            return "PATCH", f"{workflow}/tasks/{message.task}"
+        if message.kind is not Kind.TASK_PATCH or self.dialect is Dialect.MANAGED:
+            return bulk_route(message)
         task = server_id if server_id is not None else str(message.task)
-        return "PATCH", f"{self.url}/tasks/{_quoted(task)}"
+        return "PATCH", f"/tasks/{_quoted(task)}"
 
-    def next_task_id_url(self, workflow: str) -> str:
+    def next_task_id_path(self, workflow: str) -> str:
         """Where the next task number of a workflow is asked for."""
-        return f"{self.url}/workflows/{_quoted(workflow)}/tasks/next-id"
+        return f"/workflows/{_quoted(workflow)}/tasks/next-id"
+
+
+def bulk_route(message: Message) -> tuple[str, str]:
+    """The method and the path of a message in a bulk: the same in both dialects."""
+    workflow = f"/workflows/{_quoted(message.workflow)}"
+    if message.kind is Kind.WORKFLOW_POST:
+        return "POST", "/workflows"
+    if message.kind in (Kind.WORKFLOW_PATCH, Kind.WORKFLOW_OPEN):
+        return "PATCH", workflow
+    if message.kind is Kind.TASK_POST:
+        return "POST", f"{workflow}/tasks"
+    return "PATCH", f"{workflow}/tasks/{message.task}"
 
 
 def _is_address(url: str) -> bool:
@@ -114,6 +122,7 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
+@lru_cache(maxsize=256)
 def _quoted(name: str) -> str:
     if name in (".", ".."):  # which would be taken for folders, and away
         return name.replace(".", "%2E")

@@ -19,6 +19,9 @@ _VALUE = re.compile(r"[\x20-\x7e]*\Z")
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
+SPAN = "{span}"
+"""Stands in a run's carrier for the id of the span that a message is about."""
+
 RESERVED = frozenset({
     "accept", "accept-encoding", "authorization", "connection", "content-encoding",
     "content-length", "content-type", "cookie", "expect", "host", "idempotency-key",
@@ -28,8 +31,8 @@ RESERVED = frozenset({
 """What says who asks, or how a call is made: no propagator has a say in that."""
 
 
-def to_headers(carrier: Mapping[str, str], secret: str = "") -> str:
-    """A carrier as a message keeps it; the longest values give way until it is short enough.
+def fit(carrier: Mapping[str, str], secret: str = "") -> dict[str, str]:
+    """What of a carrier is written down; the longest values give way until it is short enough.
 
     Args:
         carrier: What the propagators of the program gave: `traceparent` and its kin.
@@ -39,7 +42,31 @@ def to_headers(carrier: Mapping[str, str], secret: str = "") -> str:
     kept = {name: value for name, value in carrier.items() if _is_fit(name, value, secrets)}
     while sum(len(name) + len(value) for name, value in kept.items()) > MOST:
         del kept[max(kept, key=lambda name: len(kept[name]))]
+    return kept
+
+
+def to_headers(carrier: Mapping[str, str], secret: str = "") -> str:
+    """The same as JSON; empty where nothing is left."""
+    kept = fit(carrier, secret)
     return _encode(kept) if kept else ""
+
+
+@lru_cache(maxsize=64)
+def _carrier_text(names: tuple[tuple[str, str], ...]) -> str:
+    return _encode(dict(names))
+
+
+def carried(carrier: Mapping[str, str], span: str = "") -> str:
+    """The headers of one message, as it keeps them.
+
+    Args:
+        carrier: Those of its run; `{span}` stands for the id of the span.
+        span: That id.
+    """
+    if not carrier:
+        return ""
+    text = _carrier_text(tuple(carrier.items()))
+    return text.replace(SPAN, span) if SPAN in text else text
 
 
 def headers_of(text: str) -> dict[str, str]:

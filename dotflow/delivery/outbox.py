@@ -1,46 +1,42 @@
-"""Where messages wait for the network."""
+"""What waits for one dotflow-api: the lines of the run log, and what was said of them."""
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import os
-import sqlite3
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dotflow.delivery import dead_letters, state
-from dotflow.delivery.dead_runs import end_runs, gather_held
-from dotflow.delivery.disk import DiskStore, workflows
-from dotflow.delivery.message import Instead, Message, Outcome, Refused
-from dotflow.delivery.queue import MAX_BYTES, MAX_MESSAGES, Queue
-from dotflow.delivery.store import MemoryStore, Store
-from dotflow.delivery.waiting import Entry
+from dotflow.delivery import dead_letters
+from dotflow.delivery.adopted import DONE
+from dotflow.delivery.adoption import Adoption
+from dotflow.delivery.lanes import Lanes
+from dotflow.delivery.message import Delivered, Kind, Outcome, Refused
+from dotflow.delivery.records import POLICIES
+from dotflow.delivery.references import References
 from dotflow.logging import logger
+from dotflow.runlog import files, limits, lines
+from dotflow.runlog.carrying import CARRIED
+from dotflow.runlog.reader import SLICE, SegmentReader, dead_lines
+from dotflow.runlog.receipts import Receipt, Receipts
+from dotflow.runlog.writer import RunLog, run_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from dotflow.delivery.disk import Row
+    from dotflow.delivery.left_behind import LeftBehind
+    from dotflow.delivery.unit import Flight
+    from dotflow.runlog.reader import Fact
+    from dotflow.runlog.writer import Segment
 
-MAX_DIGITS = 18  # of a number that somebody has set
+MOST_RECORDS = 5000
+"""Records that are held in memory to be sent; what is behind them waits on disk."""
 
-ADOPT_EVERY = 10.0
-"""Seconds between two looks at what others have left, and between two signs of life."""
-
-MOST_ADOPTED = 50
-"""Files of dead processes that are open at once: each takes four descriptors of the user's."""
-
-
-Held = tuple[Store, int]
-"""A message that is held: where, and its number there."""
-
-Gather = Callable[[list[bytes], float], Message]
-"""Makes one message to be sent of the bodies of held ones, and of when their process was last seen
-(seconds since the epoch)."""
+_NEWS = frozenset({
+    lines.CREATED, lines.ADDED, lines.RUN_BEGAN, lines.TASK_BEGAN, lines.RETRIED, lines.TASK_ENDED,
+    lines.RESTORED, lines.ATTEMPT_BEGAN, lines.ATTEMPT_ENDED, lines.RUN_ENDED, lines.RUN_FAILED,
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,8 +46,8 @@ class Counts:
     Attributes:
         pending: Not delivered yet, those under way included.
         delivered: Delivered since the outbox was made.
-        dead: Refused for good, or too many to hold.
-        running: Records that are under way: should the process die, the next one ends them.
+        dead: Refused for good.
+        running: Runs of this process that are under way.
     """
 
     pending: int = 0
@@ -60,354 +56,305 @@ class Counts:
     running: int = 0
 
 
-class Outbox:
-    """Holds messages until they are delivered; all methods may be called from any thread.
+class _Part:
+    """One file of this process's log, and what was said of it."""
 
-    With a name it is durable: what `put` has taken is in a file when it returns, and if the process
-    dies, however it does, the next one that opens an outbox of this name delivers it. The file is
-    made by the first `put`; where none can be made there is one warning, and memory.
+    def __init__(self, number: int, segment: Segment, key: str) -> None:
+        self.number = number
+        self.segment = segment
+        self.reader = SegmentReader(segment.path, segment)
+        self.receipts = Receipts(segment.path, key)
+        self.log = segment.log
+        self.is_done = False
+
+    def all_facts(self) -> list[Fact]:
+        """All that is in the file, read again."""
+        return [] if self.segment.path is None else dead_lines([self.segment.path])[0]
+
+
+class _Left(NamedTuple):
+    """What an outbox knew of a log that others read on."""
+
+    lanes: Lanes
+    parts: list[_Part]
+    numbers: itertools.count[int]
+
+
+_left: dict[tuple[int, int, str], _Left] = {}
+"""By process, log and reader: in a forked child it is another log."""
+
+
+def _left_here(log: RunLog, key: str) -> _Left:
+    """What an outbox left when it was closed, if the log goes on since; else nothing."""
+    found = _left.pop((os.getpid(), id(log), key), None)
+    if found is not None and any(part.segment in log.segments for part in found.parts):
+        found.lanes.delivered = found.lanes.dead = 0
+        return found
+    return _Left(Lanes(), [], itertools.count(1))
+
+
+class Outbox:
+    """What one dotflow-api is to be told; one thread at a time calls it.
 
     Args:
-        name: The destination, which tells its messages from those of others in the same folder;
-            none, and the messages are in memory only.
-        max_messages: How many may wait.
-        max_bytes: How many bytes their bodies may have together.
-        gather: What makes of the messages that a dead process held those that are sent; without it
-            they are sent as they are.
+        name: What people call the destination; without credentials, for it is written down.
+        log: The log of this process.
+
+    Attributes:
+        is_ending: Whether it is about to be closed: what waits for a run to begin is sent.
     """
 
-    def __init__(
-        self,
-        name: str | None = None,
-        max_messages: int = MAX_MESSAGES,
-        max_bytes: int = MAX_BYTES,
-        gather: Gather | None = None,
-    ) -> None:
+    def __init__(self, name: str, log: RunLog = run_log) -> None:
         self.name = name
-        self._limits = (max_messages, max_bytes)
-        self._gather = gather
-        self._unreadable: set[Path] = set()
-        self._begin()
+        self.key = files.reader_key(name)
+        self._log = log
+        before = _left_here(log, self.key)
+        self.lanes, self._parts, self._numbers = before.lanes, before.parts, before.numbers
+        self._adoption = Adoption(self.key, self.lanes, log)
+        self.is_ending = False
+        self._references = References()
+        log.read_by(self.key, name)
 
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._adopting = threading.Lock()
-        self._queue = Queue(*self._limits)
-        self._store: Store | None = None if self.name else MemoryStore()
-        self._adopted: list[DiskStore] = []
-        self._adopt_at = float("-inf")
-        self._is_more_left = False
-        self._closed = False
+    # Reading.
 
-    def put(self, message: Message, held: Held | None = None) -> bool:
-        """Hold a message to be sent; False (and counted) where there is no room for it.
+    def read(self, seconds: float | None = None) -> bool:
+        """Read what is new in this process's log; return whether more is left.
 
         Args:
-            message: The message.
-            held: Where it was held until now, if it was.
+            seconds: The time to take for it; all that there is without.
         """
-        with self._lock:
-            if self._closed:
-                self._queue.dead += 1
+        deadline = None if seconds is None else time.perf_counter() + seconds
+        while self.lanes.records < MOST_RECORDS:
+            found = self._next_facts(SLICE if deadline is None else SLICE // 16)
+            for fact, part in found:
+                self._take(fact, part)
+            if not found:
+                if self.is_ending:
+                    self.lanes.release_held()
+                self._release_parts()
                 return False
-            store = self._opened()
-            number = held[1] if held is not None and held[0] is store and held[1] else None
-            return self._queue.put(message, store, number)
+            if deadline is not None and time.perf_counter() >= deadline:
+                return True
+        return True
 
-    @property
-    def is_durable(self) -> bool:
-        """Whether what is put outlives the process, as far as that is known."""
-        return self.name is not None and not isinstance(self._store, MemoryStore)
+    def _next_facts(self, most: int) -> list[tuple[Fact, _Part]]:
+        self._see_new_parts()
+        for part in self._parts:
+            facts = part.reader.read(most)
+            if facts:
+                return [(fact, part) for fact in facts]
+        return []
 
-    def hold(self, message: Message, instead_of: Held | None = None) -> Held | None:
-        """Hold a message that is to be sent only if the process dies.
+    def _see_new_parts(self) -> None:
+        segments = self._log.segments
+        known = {id(part.segment) for part in self._parts}
+        for segment in list(segments):
+            if id(segment) not in known:
+                number = next(self._numbers)
+                self._parts.append(_Part(number, segment, self.key))
 
-        Args:
-            message: The message.
-            instead_of: One that is held, whose place it takes.
+    def _take(self, fact: Fact, part: _Part) -> None:
+        to = fact.get("to")
+        policy = to.get(self.key) if isinstance(to, dict) else None
+        if policy not in POLICIES or fact["f"] not in _NEWS:
+            return
+        is_known = fact.get("managed") or fact.get("again")
+        if fact["f"] == lines.RUN_BEGAN and is_known and CARRIED not in fact:
+            self._adoption.resume(str(fact["w"]), int(fact["r"]))
+        try:
+            self._references.resolve(fact, part.all_facts)
+            self.lanes.take(fact, policy, str(fact.get(CARRIED) or part.log), part.number)
+        except (KeyError, TypeError, ValueError) as error:
+            logger.warning(
+                "A line of the run log cannot be understood, and is passed over: %r", error
+            )
 
-        Returns:
-            What `forget` takes; None once the outbox is closed.
-        """
-        with self._lock:
-            if self._closed:
-                return None
-            store = self._opened()
-            is_here = instead_of is not None and instead_of[0] is store
-            number = instead_of[1] if instead_of is not None and is_here else None
-            return store, store.hold(message, number)
+    def _release_parts(self) -> None:
+        """Let go of files that are read to their end, and of which nothing is left to say."""
+        for part in self._parts:
+            segment = part.segment
+            is_last = segment in self._log.segments[-1:]
+            is_done = not self.lanes.used[part.number] and segment.is_quiet
+            if is_done and not is_last and not part.reader.unread:
+                part.is_done = True
+                self._parts[-1].receipts.write(self._carried())
+                del self.lanes.used[part.number]
+                part.receipts.close()
+                self._log.done(segment, self.key)
+        self._parts = [part for part in self._parts if not part.is_done]
 
-    def forget(self, held: Iterable[Held]) -> None:
-        """Forget held messages; those of the parent, in a forked child, are its affair."""
-        with self._lock:
-            if not self._closed and self._store is not None:
-                self._store.remove([number for store, number in held if store is self._store])
+    def _carried(self) -> list[Receipt]:
+        """What receipts beside a file that goes say of tasks that are not over."""
+        return [
+            {"k": "id", "w": workflow, "r": 0, "t": task, "id": given}
+            if given is not None
+            else {"k": "refused", "w": workflow, "r": 0, "t": task, "m": Kind.TASK_POST.value}
+            for workflow, task, given in self.lanes.carried()
+        ]
 
-    def claim(self, limit: int = 1) -> list[Message]:
-        """Take up to `limit` messages that may be sent now; nobody else gets them."""
-        claimed: list[Message] = []
-        with self._lock:
-            for entry in self._queue.claim(limit):
-                message = self._with_body(entry)
-                if message is not None:
-                    claimed.append(message)
-        return claimed
+    # Sending.
 
-    def settle(self, message: Message, outcome: Outcome) -> None:
-        """Say what became of a claimed message: forget it, keep it for later, or park it."""
-        with self._lock:
-            if self._closed:  # what was under way when time was over is sent again
-                return
-            if isinstance(outcome, Instead):
-                self._queue.replace(message, outcome.message)
+    def claim(self, limit: int) -> list[Flight]:
+        """Take up to `limit` messages that may be sent now, each by itself."""
+        self._adoption.go_on()
+        while flights := self.lanes.claim(limit):
+            allowed = self._adoption.allowed(flights)
+            if allowed:
+                return self._written_down(allowed)
+        return self._written_down([])
+
+    def claim_bulk(self, limit: int, most_bytes: int) -> list[Flight]:
+        """Take messages that may go together."""
+        self._adoption.go_on()
+        flights = self.lanes.claim_bulk(limit, most_bytes)
+        return self._written_down(self._adoption.allowed(flights))
+
+    def _written_down(self, flights: list[Flight]) -> list[Flight]:
+        """Write down what is about to be sent: until it is answered it is repeated unchanged."""
+        self._bury_unsent()
+        self._write([(one, _receipt("sending", one), self._files_of(one)) for one in flights])
+        return flights
+
+    def _bury_unsent(self) -> None:
+        unsent, self.lanes.unsent = self.lanes.unsent, []
+        self.lanes.dead += len(unsent)
+        for message, why in unsent:
+            dead_letters.bury(self.name, message, why, None)
+
+    def settle(self, flights: list[Flight], outcomes: list[Outcome]) -> None:
+        """Take note of what became of messages; on disk before anything follows from it."""
+        said: list[tuple[Flight, Receipt, set[int]]] = []
+        for flight, outcome in zip(flights, outcomes, strict=True):
+            receipt = _receipt("said", flight)
+            if isinstance(outcome, Delivered):
+                if outcome.server_id is not None and flight.key is not None:
+                    receipt["id"] = outcome.server_id
+            elif isinstance(outcome, Refused):
+                receipt["k"] = "refused"
             else:
-                self._queue.settle(message, outcome)
-        if self._is_more_left and not self._queue.pending:
-            self.care(at_once=True)
+                continue
+            said.append((flight, receipt, self._files_of(flight)))
+        buried = []
+        for flight, outcome in zip(flights, outcomes, strict=True):
+            server_id = self.lanes.ids.get(flight.message.workflow, flight.key)
+            buried += [(*one, server_id) for one in self.lanes.settle(flight, outcome)]
+        for message, why, server_id in buried:  # before anything says that they were refused
+            dead_letters.bury(self.name, message, why, server_id)
+        self._write(said)
+        self._adoption.sent(flights)
+        if self._adoption.is_more_left and not self.lanes.pending:
+            self._adoption.look(at_once=True)
 
-    def server_id(self, message: Message) -> str | None:
-        """The id that the server gave to the record of a message, where it is known."""
-        with self._lock:
-            return self._queue.ids.get(message.workflow, message.task)
+    def _files_of(self, flight: Flight) -> set[int]:
+        """The files of the log beside which a receipt belongs: for an end each that has facts.
 
-    def learn(self, workflow: str, task: int, server_id: str) -> None:
-        """Keep the id that the server gave to a task when it was asked by another process."""
-        with self._lock:
-            self._queue.ids.add(workflow, task, server_id)
-            self._opened().learn(workflow, task, server_id)
-
-    def due_in(self) -> float | None:
-        """Seconds until a message may be sent; None where none waits for its time."""
-        with self._lock:
-            return self._queue.due_in()
-
-    def hurry(self) -> None:
-        """Let messages that wait for their time be sent now, unless the server asked for it."""
-        with self._lock:
-            self._queue.hurry()
-
-    def counts(self) -> Counts:
-        """How many messages there are."""
-        queue = self._queue
-        # Of what is left in files that are not open yet nobody knows how many messages it is.
-        pending = queue.pending or int(self._is_more_left)
-        return Counts(pending, queue.delivered, queue.dead, queue.running)
-
-    @property
-    def place(self) -> str | None:
-        """The file that the messages are in; None where they are in memory."""
-        return self._store.place if isinstance(self._store, DiskStore) else None
-
-    def after_fork(self) -> None:
-        """Begin anew in a forked child: what is held here is the parent's to send."""
-        ids = self._queue.ids
-        for store in (self._store, *self._adopted):
-            if store is not None:
-                store.abandon()
-        self._begin()
-        self._queue.ids = ids  # they hold in every process
-
-    def close(self) -> int:
-        """Release what the outbox needs to work; `put` says False from now on.
-
-        Returns:
-            How many messages are lost by it; what is in files is not.
+        Another's end may be in a file that goes before the one with its beginning.
         """
-        with self._adopting, self._lock:
-            if self._closed:
-                return 0
-            self._closed = True
-            stores = [one for one in (*self._adopted, self._store) if one is not None]
-            self._adopted = []
-            lost = sum(self._close_store(store) for store in stores)
-            self._queue = self._emptied()
-        return lost
+        unit, key = flight.unit, flight.key
+        if unit.log is not None:
+            return set()
+        record = unit.head if key is None else unit.tasks.get(key)
+        numbers = set() if record is None else set(record.segments)
+        return numbers if flight.message.final else {max(numbers, default=0)}
 
-    def _close_store(self, store: Store) -> int:
-        if isinstance(store, DiskStore):
-            self._collect(store)
-        return store.close()
+    def _write(self, said: list[tuple[Flight, Receipt, set[int]]]) -> None:
+        ours: dict[int, list[Receipt]] = {}
+        adopted: dict[LeftBehind, list[Receipt]] = {}
+        for flight, receipt, numbers in said:
+            if flight.unit.log is not None:
+                adopted.setdefault(flight.unit.log, []).append(receipt)
+            for number in numbers:
+                ours.setdefault(number, []).append(receipt)
+        for part in self._parts:
+            if part.number in ours:
+                part.receipts.write(ours[part.number])
+        for log, receipts in adopted.items():
+            log.write(receipts)
 
-    def _collect(self, store: DiskStore) -> None:
-        assert self.name is not None  # noqa: S101 - else nothing is on disk
-        # Where it cannot be done they stay where they are.
-        with contextlib.suppress(sqlite3.Error, OSError, LookupError, ValueError):
-            dead_letters.collect(store, self.name)
-
-    def _emptied(self) -> Queue:
-        """What is left to count when all is closed."""
-        after = Queue(*self._limits)
-        before = self._queue
-        after.pending, after.delivered, after.dead = before.pending, before.delivered, before.dead
-        return after
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            self._store = self._open_store()
-        return self._store
-
-    def _open_store(self) -> Store:
-        assert self.name is not None  # noqa: S101 - else there is a store from the beginning
-        spool = None
-        try:
-            spool = state.Spool.create(self.name)
-            return DiskStore(spool, self.name)
-        except (OSError, sqlite3.Error) as error:
-            if spool is not None:
-                spool.delete()
-            _complain_once(error)
-            return MemoryStore()
-
-    def _with_body(self, entry: Entry) -> Message | None:
-        try:
-            body = entry.store.body(entry.number)
-        except LookupError as error:
-            # The file is damaged: what cannot be read can be sent by nobody.
-            reason = f"it cannot be read from the outbox: {error}"
-            logger.warning("A report is lost, for %s.", reason)
-            self._queue.settle(entry.message, Refused(0, reason))
-            return None
-        return entry.message.with_body(body)
-
-    # What dead processes left.
+    # Looking after it.
 
     def care(self, at_once: bool = False) -> None:
         """Give a sign of life, and take over what dead processes left; every now and then.
 
-        Called by the relay's threads before they claim something. The first one does it while the
-        others wait: what an earlier process had to say goes first.
-
         Args:
             at_once: Do it also where it was done a moment ago.
         """
-        if self.name is None:
-            return
-        with self._adopting:
-            now = time.monotonic()
-            if self._closed or (now < self._adopt_at and not at_once):
-                return
-            self._adopt_at = now + ADOPT_EVERY
-            store = self._store
-            if store is not None:
-                store.beat()
-            with state.alone():  # two that look at once would each find a part, out of order
-                self._close_emptied()
-                self._adopt_all()
+        self._log.beat()
+        self._log.roll(is_idle=not self.lanes.pending)
+        self._adoption.look(at_once)
+        limits.tidy([self._log.id])
 
-    def _adopt_all(self) -> None:
-        assert self.name is not None  # noqa: S101 - only durable outboxes adopt
-        left: set[str] = set()  # workflows of older files, that others are to take
-        # One by one: what waits in line here is not to look as if it had an owner.
-        for spool in state.orphans(self.name):
-            if len(self._adopted) >= MOST_ADOPTED:
-                spool.release()
-                self._is_more_left = True
-                return
-            try:
-                self._adopt(spool, left)
-            except Exception as error:  # noqa: BLE001 - whatever is in it, the others are to go on
-                spool.release()
-                if spool.path not in self._unreadable:
-                    self._unreadable.add(spool.path)
-                    logger.warning(
-                        "%s cannot be read (%s): it is left as it is.", spool.path, error
-                    )
-        self._is_more_left = False
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to read that was not read; any thread may ask."""
+        parts = list(self._parts)
+        known = {id(part.segment) for part in parts}
+        is_new = any(id(segment) not in known for segment in list(self._log.segments))
+        return is_new or any(part.reader.unread for part in parts)
 
-    def _adopt(self, spool: state.Spool, left: set[str]) -> None:
-        assert self.name is not None  # noqa: S101 - only durable outboxes adopt
-        known = workflows(spool.path)
-        if known & (self._alive_elsewhere(spool.path) | left):
-            spool.release()  # they are theirs to go on with: theirs is the next look
-            left |= known
-            return
-        store = DiskStore(spool, self.name)
-        try:
-            self._collect(store)
-            if self._gather is not None:
-                gather_held(store, self._gather)
-            waiting = end_runs(store, self._goes_on_here)
-            server_ids = store.server_ids()
-        except BaseException:
-            store.close()
-            raise
-        with self._lock:
-            self._adopted.append(store)
-            for one in server_ids:
-                self._queue.ids.add(*one)
-        self._take_over(store, waiting)
-        self._close_emptied()
+    def counts(self) -> Counts:
+        """How many messages there are; all that was reported is read for it, as far as it fits."""
+        lanes = self.lanes
+        # Of what is left in files that are not open yet nobody knows how many messages it is.
+        pending = lanes.pending + self._behind() or int(self._adoption.is_more_left)
+        return Counts(pending, lanes.delivered, lanes.dead, lanes.running)
 
-    def _close_emptied(self) -> None:
-        """Close what was adopted and is delivered; its ids are kept while somebody needs them."""
-        with self._lock:
-            for store in list(self._adopted):
-                if store.is_empty() and not any(
-                    self._queue.knows(workflow) for workflow, _, _ in store.server_ids()
-                ):
-                    self._adopted.remove(store)
-                    store.close()
+    def _behind(self) -> int:
+        """About how many messages are in lines that were not read, for too many wait before."""
+        unread = sum(part.reader.unread for part in self._parts)
+        return 0 if unread == 0 else max(1, unread // 300)
 
-    def _take_over(self, store: DiskStore, waiting: list[Row]) -> None:
-        by_workflow: dict[str, list[Entry]] = {}
-        for row in waiting:
-            entry = Entry(row.message, row.size, store, row.number, store.spool.generation)
-            by_workflow.setdefault(row.message.workflow, []).append(entry)
-        for entries in by_workflow.values():
-            with self._lock:  # for one workflow at a time: the work may put something between
-                if self._closed:
-                    return
-                self._queue.take_over(entries)
+    @property
+    def breathe(self) -> Callable[[], None]:
+        """Called while much is read, to leave the interpreter to the work."""
+        return self._adoption.breathe
 
-    def _goes_on_here(self, workflow: str) -> bool:
-        with self._lock:
-            return self._queue.goes_on(workflow)
+    @breathe.setter
+    def breathe(self, value: Callable[[], None]) -> None:
+        self._adoption.breathe = value
 
-    def _alive_elsewhere(self, taken: Path) -> set[str]:
-        """The workflows that other living processes report; not those of the file just taken."""
-        ours = {str(self.place), str(taken), *(store.place for store in self._adopted)}
-        others = [path for path in state.spools(self.name) if str(path) not in ours]
-        return set().union(*(workflows(path) for path in others if state.is_owned(path)))
+    def renewed(self) -> Outbox:
+        """One for a forked child, whose log is another."""
+        child = Outbox(self.name, self._log)
+        child.lanes.ids = self.lanes.ids  # they hold in every process
+        return child
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is left survives the process."""
+        return self._log.is_durable
+
+    def close(self) -> None:
+        """Let go: what is left is the next process's to send."""
+        lanes = self.lanes
+        self._adoption.close()
+        self._see_new_parts()
+        for part in self._parts:
+            part.is_done = not lanes.used[part.number] and not part.reader.unread
+            if part.is_done:
+                self._log.done(part.segment, self.key)
+        goes_on = self._log.has_others(self.key)
+        if not goes_on and self._parts and all(part.is_done for part in self._parts):
+            self._parts[-1].receipts.write([{"k": DONE}])
+        for part in self._parts:
+            part.receipts.close()
+        if goes_on:  # whoever reports to this destination again goes on here
+            lanes.land()
+            _left[os.getpid(), id(self._log), self.key] = _Left(lanes, self._parts, self._numbers)
+        self._parts = []
+        self._log.leave(self.key)
 
 
-def open_outbox(name: str, gather: Gather | None = None) -> Outbox:
-    """The outbox of a destination, as the environment wants it.
-
-    `DOTFLOW_OUTBOX=memory` keeps it from the disk; `DOTFLOW_OUTBOX_MAX_MESSAGES` (200,000) and
-    `DOTFLOW_OUTBOX_MAX_BYTES` (256 MiB) bound what waits.
-
-    Args:
-        name: What people call the destination; without credentials, for it is written down.
-        gather: As in Outbox.
-    """
-    kept = os.environ.get("DOTFLOW_OUTBOX", "").strip().lower()
-    if kept not in ("", "disk", "memory"):
-        logger.warning("DOTFLOW_OUTBOX is %r: it may be 'disk' or 'memory', and is 'disk'.", kept)
-    return Outbox(
-        None if kept == "memory" else name,
-        _number("DOTFLOW_OUTBOX_MAX_MESSAGES", MAX_MESSAGES),
-        _number("DOTFLOW_OUTBOX_MAX_BYTES", MAX_BYTES),
-        gather,
-    )
-
-
-def _number(variable: str, default: int) -> int:
-    value = os.environ.get(variable, "").strip()
-    if value.isascii() and value.isdigit() and int(value[:MAX_DIGITS]) > 0:
-        return int(value[:MAX_DIGITS])
-    if value:
-        logger.warning("%s is %r: it has to be a whole number above 0.", variable, value)
-    return default
-
-
-_complained: set[str] = set()
-
-
-def _complain_once(error: Exception) -> None:
-    """One line a process: every destination would say the same."""
-    if "disk" not in _complained:
-        _complained.add("disk")
-        logger.warning(
-            "Reports cannot be kept on disk (%s): what is not delivered when the process ends is "
-            "lost. Set DOTFLOW_STATE_DIR to a folder that can be written.", error,
-        )  # fmt: skip
+def _receipt(what: str, flight: Flight) -> Receipt:
+    unit, message = flight.unit, flight.message
+    receipt: Receipt = {
+        "k": what, "w": message.workflow, "r": unit.source.run, "m": message.kind.value,
+        "n": message.n, "key": message.id,
+    }  # fmt: skip
+    if flight.key is not None:
+        receipt["t"] = flight.key
+    if message.final:
+        receipt["end"] = True
+    if message.is_posthumous:
+        receipt["owed"] = True
+    return receipt

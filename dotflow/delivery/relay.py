@@ -1,92 +1,57 @@
-"""The threads that carry messages from an outbox to where they go."""
+"""Carries what a run log says to one dotflow-api; a thread of its own decides, others send."""
 
 from __future__ import annotations
 
-import random
+import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
-from dotflow.delivery.message import Message, Outcome, Refused, TryLater
-from dotflow.delivery.outbox import ADOPT_EVERY
-from dotflow.delivery.pace import QUIET, Pace
-from dotflow.delivery.state import outbox_dir
-from dotflow.logging import logger
+from dotflow.delivery.pace import REST, Pace
+from dotflow.delivery.patience import FIRST_PAUSE
+from dotflow.delivery.rounds import POLL, Flush, Rounds, Sender
+from dotflow.delivery.senders import Senders
 from dotflow.process import at_exit
 from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
-    from dotflow.delivery.outbox import Counts, Held, Outbox
+    from dotflow.delivery.outbox import Counts, Outbox
+    from dotflow.delivery.unit import Flight
 
-WORKERS = 4
-FIRST_PAUSE = 0.5  # seconds
-LONGEST_PAUSE = 30.0  # seconds
-MEND_PAUSE = 180.0  # seconds: how often a destination that refuses our token is tried again
+WORKERS = 8
 LINGER = 10.0  # seconds that a thread and its connection are kept when there is nothing to send
-FAILURES_IN_A_ROW = 8  # as many speak of the server, whatever each of them says
+SOON = 0.05
+"""Seconds until a line is looked for again that was written while the relay went to sleep."""
 
 
-class Sender(Protocol):
-    """Sends messages; called by the relay's threads, several at a time.
-
-    Attributes:
-        name: What a line of the log calls the destination.
-        timeout: Seconds that one call may take.
-    """
-
-    name: str
-    timeout: float
-
-    def send(self, message: Message, server_id: str | None, timeout: float | None) -> Outcome:
-        """Send one message, in `timeout` seconds where they are given."""
-
-    def release(self) -> None:
-        """Release what this thread holds: a connection."""
-
-    def close(self) -> None:
-        """Release what all threads hold."""
-
-    def renewed(self) -> Sender:
-        """One for a forked child, which has none of the parent's connections."""
+SENDERS_END = 0.2
+"""Seconds that threads which send are waited for when all ends."""
 
 
-class HeldMessage:
-    """A message that waits for somebody to say that it is to be sent; if the process dies, it is.
+class _Marked(threading.local):
+    """Whether a thread is one of the relay's."""
 
-    Args:
-        relay: What sends it.
-        outbox: Where it is held.
-        message: The message.
-    """
-
-    def __init__(self, relay: Relay, outbox: Outbox, message: Message) -> None:
-        self._relay = relay
-        self._outbox = outbox
-        self._message = message
-        self._held = outbox.hold(message)
-
-    def send(self) -> None:
-        """Send it, under the id that it has."""
-        self._relay.put(self._message, self._held)
-
-    def forget(self) -> None:
-        """Send it never."""
-        if self._held is not None:
-            self._outbox.forget([self._held])
+    here = False
 
 
 class Relay:
-    """Sends what the outbox holds, several records at a time; never raises, never blocks a put.
+    """Sends what an outbox holds; never raises, and never holds up whoever reports.
 
-    The threads start when there is something to send, and end some time after all is sent; one
-    stays while a run goes on, and gives signs of life. While there is one the relay is alive, and
-    is closed at exit. In a forked child it begins anew.
+    The workflow's path only calls `poke`, which takes no lock. One thread reads, decides and writes
+    receipts; up to eight more wait for the server. They start when there is something to send, and
+    end some time after all is sent; one stays while a run goes on, and gives signs of life. In a
+    forked child the relay begins anew.
+
+    Whatever a signal handler may interrupt is safe to be met again by that handler: it only waits
+    for a lock with a time limit.
 
     Args:
-        outbox: Where messages wait.
-        sender: What sends one.
-        workers: How many threads may send at once.
-        linger: Seconds that a thread waits for another message before it ends.
+        outbox: What waits.
+        sender: What sends.
+        workers: How many calls may be under way.
+        linger: Seconds that a thread waits for something to do before it ends.
     """
 
     def __init__(
@@ -96,292 +61,258 @@ class Relay:
         self._sender = sender
         self._workers = workers
         self._linger = linger
-        self._complained: set[str] = set()
-        self._closing = self._owes_look = False
-        self._resume_at = self._asked_until = 0.0
+        self._closing = False
         self._begin()
         renew_in_child(self)
         at_exit.close_at_exit(self)
 
+    def _begin(self) -> None:
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._turn = threading.Lock()  # held by the thread that reads and decides
+        self._starting = threading.Lock()
+        self._ending = threading.Lock()
+        self._quiet = threading.Lock()  # held, unless somebody hurries a relay that rests
+        self._quiet.acquire()
+        self._thread: threading.Thread | None = None
+        self._worker: int | None = None
+        self._is_running = self._is_asleep = False
+        self._flushes: set[Flush] = set()
+        self._owes_hurry = False
+        self._pace = Pace()
+        self._is_ours = _Marked()
+        self._rounds = Rounds(self._outbox, self._sender, self._workers)
+        self._outbox.breathe = self._breathe
+
     @property
     def name(self) -> str:
         """The name of the outbox, which is its destination's."""
-        return self._outbox.name or self._sender.name
+        return self._outbox.name
 
-    def put(self, message: Message, held: Held | None = None) -> None:
-        """Hand a message to the outbox; called on the workflow's path.
+    @property
+    def key(self) -> str:
+        """What stands for the destination in lines of the run log."""
+        return self._outbox.key
 
-        Args:
-            message: The message.
-            held: Where it was held until now, if it was.
-        """
-        if not self._outbox.put(message, held):
-            self._say_what_is_lost(message)
-            return
-        now = time.monotonic()
-        with self._wake:
-            begins = self._pace.put(now)
-            # In a burst, and while the destination rests, a thread looks by itself.
-            if not self._threads or (begins and self._resume_at <= now):
-                self._call_worker()
+    # What others call.
 
-    def hold(self, message: Message) -> HeldMessage:
-        """Hold a message that is to be sent if the process dies, or when somebody says so."""
-        return HeldMessage(self, self._outbox, message)
-
-    def wake(self, at_once: bool = False) -> None:
-        """Look in the background for what dead processes left, also where nothing is put.
-
-        Args:
-            at_once: Do it also where somebody looked a moment ago.
-        """
-        with self._wake:
-            self._owes_look = self._owes_look or at_once
-            if at_once or not self._threads:
-                self._call_worker()
+    def poke(self) -> None:
+        """Learn that there is something new in the log; called on the workflow's path."""
+        self._pace.report()
+        if self._is_asleep:
+            self._is_asleep = False
+            self._bell.put(None)
+        elif not self._is_running:
+            self._start()
 
     def adopt(self) -> None:
         """Look now for what dead processes left; `flush` delivers it."""
-        self._outbox.care(at_once=True)
+        self._rounds.owes_look = True
+        self._ring()
 
     def counts(self) -> Counts:
-        """How many messages there are."""
-        return self._outbox.counts()
+        """How many messages there are, as the relay's thread last saw it."""
+        return self._rounds.counts
 
     def hurry(self) -> None:
-        """Have all that waits be tried now, but for what the server asked to wait; do not wait."""
-        self._outbox.hurry()
-        with self._wake:
-            self._pace.is_hurried = True
-            self._resume_at = self._asked_until
-            if not self._threads and self._outbox.counts().pending:
-                self._call_worker()
-            self._wake.notify_all()
+        """Try all that waits now, except what the server asked to wait; do not wait for it."""
+        self._owes_hurry = True
+        self._ring()
 
     def flush(self, timeout: float) -> Counts:
         """Wait until all is delivered or dead, or cannot be in time; at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        self.hurry()
-        if not self._threads and not self._closing:
-            self._work_here(deadline)
-        with self._wake:
-            while self._outbox.counts().pending and not self._closing:
-                left = deadline - time.monotonic()
-                if left <= 0 or self._hopeless(deadline):
-                    break
-                self._settled.wait(left)
-            self._pace.is_hurried = False
-        return self._outbox.counts()
+        mine = Flush()
+        self._flushes.add(mine)
+        try:
+            self._ring()
+            if self._is_ours.here:  # a finalizer: this thread would wait for itself
+                return self._counts_after(mine)
+            while not self._is_over(mine, deadline) and time.monotonic() < deadline:
+                if self._is_running:
+                    time.sleep(POLL)
+                else:
+                    self._work_here(mine, deadline)
+        finally:
+            self._flushes.discard(mine)
+        return self._counts_after(mine)
 
     def close(self, timeout: float | None = None) -> Counts:
-        """Flush, and end the threads; what is left stays in the outbox."""
-        if self._closing:
-            return self._outbox.counts()
+        """Flush, and end the threads; what is left stays for the next process."""
+        if not self._ending.acquire(blocking=False):  # somebody closes it, or has closed it
+            return self._rounds.counts
         deadline = time.monotonic() + (at_exit.flush_timeout() if timeout is None else timeout)
-        if (left := deadline - time.monotonic()) > 0:  # else no thread is to start something
-            self.flush(left)
-        with self._wake:
-            self._closing = True
-            self._wake.notify_all()
-            self._settled.notify_all()
-            threads = list(self._threads)
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._outbox.is_ending = True
+        try:
+            if (left := deadline - time.monotonic()) > 0:  # else no thread is to start something
+                self.flush(left)
+        except BaseException:  # Ctrl-C: there is still the end of the process
+            self._ending.release()
+            raise
+        self._closing = True
+        self._ring()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.05, deadline - time.monotonic()))
         at_exit.forget(self)
         self._sender.close()
-        self._say_what_is_left(self._outbox.close())
-        return self._outbox.counts()
+        self._close_outbox(max(0.05, deadline - time.monotonic()))
+        return self._rounds.counts
+
+    def _close_outbox(self, timeout: float) -> None:
+        if self._turn.acquire(timeout=timeout):
+            try:
+                self._rounds.close(timeout)
+            finally:
+                self._turn.release()
+        self._rounds.say_what_is_left()
 
     def renew(self) -> None:
         """Begin anew in a forked child."""
-        self._begin()
-        self._outbox.after_fork()
+        self._outbox = self._outbox.renewed()
         self._sender = self._sender.renewed()
+        self._begin()
 
-    def _begin(self) -> None:
-        lock = threading.RLock()
-        self._wake = threading.Condition(lock)
-        self._settled = threading.Condition(lock)
-        self._threads: set[threading.Thread] = set()
-        self._idle = 0
-        self._owes_look = False
-        self._resume_at = self._asked_until = 0.0
-        self._pauses = 0
-        self._failures = 0
-        self._pace = Pace()
+    def _ring(self) -> None:
+        """Wake the relay's thread, or start one."""
+        with contextlib.suppress(RuntimeError):  # somebody else did it
+            self._quiet.release()
+        self._is_asleep = False
+        self._bell.put(None)
+        if not self._is_running:
+            self._start()
 
-    def _call_worker(self) -> None:
-        """Wake a thread, or start one; the lock is held."""
-        if self._idle:
-            self._wake.notify()
-        elif len(self._threads) < self._workers and not self._closing:
+    def _start(self) -> None:
+        """Start the relay's thread, unless somebody is about to."""
+        if self._closing or not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._is_running:
+                return
             thread = threading.Thread(target=self._work, name="dotflow-relay", daemon=True)
+            self._is_running = True
             try:
                 thread.start()
-            except RuntimeError:
-                # None may start when the interpreter ends, or none is left: see _work_here().
+            except RuntimeError:  # none may start when the interpreter ends: see _work_here()
+                self._is_running = False
                 at_exit.keep(self)
             else:
-                self._threads.add(thread)
+                self._thread = thread
                 at_exit.close_in_child()
+        finally:
+            self._starting.release()
+
+    def _is_over(self, flush: Flush, deadline: float) -> bool:
+        return self._closing or flush.is_over(deadline)
+
+    def _counts_after(self, flush: Flush) -> Counts:
+        """The counts; they do not say that nothing waits if that is not known."""
+        counts = self._rounds.counts
+        if flush.is_drained or counts.pending or self._closing:
+            return counts
+        return replace(counts, pending=int(bool(self._rounds.under_way or self._outbox.has_news)))
+
+    # What the relay's thread does.
 
     def _work(self) -> None:
-        while True:
+        self._is_ours.here = True
+        senders = Senders(self._do, self._sender.release, self._workers)
+        sent_at = time.monotonic()
+        while not self._closing:
             try:
-                is_owed, self._owes_look = self._owes_look, False
-                self._outbox.care(at_once=is_owed)
-                message = self._next()
-                if message is not None:
-                    self._deliver(message)
-                elif threading.current_thread() not in self._threads:
-                    break
-            except Exception:  # noqa: BLE001 - a thread that died would end all delivery
-                self._complain("fault", "The outbox failed, and is tried again.", fault=True)
-                with self._wake:
-                    self._wake.wait(FIRST_PAUSE)
-        self._sender.release()
-
-    def _work_here(self, deadline: float) -> None:
-        """Send from this thread, where no other can be started."""
-        while (left := deadline - time.monotonic()) > 0 and not self._threads:
-            rest = self._resume_at - time.monotonic()
-            claimed = self._outbox.claim(1) if rest <= 0 else []
-            if claimed:
-                # To connect may take that long, and to answer too.
-                self._deliver(claimed[0], min(left / 2, self._sender.timeout))
-                continue
-            due_in = self._outbox.due_in()
-            if due_in is None or max(rest, due_in) >= left:
-                break
-            time.sleep(max(rest, due_in))
-
-    def _next(self) -> Message | None:
-        """Wait for a message that may be sent; None where it is time to look after the outbox.
-
-        A thread that is to end is not among the relay's threads afterwards.
-        """
-        idle_since = None
-        care_at = time.monotonic() + ADOPT_EVERY
-        with self._wake:
-            while not self._closing:
+                with self._turn:
+                    wait = self._step(senders)
                 now = time.monotonic()
-                counts = self._outbox.counts()
-                rest = self._pace.rest(now, counts.pending)
-                wait: float | None = max(self._resume_at - now, rest)
-                if self._resume_at <= now and not rest:
-                    claimed = self._outbox.claim(1)
-                    wait = self._outbox.due_in()
-                    if claimed:
-                        self._pace.sent(now)
-                        if wait is not None:  # somebody has to be there when it is due
-                            self._call_worker()
-                        return claimed[0]
-                    if self._pace.is_burst(now):  # in which put() wakes nobody
-                        wait = QUIET if wait is None else min(wait, QUIET)
-                if wait is None and counts.running and len(self._threads) == 1:
-                    wait = ADOPT_EVERY
-                if wait is None:
-                    idle_since = idle_since or now
-                    wait = idle_since + self._linger - now
-                    if wait <= 0:
-                        break
+                if self._rounds.under_way or wait < 0:
+                    sent_at = now
+                elif now - sent_at < self._linger:
+                    wait = min(wait, max(0.01, sent_at + self._linger - now))
                 else:
-                    idle_since = None
-                if now >= care_at or self._owes_look:
-                    return None
-                self._idle += 1
-                self._settled.notify_all()  # flush() may have nothing more to wait for
-                self._wake.wait(min(wait, max(0.0, care_at - now)))
-                self._idle -= 1
-            self._threads.discard(threading.current_thread())
-        return None
-
-    def _deliver(self, message: Message, timeout: float | None = None) -> None:
-        outcome = self._send(message, timeout)
-        self._outbox.settle(message, outcome)
-        with self._wake:
-            self._learn(message, outcome)
-            self._settled.notify_all()
-
-    def _send(self, message: Message, timeout: float | None) -> Outcome:
-        try:
-            return self._sender.send(message, self._outbox.server_id(message), timeout)
-        except Exception as error:  # noqa: BLE001 - a thread that died would end all delivery
-            self._complain("send", "A message could not be sent; it is tried again.", fault=True)
-            return TryLater(type(error).__name__)
-
-    def _learn(self, message: Message, outcome: Outcome) -> None:
-        """Conclude from one message what to do with the others; the lock is held."""
-        if isinstance(outcome, TryLater):
-            self._postponed(outcome)
-            return
-        self._pauses = self._failures = 0
-        if isinstance(outcome, Refused):
-            self._complain(
-                f"refused {outcome.status}",
-                f"{self._sender.name} refused the {message.kind.value} of workflow "
-                f"{message.workflow} for good: {outcome.reason}. See `dotflow outbox status`; of "
-                "further ones like it nothing more is said.",
-            )
-
-    def _postponed(self, outcome: TryLater) -> None:
-        now = time.monotonic()
-        self._failures += 1
-        if outcome.mend is not None:
-            self._complain(
-                outcome.mend,
-                f"{self._sender.name} refuses the token ({outcome.reason}): set {outcome.mend}. "
-                "Reports are kept meanwhile.",
-            )
+                    senders.dismiss()
+                    if self._rounds.is_idle and self._may_end():
+                        break
+                self._wait(wait)
+            except Exception:  # noqa: BLE001 - a thread that died would end all delivery
+                text = "The outbox failed, and is tried again."
+                self._rounds.patience.complain("fault", text, fault=True)
+                time.sleep(FIRST_PAUSE)
         else:
-            self._complain(
-                "later", f"{self._sender.name}: {outcome.reason}; reports wait and go on later."
-            )
-        if not outcome.everywhere and self._failures < FAILURES_IN_A_ROW:
-            return
-        if outcome.everywhere and outcome.after:
-            self._asked_until = max(self._asked_until, now + outcome.after)
-        if self._resume_at <= now:
-            self._pauses += 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._pauses - 1, 10))
-            pause *= random.uniform(0.8, 1.2)  # noqa: S311 - to spread load, not to keep secrets
-            self._resume_at = now + (pause if outcome.mend is None else MEND_PAUSE)
-        self._resume_at = max(self._resume_at, self._asked_until)
+            self._is_running = False
+        senders.dismiss(SENDERS_END)
+        if self._is_called:  # somebody came while this thread ended
+            self._start()
 
-    def _hopeless(self, deadline: float) -> bool:
-        """Whether nothing is under way, and nothing will be before a time; the lock is held."""
-        if self._idle < len(self._threads):
+    def _may_end(self) -> bool:
+        """Whether the thread may end; from then on whoever reports starts another one."""
+        if not self._starting.acquire(blocking=False):
             return False
-        due_in = self._outbox.due_in()
-        due = deadline if due_in is None else time.monotonic() + due_in
-        return due >= deadline or self._resume_at >= deadline
+        try:
+            self._is_running = False
+            self._is_running = self._is_called
+            return not self._is_running
+        finally:
+            self._starting.release()
 
-    def _say_what_is_left(self, lost: int) -> None:
-        pending = self._outbox.counts().pending
-        if lost:
-            logger.warning(
-                "%d reports could not be delivered to %s in time. They were held in memory, and "
-                "are lost.", lost, self._sender.name,
-            )  # fmt: skip
-        if pending > lost:
-            logger.warning(
-                "%d reports to %s wait in %s: the next run, or `dotflow outbox flush`, sends them.",
-                pending - lost, self._sender.name, outbox_dir(),
-            )  # fmt: skip
+    @property
+    def _is_called(self) -> bool:
+        """Whether there is something to do that came since the last step."""
+        return (
+            self._rounds.owes_look
+            or self._owes_hurry
+            or bool(self._flushes)
+            or self._outbox.has_news
+        )
 
-    def _say_what_is_lost(self, message: Message) -> None:
-        if self._closing:
-            self._complain("closed", "A report came after close(): it is not sent.")
-        elif message.final:  # which is never to be lost in silence
-            which = "" if message.task is None else f"task {message.task} of "
-            logger.warning(
-                "The outbox is full: the end of %sworkflow %s is lost.", which, message.workflow
-            )
-        else:
-            self._complain("full", "The outbox is full: reports are lost, counted as dead.")
+    def _step(self, senders: Senders[list[Flight]]) -> float:
+        """Go a round; return the seconds until the next, below 0 for a rest that a flush ends."""
+        now = time.monotonic()
+        flushes, is_owed = list(self._flushes), self._owes_hurry
+        if not flushes and not is_owed and self._pace.is_burst(now):
+            self._rounds.short(now, senders)
+            return -REST
+        if is_owed:
+            self._owes_hurry = False
+        return self._rounds.whole(now, senders, flushes, is_owed)
 
-    def _complain(self, kind: str, text: str, fault: bool = False) -> None:
-        """One line a kind of fault, not one a message."""
-        if kind not in self._complained:
-            self._complained.add(kind)
-            logger.warning(text, exc_info=fault)
+    def _do(self, flights: list[Flight]) -> None:
+        """Send what was handed over; called by a sending thread."""
+        self._is_ours.here = True
+        self._rounds.send(flights)
+        self._bell.put(None)
+
+    def _work_here(self, flush: Flush, deadline: float) -> None:
+        """Send from this thread, if no other can be started."""
+        if self._worker == threading.get_ident():  # a handler came between: it waits for itself
+            flush.stuck_until = deadline
+            return
+        if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return
+        self._worker = threading.get_ident()
+        try:
+            while (left := deadline - time.monotonic()) > 0 and not self._is_over(flush, deadline):
+                self._rounds.alone(flush, left)
+        finally:
+            self._worker = None
+            self._turn.release()
+
+    def _wait(self, seconds: float) -> None:
+        if seconds < 0:  # a real sleep, whatever is answered meanwhile
+            self._quiet.acquire(timeout=-seconds)
+            return
+        if seconds == 0 or self._closing:
+            return
+        self._is_asleep = True
+        try:
+            # A line that was written before it slept has woken nobody.
+            if self._rounds.patience.resume_at <= time.monotonic() and self._outbox.has_news:
+                seconds = min(seconds, SOON)
+            with contextlib.suppress(Empty):
+                self._bell.get(timeout=seconds)
+                while True:
+                    self._bell.get_nowait()
+        finally:
+            self._is_asleep = False
+
+    def _breathe(self) -> None:
+        """Leave the interpreter to the work, between two slices of what is read."""
+        if not self._flushes and self._pace.is_burst(time.monotonic()):
+            time.sleep(REST)

@@ -1,53 +1,72 @@
-"""Dead letters that are to be tried again."""
+"""Dead letters that are tried again."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from itertools import groupby
+import time
 from typing import TYPE_CHECKING
 
+from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.delivery import dead_letters
-from dotflow.delivery.message import Kind, Message, new_id
-from dotflow.delivery.outbox import Outbox
+from dotflow.delivery.bodies import replaced
+from dotflow.delivery.message import Delivered, Instead, Kind, Message, Outcome, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dotflow.delivery.client import Client
     from dotflow.delivery.dead_letters import DeadLetter
 
+UNDER_WAY = frozenset({TypeStatus.IN_PROGRESS, TypeStatus.RETRY, WorkflowStatus.IN_PROGRESS})
 
-def revive(letters: Sequence[DeadLetter]) -> int:
-    """Put dead letters back into the outboxes of their destinations, in their order.
+
+def revive(letters: Sequence[DeadLetter], client: Client, timeout: float) -> int:
+    """Send dead letters of one destination again, in their order; what is not taken stays one.
 
     What was only an update on the way to an end that has arrived since would set its record back:
     it is not sent again.
 
+    Args:
+        letters: The letters.
+        client: What sends.
+        timeout: Seconds for all of them.
+
     Returns:
-        How many wait again.
+        How many were answered: taken, or refused again.
 
     Raises:
-        sqlite3.Error: A file is busy, or cannot be written; then nothing is lost.
+        sqlite3.Error: The file of dead letters is busy, or cannot be written; nothing is lost.
     """
-    revived = 0
-    by_destination = sorted(letters, key=lambda letter: letter.destination)  # stable
-    for destination, group in groupby(by_destination, lambda letter: letter.destination):
-        of_one = list(group)
-        ended = {_record(one.message) for one in of_one if one.message.final}
-        outbox = Outbox(destination)
-        try:
-            for letter in of_one:
-                message = _again(letter.message, ended)
-                if message is None:
-                    continue
-                if letter.server_id is not None and message.task is not None:
-                    outbox.learn(message.workflow, message.task, letter.server_id)
-                outbox.put(message)
-            revived += outbox.counts().pending
-            dead_letters.remove(of_one)
-        finally:
-            outbox.close()
-    return revived
+    deadline = time.monotonic() + timeout
+    ended = {_record(one.message) for one in letters if one.message.final}
+    ids: dict[tuple[str, int | None], str] = {}
+    answered = 0
+    for letter in letters:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        message = _again(letter.message, ended)
+        if message is None:
+            dead_letters.remove([letter])
+            answered += 1
+            continue
+        server_id = ids.get(_record(message), letter.server_id)
+        outcome = _sent(client, message, server_id, left)
+        if isinstance(outcome, Delivered) and outcome.server_id is not None:
+            ids[_record(message)] = outcome.server_id
+        if isinstance(outcome, (Delivered, Refused)):
+            dead_letters.remove([letter])
+            answered += 1
+        if isinstance(outcome, Refused):
+            dead_letters.bury(letter.destination, letter.message, outcome, server_id)
+    return answered
+
+
+def _sent(client: Client, message: Message, server_id: str | None, seconds: float) -> Outcome:
+    outcome = client.send(message, server_id, min(seconds, client.timeout))
+    if isinstance(outcome, Instead):
+        outcome = client.send(outcome.message, server_id, min(seconds, client.timeout))
+    return outcome
 
 
 def _record(message: Message) -> tuple[str, int | None]:
@@ -56,15 +75,12 @@ def _record(message: Message) -> tuple[str, int | None]:
 
 def _again(message: Message, ended: set[tuple[str, int | None]]) -> Message | None:
     """The message as it may be sent now; None where it would say what is not so any more."""
-    if not message.running:
+    fields = json.loads(message.body)
+    if fields.get("status") not in UNDER_WAY:
         return message
-    # This process does not run what the message speaks of, and owes no end of it.
-    message = replace(message, running=False)
     if message.kind.is_post or _record(message) in ended:
         return message
     if message.kind is Kind.TASK_PATCH:
         return None
-    fields = json.loads(message.body)
     fields.pop("status", None)
-    body = json.dumps(fields, ensure_ascii=False).encode()
-    return replace(message, body=body, id=new_id()) if fields else None
+    return replaced(message, fields) if fields else None

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_KEPT = 100_000
 """Ids of ended runs that are kept: a workflow may be started again, and its tasks are there."""
+
+MOST_REFUSED = 10_000
+"""Workflows with refused tasks that are remembered, where their runs have not ended."""
 
 
 class ServerIds:
@@ -19,6 +26,7 @@ class ServerIds:
         self._max_kept = max_kept
         self._ids: dict[str, dict[int, str]] = {}
         self._refused: dict[str, set[int]] = {}
+        self._over: set[str] = set()
         self._ended: OrderedDict[str, int] = OrderedDict()
         self._kept = 0
 
@@ -33,25 +41,61 @@ class ServerIds:
     def refuse(self, workflow: str, task: int) -> None:
         """Remember that the server refused to make a task, until the run ends."""
         self._refused.setdefault(workflow, set()).add(task)
+        while len(self._refused) > MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
 
-    def is_refused(self, workflow: str, task: int | None) -> bool:
+    def is_made(self, workflow: str, task: int) -> None:
+        """Learn that the server has a task after all."""
+        refused = self._refused.get(workflow)
+        if refused is not None:
+            refused.discard(task)
+            if not refused:
+                del self._refused[workflow]
+
+    def is_refused(self, workflow: str, task: int) -> bool:
         """Whether the server refused to make a task."""
-        return bool(self._refused) and task in self._refused.get(workflow, ())
+        return task in self._refused.get(workflow, ())
+
+    def known(self) -> Iterator[tuple[str, int, str | None]]:
+        """All ids of workflows whose runs have not ended; None for a task that was refused."""
+        for workflow, ids in self._ids.items():
+            if workflow not in self._over:
+                for task, given in ids.items():
+                    yield workflow, task, given
+        for workflow, refused in self._refused.items():
+            for task in refused:
+                yield workflow, task, None
+
+    def has_refused(self, workflow: str) -> bool:
+        """Whether the server refused to make any task of a workflow."""
+        return workflow in self._refused
 
     def begin(self, workflow: str) -> None:
         """Keep the ids of a run that goes on after all."""
         self._kept -= self._ended.pop(workflow, 0)
+        self._over.discard(workflow)
 
     def end(self, workflow: str) -> bool:
         """Keep the ids of a run only while there is room; return whether it has any."""
         self._refused.pop(workflow, None)
+        if workflow in self._ids:
+            self._over.add(workflow)
+        return self.rest(workflow)
+
+    def rest(self, workflow: str) -> bool:
+        """Keep the ids of a workflow of which nothing is to be said for now; while there is room.
+
+        Returns:
+            Whether it has any.
+        """
         if workflow not in self._ids:
             return False
-        self.begin(workflow)
+        self._kept -= self._ended.pop(workflow, 0)
         self._ended[workflow] = len(self._ids[workflow])
         self._kept += self._ended[workflow]
         while self._kept > self._max_kept:
             oldest, count = self._ended.popitem(last=False)
             self._kept -= count
             del self._ids[oldest]
+            self._over.discard(oldest)
         return True

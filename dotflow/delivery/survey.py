@@ -1,53 +1,59 @@
-"""What waits in the user's outboxes, seen from outside: nothing is taken from its owner."""
+"""What waits in the user's run logs, seen from outside: nothing is taken from its owner."""
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dotflow.delivery import state
-from dotflow.delivery.disk import HELD, WAITING, about, connect, gate
+from dotflow.delivery import earlier
+from dotflow.delivery.adopted import AdoptedLog, is_done
+from dotflow.delivery.server_ids import ServerIds
+from dotflow.delivery.waiting import Waiting
+from dotflow.runlog import files
+from dotflow.runlog.reader import NewerFormatError, readers_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """What waits for one destination in one file.
+OTLP = "OTLP "
+"""How the names of OTLP endpoints begin."""
 
-    Attributes:
-        destination: Where it goes.
-        pending: How many messages wait; of a dead process also those that it held.
-        bytes: How many bytes their bodies have.
-        oldest: When the oldest was put (seconds since the epoch); None where none waits.
-        is_owned: Whether a living process sees to it.
+SpansLeft = Callable[[str, "list[Path]", str], int]
+"""Called with a log's id, its files, and the key of an OTLP endpoint."""
+
+
+def survey(spans_left: SpansLeft | None = None) -> list[Waiting]:
+    """What waits, file by file, also of the version before; unreadable ones are left out.
+
+    Args:
+        spans_left: Counts the spans of a log that wait for an OTLP endpoint.
     """
-
-    destination: str
-    pending: int
-    bytes: int
-    oldest: float | None
-    is_owned: bool
+    logs = files.logs()
+    found = [one for log, segments in logs.items() for one in _look(log, segments, spans_left)]
+    return [*earlier.left(), *found]
 
 
-def survey() -> list[Waiting]:
-    """What waits, file by file, the oldest first; files that cannot be read are left out."""
-    return [found for path in state.spools() if (found := _look(path)) is not None]
-
-
-def _look(path: Path) -> Waiting | None:
+def _look(log: str, segments: list[Path], spans_left: SpansLeft | None) -> Iterator[Waiting]:
     try:
-        with gate.lock, contextlib.closing(connect(path, read_only=True)) as connection:
-            name = about(connection)["name"]
-            is_owned = state.is_owned(path)
-            pending, size, oldest = connection.execute(
-                "select count(*), coalesce(sum(length(body)), 0), min(at) from message "
-                "where state in (?, ?)",
-                (WAITING, WAITING if is_owned else HELD),
-            ).fetchone()
-    except (sqlite3.Error, KeyError):
-        return None
-    return Waiting(name, pending, size, oldest, is_owned)
+        readers = readers_of(segments)
+        size = sum(path.stat().st_size for path in segments)
+        oldest = min(path.stat().st_mtime for path in segments)
+    except OSError:
+        return
+    is_owned = files.is_alive(log)
+    for key, name in readers.items():
+        count = spans_left if name.startswith(OTLP) else _pending
+        try:
+            is_over = count is None or is_done(segments, key)
+            pending = 0 if count is None or is_over else count(log, segments, key)
+        except NewerFormatError:
+            continue
+        yield Waiting(name, pending, size if pending else 0, oldest if pending else None, is_owned)
+
+
+def _pending(log: str, segments: list[Path], key: str) -> int:
+    found = AdoptedLog(log, segments, key)
+    units = [unit for one in list(found.workflows) for unit in found.take_over(one, ServerIds())]
+    return sum(unit.pending for unit in units)

@@ -28,6 +28,9 @@ __all__ = [
     "EXCEPTION_TYPE",
 ]
 
+SCOPE = "dotflow"
+"""The instrumentation scope of our spans."""
+
 WORKFLOW_ID = "dotflow.workflow.id"
 WORKFLOW_NAME = "dotflow.workflow.name"
 WORKFLOW_MODE = "dotflow.workflow.mode"

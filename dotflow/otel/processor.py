@@ -1,4 +1,4 @@
-"""Start and end of spans, as they happen."""
+"""Runs that begin as spans of dotflow, reported to a dotflow-api."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dotflow.otel.exporter import DotflowSpanExporter
-from dotflow.otel.spans.runs import Run, run_in
+from dotflow.otel.spans.runs import run_in
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 
 class DotflowSpanProcessor(SpanProcessor):
-    """Hands the start and the end of dotflow's spans to a DotflowSpanExporter, at once.
+    """Has the runs whose spans a provider makes be reported by a DotflowSpanExporter.
 
-    ServerOtel makes one and adds it to the tracer provider. Sampling has no say in what reaches
-    dotflow-api: where the provider does not call a processor, because a span is not recorded,
-    ServerOtel tells the exporter itself.
+    An application adds one to its own tracer provider; for a run of a ServerOtel that reports to
+    a dotflow-api itself it does nothing. Sampling decides whether a processor is called at all: a
+    ServerOtel with an address needs none, and reports all.
 
     Args:
         exporter: What reports; by default one for the dotflow-api of the environment.
@@ -27,19 +27,15 @@ class DotflowSpanProcessor(SpanProcessor):
     def __init__(self, exporter: DotflowSpanExporter | None = None) -> None:
         self.exporter = exporter or DotflowSpanExporter()
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Report the start; called by the thread that starts the span."""
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
+        """Report the run that starts with this span; called by the thread that starts it."""
         run = run_in(parent_context)
-        if run is not None and self._takes(run):
-            self.exporter.start(run, span.get_span_context())
+        if run is not None and run.channel is None:
+            run.channel = self.exporter.channel
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Report the end; called by the thread that ends the span."""
+        """See to what has ended; called by the thread that ends the span."""
         self.exporter.export((span,))
-
-    def _takes(self, run: Run) -> bool:
-        """Whether a run is this processor's to report: its server's, or one of no server's."""
-        return run.exporter is None or run.exporter is self.exporter
 
     def shutdown(self) -> None:
         """Deliver what can be, and end the threads."""
@@ -51,7 +47,13 @@ class DotflowSpanProcessor(SpanProcessor):
 
 
 class OwnSpanProcessor(DotflowSpanProcessor):
-    """The processor of one ServerOtel: the runs of another on the same provider are not its own."""
+    """The processor of a ServerOtel, which tells its exporter of each fact itself.
 
-    def _takes(self, run: Run) -> bool:
-        return run.exporter is self.exporter
+    It is there for an application that flushes, or ends, its provider.
+    """
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing: the run is reported already."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Nothing: so is its end."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import weakref
 from contextlib import contextmanager
-from functools import lru_cache
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,9 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from dotflow.logging import logger
-from dotflow.otel.export.batch import keep_in_child
-from dotflow.otel.export.spill import leave_to_parent
+from dotflow.otel.export.batch import end_in_child
+from dotflow.otel.export.children import step_child
+from dotflow.otel.spans.carriers import carrier_of, warn_of
 from dotflow.otel.spans.origin import within_run
 from dotflow.process.at_exit import flush_timeout
 
@@ -29,14 +29,10 @@ if TYPE_CHECKING:
 _w3c = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
 
 
-def carrier_of(context: Context) -> dict[str, str]:
-    """What leads another program to a context, by the configured propagators."""
-    carrier: dict[str, str] = {}
-    try:
-        propagate.inject(carrier, context)
-    except Exception as error:  # noqa: BLE001 - a propagator may be anybody's
-        _warn_of(str(error))
-    return carrier
+def be_a_child(carrier: Mapping[str, str]) -> None:
+    """Have this process, a child that runs one step, leave its spans to its parent to send."""
+    if multiprocessing.parent_process() is not None:
+        step_child.begin(carrier)
 
 
 def step_carrier_of(context: Context) -> dict[str, str]:
@@ -63,18 +59,12 @@ def _context_of(carrier: Mapping[str, str]) -> Context:
         try:
             context = propagate.extract(carrier, context)
         except Exception as error:  # noqa: BLE001 - a propagator may be anybody's
-            _warn_of(str(error))
+            warn_of(str(error))
     return _w3c.extract(carrier, context)
 
 
 def _speaks_w3c_alone() -> bool:
     return propagate.get_global_textmap().fields <= _w3c.fields
-
-
-@lru_cache(maxsize=16)
-def _warn_of(error: str) -> None:
-    """One line a reason."""
-    logger.warning("A propagator of OpenTelemetry failed, what it carries is left out: %s", error)
 
 
 providers: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -88,7 +78,6 @@ def _flush_at_the_end_of_a_child() -> None:
     global _flushing_pid  # noqa: PLW0603 - once a process
     if _flushing_pid != os.getpid():
         _flushing_pid = os.getpid()
-        leave_to_parent()
         util.Finalize(None, _flush_providers, exitpriority=100)
 
 
@@ -97,7 +86,7 @@ def _flush_providers() -> None:
     thread.start()
     # The SDK's own limit is not kept by its exporters.
     thread.join(flush_timeout())
-    keep_in_child()
+    end_in_child()
 
 
 def _force_flush() -> None:

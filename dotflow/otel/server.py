@@ -5,61 +5,45 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import Link, SpanContext, SpanKind
 
-from dotflow.abc.server import FlushResult, Server, WorkflowDescription
-from dotflow.core.types import TypeStatus, WorkflowStatus
+from dotflow.abc import facts
+from dotflow.abc.server import FlushResult
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
 from dotflow.delivery.numbering import next_task_id
-from dotflow.otel import attributes as names
 from dotflow.otel import propagation
-from dotflow.otel.export.otlp import OtlpSettings
+from dotflow.otel.export.otlp import OtlpSettings, load
 from dotflow.otel.export.provider import Pipeline, open_in_child
 from dotflow.otel.exporter import DotflowSpanExporter
-from dotflow.otel.ids import pinned, trace_id_of
+from dotflow.otel.hooks import HookedServer
 from dotflow.otel.processor import OwnSpanProcessor
-from dotflow.otel.spans.earlier import link, links_to, note_of
-from dotflow.otel.spans.markers import PART, TASK, WORKFLOW, are_wanted, mark
-from dotflow.otel.spans.origin import Origin, TraceContinuation, origin_of_a_run, within_run
-from dotflow.otel.spans.record import SpanRecorder
-from dotflow.otel.spans.runs import Run, TaskRun, WorkflowRun, with_run
-from dotflow.otel.spans.splitting import Part, Splitter
-from dotflow.otel.spans.starting import started
-from dotflow.otel.spans.values import CONTEXT_LIMIT, Redact, short
+from dotflow.otel.spans.earlier import note_of
+from dotflow.otel.spans.exceptions import Exceptions
+from dotflow.otel.spans.markers import are_wanted
+from dotflow.otel.spans.origin import TraceContinuation
+from dotflow.otel.spans.runs import OpenRuns
+from dotflow.otel.spans.splitting import Splitter
+from dotflow.otel.spans.tasks import TaskTeller
+from dotflow.otel.spans.values import CONTEXT_LIMIT
+from dotflow.otel.spans.workflows import WorkflowTeller
 from dotflow.process import at_exit
 from dotflow.process.forking import renew_in_child
+from dotflow.runlog.texts import Redact, Texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from uuid import UUID
 
-    from dotflow.abc.facts import Carrier
-    from dotflow.abc.task import Failure, TaskView
-
-KNOWN_ROOTS = 1000
-"""Workflow ids whose last root is remembered, to be linked to by a second run."""
-
-KNOWN_DESCRIPTIONS = 1000
-"""Runs that were described and have not begun. The engine has one: they begin next."""
-
-OPEN_RUNS = 10_000
-"""Workflow ids with runs under way; of more the oldest is taken for one whose end never came."""
-
-MOST_NESTED = 100
-"""Runs under way under one id, each within a step of the one before."""
+    from dotflow.abc.facts import Carrier, Fact
+    from dotflow.abc.task import TaskView
+    from dotflow.otel.spans.runs import TaskRun
 
 
-Known = TypeVar("Known")
-
-
-class ServerOtel(Server):
+class ServerOtel(HookedServer):
     """Reports runs as OpenTelemetry spans, and, where a dotflow-api is configured, there too.
 
     Nothing starts and nothing global is set before the first run. An application's tracer
@@ -76,10 +60,12 @@ class ServerOtel(Server):
         tracer_provider: The provider to use, in place of the global one.
         set_global: Whether a provider that is made becomes the global one.
         service_name: `service.name` of a provider that is made, where the environment has none.
-        contexts: Whether spans carry the tasks' contexts; dotflow-api has them either way.
+        contexts: Whether reports carry the tasks' contexts: spans and dotflow-api.
         context_limit: Characters of a context that a span carries.
-        redact: Called as `redact(role, value)` with the role ("initial", "previous", "current")
-            and the value of a context; spans carry what it returns.
+        redact: Called as `redact(role, value)` with the role ("initial", "previous", "current"
+            or "error") and a value; reports carry what it returns.
+        whole_values: Whether the values of keys that look like credentials are reported too;
+            without it what `DOTFLOW_WHOLE_VALUES` says.
         trace_continuation: What a run does with the trace that it is started in (the current
             span's, else that of `TRACEPARENT`): "continue" it, be a trace of its own with a "link"
             to it, or be a "new" one without; without one what `DOTFLOW_TRACE_CONTINUATION` says,
@@ -108,31 +94,81 @@ class ServerOtel(Server):
         contexts: bool = True,
         context_limit: int = CONTEXT_LIMIT,
         redact: Redact | None = None,
+        whole_values: bool | None = None,
         trace_continuation: TraceContinuation | str | None = None,
         markers: bool | None = None,
         tasks_per_trace: int | None = None,
     ) -> None:
+        super().__init__()
         self._continuation = TraceContinuation.chosen(trace_continuation)
         self._otlp = OtlpSettings(endpoint, protocol)
+        load(self._otlp)
         self._destination = find_destination(base_url, user_token, dialect)
         self._provider_choice = (set_global, tracer_provider, service_name)
-        self._record = SpanRecorder(contexts, context_limit, redact)
-        self._has_markers = are_wanted(markers)
-        self._splitter = Splitter(tasks_per_trace)
-        self.renew()
-        renew_in_child(self)
         self._exporter: DotflowSpanExporter | None = None
         self._pipeline: Pipeline | None = None
-        self._descriptions: OrderedDict[str, WorkflowDescription] = OrderedDict()
-        # Several under one id where a step starts a run under it (WORKFLOW_ID): the last is inner.
-        self._runs: dict[str, list[WorkflowRun]] = {}
-        self._roots: OrderedDict[str, SpanContext] = OrderedDict()
+        self._runs = OpenRuns()
+        texts, exceptions = Texts(contexts, redact, whole_values), Exceptions()
+        splitter, has_markers = Splitter(tasks_per_trace), are_wanted(markers)
+        # Not methods of this object: it is garbage as soon as nobody has it.
+        opened = _opener(self)
+        self._tasks = TaskTeller(
+            self._runs, opened, texts, context_limit, exceptions, splitter, has_markers,
+            redact is not None,
+        )  # fmt: skip
+        self._workflows = WorkflowTeller(
+            self._runs, opened, self._tasks, texts, exceptions, splitter, self._continuation,
+            has_markers,
+        )  # fmt: skip
+        self._tell: dict[type, Callable[[Any, Any], None]] = {
+            facts.TaskAdded: _nothing,
+            facts.TaskBegan: self._tasks.began,
+            facts.AttemptBegan: self._tasks.attempt_began,
+            facts.AttemptEnded: self._tasks.attempt_ended,
+            facts.Retried: self._tasks.retried,
+            facts.TaskEnded: self._tasks.ended,
+            facts.TaskRestored: self._tasks.restored,
+        }
+        self._is_plain: bool | None = None
+        self.renew()
+        renew_in_child(self)
 
     def renew(self) -> None:
-        """Have a lock that nobody holds, in a forked child."""
+        """Have a lock that nobody holds, in a forked child; runs under way are the parent's."""
         self._lock = threading.Lock()
+        self._runs.forget()
 
-    # The life of a run, as the engine reports it.
+    # What happens in a run.
+
+    def happened(self, fact: Fact, subject: Any) -> None:
+        """Begin or end the spans that a fact is about, and write the fact down."""
+        tell = self._tell.get(type(fact))
+        if tell is not None and self._is_plain:
+            tell(fact, subject)
+        elif isinstance(fact, (facts.RunBegan, facts.WorkflowCreated)):
+            self._is_plain = not HookedServer._is_overridden(self)
+            self._of_workflow(fact, subject)
+        elif isinstance(fact, facts.WorkflowFact):
+            self._of_workflow(fact, subject)
+        elif self._is_plain is False:
+            super().happened(fact, subject)
+        elif tell is not None:
+            tell(fact, subject)
+
+    def _of_workflow(self, fact: Any, workflow: Any) -> None:
+        if not self._is_plain:
+            super().happened(fact, workflow)
+        elif type(fact) is facts.RunBegan:
+            self._begin_run(fact, str(workflow))
+        elif type(fact) is facts.RunEnded:
+            self._workflows.ended(fact, str(workflow))
+        elif type(fact) is facts.RunFailed:
+            self._workflows.failed(fact, str(workflow))
+
+    def _begin_run(self, fact: facts.RunBegan, workflow: str) -> None:
+        self._open()
+        exporter = self._exporter
+        self._workflows.began(fact, workflow, None if exporter is None else exporter.channel)
 
     def get_next_task_id(self, workflow: str | UUID) -> int:
         """The number that dotflow-api says (managed dialect); it never collides."""
@@ -141,74 +177,6 @@ class ServerOtel(Server):
             return super().get_next_task_id(workflow)
         return next_task_id(exporter.channel, str(workflow))
 
-    def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
-        """Keep what is known of a run that is about to start."""
-        if description.mode is not None:
-            _remember(self._descriptions, str(workflow), description, KNOWN_DESCRIPTIONS)
-
-    def create_workflow(self, workflow: str | UUID) -> None:
-        """Nothing yet: the run's span begins when the run does."""
-
-    def create_task(self, task: TaskView) -> None:
-        """Nothing yet: the task is in the plan, and its span begins when it does."""
-
-    def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
-        """Begin the run's span at "In progress", end it at "Completed" or "Failed"."""
-        wid = str(workflow)
-        if status == WorkflowStatus.IN_PROGRESS:
-            self._begin_workflow(wid)
-        elif status in (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED):
-            self._end_workflow(wid, status)
-
-    def fail_workflow(self, workflow: str | UUID, error: Failure) -> None:
-        """Keep what ended a run, for its span to say."""
-        runs = self._runs.get(str(workflow))
-        if runs:
-            runs[-1].error = error
-
-    def update_task(self, task: TaskView) -> None:
-        """Begin the task's span when it begins, end it when it ends, report a retry between."""
-        run = self._workflow_of(task)
-        if run is None:
-            return
-        if task.status == TypeStatus.IN_PROGRESS:
-            if task.task_id not in run.tasks:
-                self._begin_task(run, task)
-        elif task.status == TypeStatus.RETRY:
-            if run.exporter is not None and task.task_id in run.tasks:
-                run.exporter.update(run.tasks[task.task_id])
-        elif task.status in (TypeStatus.COMPLETED, TypeStatus.FAILED):
-            if task.task_id not in run.tasks:
-                if task.task_id in run.ended:
-                    return
-                self._begin_task(run, task)  # restored from a checkpoint
-            self._end_task(run, task)
-
-    def start_attempt(self, task: TaskView, attempt: int, time_ns: int) -> None:
-        """Begin the span of a try."""
-        run = self._run_of(task)
-        if run is not None:
-            if run.attempt is not None:  # its end was not told
-                run.attempt.end(time_ns)
-            run.attempt_number = attempt
-            run.attempt = started(
-                self._tracer,
-                "attempt",
-                context=run.context,
-                attributes=self._record.attempt(attempt),
-                start_time=time_ns,
-            )
-
-    def end_attempt(
-        self, task: TaskView, attempt: int, error: Failure | None, time_ns: int
-    ) -> None:
-        """End the span of a try, with the error it failed with."""
-        run = self._run_of(task)
-        # A task has one attempt at a time: the end of another one is not this one's.
-        if run is not None and run.attempt is not None and run.attempt_number == attempt:
-            self._record.end_attempt(run.attempt, error, time_ns)
-            run.attempt = None
-
     # What a later run is to know of this one.
 
     keeps_notes = True
@@ -216,35 +184,33 @@ class ServerOtel(Server):
     def note(self, workflow: str | UUID, task: TaskView | None = None) -> Carrier:
         """What leads to the span of the run, or of the task."""
         if task is not None:
-            run = self._run_of(task)
-            return {} if run is None else note_of(run.span)
-        runs = self._runs.get(str(workflow))
-        return note_of(runs[-1].span) if runs else {}
-
-    def restored(self, task: TaskView, note: Carrier) -> None:
-        """Begin the span of a restored task, with a link to the span that did the work."""
-        run = self._workflow_of(task)
-        if run is not None and task.task_id not in run.tasks:
-            self._begin_task(run, task, links_to(note, names.LINK_RESTORED_FROM))
+            state = self._run_of(task)
+            return {} if state is None else note_of(state.span)
+        run = self._runs.of_workflow(str(workflow))
+        return {} if run is None else note_of(run.span)
 
     # Spans that become current.
 
     def activate(self, task: TaskView) -> AbstractContextManager[Any]:
         """Make the attempt's span, or the task's, current in this thread."""
-        run = self._run_of(task)
-        return nullcontext() if run is None else _Active(_innermost(run))
+        state = self._run_of(task)
+        return nullcontext() if state is None else _Active(state.innermost)
 
     def carrier(self, task: TaskView) -> Carrier:
         """What leads another process to the attempt's span, or the task's."""
-        run = self._run_of(task)
-        if run is None:
+        state = self._run_of(task)
+        if state is None:
             return {}
-        run.workflow.has_children = True
-        return {**propagation.step_carrier_of(_innermost(run)), **self._open().for_a_child}
+        pipeline = self._open()
+        if not state.workflow.has_children:
+            state.workflow.has_children = True
+            pipeline.watch()
+        return {**propagation.step_carrier_of(state.innermost), **pipeline.for_a_child}
 
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:
         """Make the span that a carrier leads to current, in a child process."""
+        propagation.be_a_child(carrier)
         open_in_child(carrier)
         return propagation.attached(carrier)
 
@@ -268,7 +234,7 @@ class ServerOtel(Server):
     @property
     def spans_kept(self) -> int:
         """Spans that wait in the outbox, for the OTLP endpoint to take them."""
-        return 0 if self._pipeline is None else self._pipeline.counts.kept
+        return 0 if self._pipeline is None else self._pipeline.kept
 
     def flush(self, timeout: float | None = None) -> FlushResult:
         """Send what has ended, to OTLP and to dotflow-api, within `timeout` seconds for both.
@@ -284,7 +250,8 @@ class ServerOtel(Server):
         if self._exporter is not None:
             result = self._exporter.channel.flush(left())
         is_sent = spans_sent is None or spans_sent(left())
-        return result._replace(complete=result.complete and is_sent)
+        complete = result.complete and is_sent
+        return FlushResult(result.delivered, result.pending, result.dead, complete)
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release threads and connections; a later run begins anew.
@@ -303,17 +270,14 @@ class ServerOtel(Server):
             pipeline.hurry()
         result = FlushResult() if exporter is None else exporter.channel.close(left())
         is_sent = pipeline is None or pipeline.close(left())
-        return result._replace(complete=result.complete and is_sent)
+        complete = result.complete and is_sent
+        return FlushResult(result.delivered, result.pending, result.dead, complete)
 
     def shutdown(self) -> FlushResult:
         """The same as `close`, by OpenTelemetry's word."""
         return self.close()
 
-    # The spans themselves.
-
-    @property
-    def _tracer(self) -> trace.Tracer:
-        return self._open().tracer
+    # How it leaves.
 
     def _open(self) -> Pipeline:
         """The tracer provider, found or made when the first run starts."""
@@ -341,167 +305,26 @@ class ServerOtel(Server):
                 )
             return self._exporter
 
-    def _begin_workflow(self, wid: str) -> None:
-        if wid in self._runs and wid not in self._descriptions:
-            return  # told twice: a run within a step of this one is described before it begins
-        pipeline = self._open()
-        at_exit.close_in_child()
-        description = self._descriptions.pop(wid, None) or WorkflowDescription()
-        origin = origin_of_a_run(self._continuation)
-        context = origin.context
-        again = wid in self._roots
-        run = WorkflowRun(
-            wid, description, context, self._exporter,
-            known=description.managed or again, again=description.resumed or again,
-        )  # fmt: skip
-        parent = trace.get_current_span(context).get_span_context()
-        is_entry = not parent.is_valid or parent.is_remote
-        known = self._record.workflow(run)
-        with pinned(trace_id_of(wid)) if pipeline.pins_trace_ids else nullcontext():
-            run.span = started(
-                pipeline.tracer,
-                short(run.name),
-                context=with_run(run, context),
-                kind=SpanKind.SERVER if is_entry else SpanKind.INTERNAL,
-                attributes=known,
-                links=self._links_of(run, origin),
-            )
-        run.context = within_run(trace.set_span_in_context(run.span, context))
-        run.part = Part(1, run.span, run.context)
-        self._runs.setdefault(wid, []).append(run)
-        _remember(self._roots, wid, run.span.get_span_context(), KNOWN_ROOTS)
-        self._report_start(run)
-        self._mark(WORKFLOW, run.span, known)
-        self._abandon_the_oldest(wid)
-
-    def _links_of(self, run: WorkflowRun, origin: Origin) -> list[Link]:
-        """From the root of a run to that of the run before it, and to the span it is started in."""
-        links = links_to(run.description.earlier, names.LINK_EARLIER_RUN)
-        last = self._roots.get(run.workflow)
-        if not links and last is not None:
-            links = [link(last, names.LINK_EARLIER_RUN)]
-        if origin.linked is not None:
-            links.append(Link(origin.linked, {names.LINK_TYPE: names.LINK_STARTED_IN}))
-        return links
-
-    def _mark(self, name: str, span: trace.Span, known: Mapping[str, Any]) -> None:
-        if self._has_markers:
-            mark(self._tracer, name, span, known)
-
-    def _abandon_the_oldest(self, wid: str) -> None:
-        """End the spans of runs whose ends never came, where these are too many."""
-        if len(self._runs[wid]) > MOST_NESTED:
-            self._end_spans(self._runs[wid].pop(0))
-        while len(self._runs) > OPEN_RUNS:
-            for run in self._runs.pop(next(iter(self._runs))):
-                self._end_spans(run)
-
-    def _end_workflow(self, wid: str, status: str) -> None:
-        runs = self._runs.get(wid)
-        if not runs:
-            return
-        run = runs.pop()
-        if not runs:
-            del self._runs[wid]
-        run.finish(status)
-        self._end_spans(run)
-        if run.has_children and self._pipeline is not None:
-            self._pipeline.look()
-
-    def _end_spans(self, run: WorkflowRun) -> None:
-        """End the span of a run, and those of it that are left: none, where its engine is ours."""
-        try:
-            for task in list(run.tasks.values()):
-                self._abandon_task(task)
-            self._splitter.close(run)
-            self._record.end_workflow(run)
-            run.span.end()
-        finally:  # a processor of the application may raise
-            self._report_end(run)
-
-    def _abandon_task(self, run: TaskRun) -> None:
-        """End the span of a task whose run ended before it."""
-        del run.workflow.tasks[run.task.task_id]
-        try:
-            if run.attempt is not None:
-                run.attempt.end()
-            self._record.abandon_task(run.span, run.task.status)
-            run.span.end()
-        finally:
-            self._splitter.leave(run.workflow, run.part, run.task, run.span)
-            self._report_end(run)
-
-    def _begin_task(
-        self, workflow: WorkflowRun, task: TaskView, links: Sequence[Link] = ()
-    ) -> None:
-        pipeline = self._open()
-        if self._splitter.enter(workflow, pipeline, task.started_ns):
-            self._mark(PART, workflow.part.span, workflow.part.known)
-        run = TaskRun(task, workflow)
-        known = self._record.task(run)
-        run.span = started(
-            pipeline.tracer,
-            short(task.step.name),
-            context=with_run(run, run.context),
-            attributes=known,
-            links=links,
-            start_time=task.started_ns,
-        )
-        run.context = trace.set_span_in_context(run.span, run.context)
-        workflow.tasks[task.task_id] = run
-        workflow.ended.discard(task.task_id)
-        run.part.begin()
-        self._report_start(run)
-        if task.status == TypeStatus.IN_PROGRESS:  # what is over as it begins needs no marker
-            self._mark(TASK, run.span, known)
-
-    def _end_task(self, workflow: WorkflowRun, task: TaskView) -> None:
-        run = workflow.tasks.pop(task.task_id)
-        workflow.ended.add(task.task_id)
-        has_failed = task.status == TypeStatus.FAILED
-        if run.attempt is not None:  # a child that died within a try
-            error = task.errors[-1] if has_failed and task.errors else None
-            self._record.end_attempt(run.attempt, error, task.finished_ns)
-        if has_failed and workflow.first_failed is None:
-            workflow.first_failed = task
-        try:
-            self._record.end_task(run)
-            run.span.end(task.finished_ns)
-        finally:  # a processor of the application may raise
-            self._splitter.leave(workflow, run.part, task, run.span)
-            self._report_end(run)
-
-    @staticmethod
-    def _report_start(run: Run) -> None:
-        # A recorded span has brought the run to its exporter already: then this is nothing.
-        if run.exporter is not None:
-            run.exporter.start(run, run.span.get_span_context())
-
-    @staticmethod
-    def _report_end(run: Run) -> None:
-        if run.exporter is not None:
-            run.exporter.end(run, run.span.get_span_context())
-
     def _run_of(self, task: TaskView) -> TaskRun | None:
-        workflow = self._workflow_of(task)
-        return None if workflow is None else workflow.tasks.get(task.task_id)
-
-    def _workflow_of(self, task: TaskView) -> WorkflowRun | None:
-        runs = self._runs.get(str(task.workflow_id))
-        if not runs:
-            return None
-        if len(runs) == 1:
-            return runs[0]
-        own = (run for run in reversed(runs) if run.description.run == task.run)
-        return next(own, runs[-1])
+        run = self._runs.of_task(task)
+        return None if run is None else run.tasks.get(task.task_id)
 
 
-def _remember(known: OrderedDict[str, Known], key: str, value: Known, most: int) -> None:
-    """Keep a value under a key, of the last `most` keys."""
-    known[key] = value
-    known.move_to_end(key)
-    if len(known) > most:
-        known.popitem(last=False)
+def _nothing(_fact: Any, _task: Any) -> None:
+    """Tell nothing yet: the task is in the plan, and its span begins when it does."""
+
+
+def _opener(server: ServerOtel) -> Callable[[], Pipeline]:
+    """Opens a server's pipeline, without holding the server."""
+    found = weakref.ref(server)
+
+    def opened() -> Pipeline:
+        one = found()
+        if one is None:
+            raise ReferenceError("the server is gone")
+        return one._open()
+
+    return opened
 
 
 def _countdown(timeout: float | None) -> Callable[[], float]:
@@ -510,14 +333,10 @@ def _countdown(timeout: float | None) -> Callable[[], float]:
     return lambda: max(0.0, deadline - time.monotonic())
 
 
-def _innermost(run: TaskRun) -> Context:
-    if run.attempt is None:
-        return run.context
-    return trace.set_span_in_context(run.attempt, run.context)
-
-
 class _Active(AbstractContextManager[None]):
     """Makes a context current, and what was current before it again."""
+
+    __slots__ = ("_context", "_token")
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dotflow.abc.server import FlushResult, Server, WorkflowDescription
-from dotflow.core.types.workflow import WorkflowStatus
-from dotflow.delivery.bodies import (
-    task_patch,
-    task_post,
-    workflow_open,
-    workflow_patch,
-    workflow_post,
+from dotflow.abc.facts import (
+    AttemptBegan,
+    AttemptEnded,
+    Fact,
+    Retried,
+    RunBegan,
+    RunEnded,
+    RunFailed,
+    TaskAdded,
+    TaskBegan,
+    TaskEnded,
+    TaskRestored,
+    WorkflowCreated,
 )
-from dotflow.process.forking import renew_in_child
+from dotflow.abc.server import FlushResult
+from dotflow.providers.calls import FactServer
 from dotflow.providers.opentelemetry_api import current_headers
+from dotflow.runlog.lines import NULL, RunLines
+from dotflow.runlog.texts import Texts
+from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,83 +32,42 @@ if TYPE_CHECKING:
 
     from dotflow.abc.task import TaskView
     from dotflow.delivery.channel import Channel
-    from dotflow.delivery.message import Message
-    from dotflow.delivery.relay import HeldMessage
+    from dotflow.runlog.texts import Redact
 
-ENDED = (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED)
+MOST_RUNS = 10_000
+"""Workflows with runs under way; of more the oldest is taken for one whose end never came."""
 
 
-class ReportingServer(Server):
-    """Turns each call into a message for dotflow-api; without a channel, into nothing.
+class ReportingServer(FactServer):
+    """Writes each fact into the run log, for dotflow-api; without a channel, nothing.
 
     Args:
-        channel: Where the messages go.
+        channel: What delivers what the log says.
+        policy: Which calls are wanted: "default" or "managed".
+        contexts: Whether reports carry contexts.
+        redact: What a program wants hidden (see `dotflow.runlog.texts`).
+        whole_values: Whether values under keys that look like credentials are reported too.
     """
 
-    def __init__(self, channel: Channel | None) -> None:
+    def __init__(
+        self,
+        channel: Channel | None,
+        policy: str,
+        contexts: bool = True,
+        redact: Redact | None = None,
+        whole_values: bool | None = None,
+    ) -> None:
+        super().__init__()
         self._channel = channel
-        self.renew()
-        renew_in_child(self)
-        self._names: dict[str, str | None] = {}
-        self._started: dict[str, float] = {}
-        self._held: dict[str, list[tuple[TaskView, int, HeldMessage]]] = {}
-        self._opening: set[str] = set()  # managed runs that are about to start
+        self._to = {} if channel is None else {channel.key: policy}
+        self._texts = Texts(contexts, redact, whole_values)
+        self._runs: dict[str, list[tuple[int, RunLines]]] = {}
 
-    def renew(self) -> None:
-        """Have a lock that nobody holds, in a forked child."""
-        self._lock = threading.Lock()
-
-    def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
-        """Keep the name for the POST; hold the tasks of a managed run until it starts."""
-        if self._channel is None:
-            return
-        wid = str(workflow)
-        if description.managed and description.mode is None:
-            with self._lock:
-                self._held.setdefault(wid, [])
-        elif description.mode is None:
-            self._names[wid] = description.name
-        elif description.managed:
-            self._opening.add(wid)
-
-    def create_workflow(self, workflow: str | UUID) -> None:
-        """POST the workflow, with its name where it has one."""
-        wid = str(workflow)
-        name = self._names.pop(wid, None)
-        self._put(lambda: workflow_post(wid, status=WorkflowStatus.NEW, name=name))
-
-    def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
-        """PATCH the status; at the end also the duration."""
-        if self._channel is None:
-            return
-        wid, now = str(workflow), time.monotonic()
-        if status in ENDED:
-            duration = now - self._started.pop(wid, now)
-            self._put(lambda: workflow_patch(wid, status=status, duration=duration))
-            return
-        self._started[wid] = now
-        make = workflow_open if wid in self._opening else workflow_patch
-        self._opening.discard(wid)
-        self._put(lambda: make(wid, status=status))
-        self._release(wid)
-
-    def create_task(self, task: TaskView) -> None:
-        """POST the task.
-
-        In a managed run not before the start: where that resumes an earlier one, the tasks are
-        to be reported under the numbers that they had.
-        """
-        wid = str(task.workflow_id)
-        with self._lock:
-            held = self._held.get(wid)
-            if held is not None and self._channel is not None:
-                held.append((task, task.task_id, self._channel.hold(task_post(wid, task))))
-        if held is None:
-            self._put(lambda: task_post(wid, task))
-
-    def update_task(self, task: TaskView) -> None:
-        """PATCH the task with what it is now."""
-        self._put(lambda: task_patch(str(task.workflow_id), task))
+    def report(self, fact: Fact, subject: Any) -> None:
+        """Write a fact into the run log."""
+        if self._channel is not None:
+            run_log.append(_LINES[type(fact)](self, fact, subject))
+            self._channel.poke()
 
     def flush(self, timeout: float | None = None) -> FlushResult:
         """Deliver what was reported so far; return after at most `timeout` seconds."""
@@ -108,21 +75,99 @@ class ReportingServer(Server):
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and end the threads and connections of delivery."""
-        for workflow in list(self._held):
-            self._release(workflow)
         return FlushResult() if self._channel is None else self._channel.close(timeout)
 
-    def _release(self, workflow: str) -> None:
-        with self._lock:
-            held = self._held.pop(workflow, [])
-        for task, number, message in held:
-            if task.task_id == number:
-                message.send()
-            else:  # a resumed run has the numbers of the earlier one, whose tasks are there
-                message.forget()
-                self._put(lambda task=task: task_post(workflow, task))  # type: ignore[misc]
+    # The line of each fact.
 
-    def _put(self, make: Callable[[], Message]) -> None:
-        if self._channel is not None:
-            headers = current_headers(self._channel.destination.token)
-            self._channel.put(make().with_headers(headers))
+    def _before(self, workflow: str) -> RunLines:
+        return RunLines(workflow, 0, self._to)
+
+    def _lines(self, workflow: str, run: int) -> RunLines:
+        """The lines of a run that is under way: of several under one id the task says which."""
+        runs = self._runs.get(workflow)
+        if not runs:
+            return RunLines(workflow, run, self._to)
+        return next((made for number, made in runs if number == run), runs[-1][1])
+
+    def _carrier(self) -> str:
+        assert self._channel is not None  # noqa: S101 - `report` has looked
+        carrier = current_headers(self._channel.destination.token)
+        return f',"carrier":{carrier}' if carrier else ""
+
+    def _created(self, fact: WorkflowCreated, workflow: str | UUID) -> bytes:
+        return self._before(str(workflow)).workflow_created(fact, self._carrier())
+
+    def _added(self, fact: TaskAdded, task: TaskView) -> bytes:
+        initial = self._texts.of("initial", task.initial_context)
+        lines = self._before(str(task.workflow_id))
+        return lines.task_added(fact, task.step.name, str(task.group_name), initial)
+
+    def _began(self, fact: RunBegan, workflow: str | UUID) -> bytes:
+        wid = str(workflow)
+        lines = RunLines(wid, fact.n, self._to)
+        self._runs.setdefault(wid, []).append((fact.n, lines))
+        while len(self._runs) > MOST_RUNS:
+            del self._runs[next(iter(self._runs))]
+        return lines.run_began(fact, f',"up":{time.clock_gettime_ns(CLOCK)}{self._carrier()}')
+
+    def _failed(self, fact: RunFailed, workflow: str | UUID) -> bytes:
+        return self._lines(str(workflow), fact.run).run_failed(
+            fact, self._texts.of_error(fact.error)
+        )
+
+    def _ended(self, fact: RunEnded, workflow: str | UUID) -> bytes:
+        wid = str(workflow)
+        lines = self._lines(wid, fact.run)
+        left = [one for one in self._runs.get(wid, ()) if one[1] is not lines]
+        if left:
+            self._runs[wid] = left
+        else:
+            self._runs.pop(wid, None)
+        return lines.run_ended(fact)
+
+    def _task_began(self, fact: TaskBegan, task: TaskView) -> bytes:
+        texts = self._texts
+        return self._lines(str(task.workflow_id), task.run).task_began(
+            fact, task.step.name, str(task.group_name), texts.of("initial", task.initial_context),
+            texts.of("previous", task.previous_context),
+        )  # fmt: skip
+
+    def _attempt_began(self, fact: AttemptBegan, task: TaskView) -> bytes:
+        return self._lines(str(task.workflow_id), task.run).attempt_began(fact)
+
+    def _attempt_ended(self, fact: AttemptEnded, task: TaskView) -> bytes:
+        return self._lines(str(task.workflow_id), task.run).attempt_ended(fact)
+
+    def _retried(self, fact: Retried, task: TaskView) -> bytes:
+        error = self._texts.of_error(fact.error)
+        return self._lines(str(task.workflow_id), task.run).retried(fact, error)
+
+    def _task_ended(self, fact: TaskEnded, task: TaskView) -> bytes:
+        error = NULL if fact.error is None else self._texts.of_error(fact.error)
+        current = self._texts.of("current", task.current_context)
+        return self._lines(str(task.workflow_id), task.run).task_ended(fact, current, error)
+
+    def _restored(self, fact: TaskRestored, task: TaskView) -> bytes:
+        texts = self._texts
+        return self._lines(str(task.workflow_id), task.run).task_restored(
+            fact, task.step.name, str(task.group_name), texts.of("initial", task.initial_context),
+            texts.of("previous", task.previous_context), texts.of("current", task.current_context),
+        )  # fmt: skip
+
+
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""The clock that all processes of a machine share, and that nobody sets."""
+
+_LINES: dict[type, Callable[[ReportingServer, Any, Any], bytes]] = {
+    WorkflowCreated: ReportingServer._created,
+    TaskAdded: ReportingServer._added,
+    RunBegan: ReportingServer._began,
+    RunFailed: ReportingServer._failed,
+    RunEnded: ReportingServer._ended,
+    TaskBegan: ReportingServer._task_began,
+    AttemptBegan: ReportingServer._attempt_began,
+    AttemptEnded: ReportingServer._attempt_ended,
+    Retried: ReportingServer._retried,
+    TaskEnded: ReportingServer._task_ended,
+    TaskRestored: ReportingServer._restored,
+}

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.numbering import next_task_id
+from dotflow.delivery.records import MANAGED
 from dotflow.providers.reporting import ReportingServer
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from dotflow.runlog.texts import Redact
 
 
 class ServerAPI(ReportingServer):
@@ -20,14 +23,28 @@ class ServerAPI(ReportingServer):
         base_url: Its address.
         user_token: The token.
         timeout: Seconds for one call, in the background.
+        contexts: Whether reports carry the tasks' contexts.
+        redact: Called as `redact(role, value)` with the role ("initial", "previous", "current" or
+            "error") and a value; reports carry what it returns.
+        whole_values: Whether values under keys that look like credentials are reported too;
+            without it what `DOTFLOW_WHOLE_VALUES` says.
 
     Raises:
         ValueError: The address is no http or https URL.
     """
 
-    def __init__(self, base_url: str, user_token: str, timeout: float = 15.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        user_token: str,
+        timeout: float = 15.0,
+        *,
+        contexts: bool = True,
+        redact: Redact | None = None,
+        whole_values: bool | None = None,
+    ) -> None:
         self._api = Channel(Destination(base_url, user_token, Dialect.MANAGED, timeout))
-        super().__init__(self._api)
+        super().__init__(self._api, MANAGED, contexts, redact, whole_values)
 
     def get_next_task_id(self, workflow: str | UUID) -> int:
         """The number that dotflow-api says; where it says none, one that cannot collide."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from dotflow.providers.reporting import ReportingServer
 
+if TYPE_CHECKING:
+    from dotflow.runlog.texts import Redact
+
+POLICY = "default"
 VARIABLES = ("DOTFLOW_SERVER_URL", "DOTFLOW_USER_TOKEN")
 
 
@@ -16,6 +21,11 @@ class ServerDefault(ReportingServer):
         base_url: Its address; `DOTFLOW_SERVER_URL` without one.
         user_token: The token; `DOTFLOW_USER_TOKEN` without one.
         timeout: Seconds for one call, in the background.
+        contexts: Whether reports carry the tasks' contexts.
+        redact: Called as `redact(role, value)` with the role ("initial", "previous", "current" or
+            "error") and a value; reports carry what it returns.
+        whole_values: Whether values under keys that look like credentials are reported too;
+            without it what `DOTFLOW_WHOLE_VALUES` says.
 
     Raises:
         ValueError: An address without a token (or the reverse), or one that is no URL, was given.
@@ -26,9 +36,13 @@ class ServerDefault(ReportingServer):
         base_url: str | None = None,
         user_token: str | None = None,
         timeout: float = 15.0,
+        *,
+        contexts: bool = True,
+        redact: Redact | None = None,
+        whole_values: bool | None = None,
     ) -> None:
         if not any((base_url, user_token, *map(os.environ.get, VARIABLES))):
-            super().__init__(None)
+            super().__init__(None, POLICY)
             return
         # Here, for who reports nowhere need not wait for what delivers.
         from dotflow.delivery.channel import Channel
@@ -36,4 +50,5 @@ class ServerDefault(ReportingServer):
         from dotflow.delivery.environment import find_destination
 
         destination = find_destination(base_url, user_token, Dialect.DEFAULT, timeout)
-        super().__init__(None if destination is None else Channel(destination))
+        channel = None if destination is None else Channel(destination)
+        super().__init__(channel, POLICY, contexts, redact, whole_values)

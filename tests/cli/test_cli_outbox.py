@@ -14,8 +14,9 @@ from support.fault_server import TOKEN, FaultServer, status
 from support.otlp import OtlpReceiver
 
 from dotflow.cli.setup import Command
-from dotflow.delivery import dead_letters, state
+from dotflow.delivery import dead_letters
 from dotflow.delivery.survey import survey
+from dotflow.runlog import files
 
 AWAY = "http://127.0.0.1:9"
 
@@ -89,7 +90,7 @@ def test_nothing_waits(capsys):
     assert dotflow("status") == 0
     assert "Nothing waits" in capsys.readouterr().out
     assert report(capsys) == {
-        "folder": str(state.outbox_dir()), "destinations": [], "dead_letters": [],
+        "folder": str(files.folder()), "destinations": [], "dead_letters": [],
     }  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def test_an_outage_over_the_whole_run_and_past_it(api, capsys):
     [workflow] = api.workflows.values()
     assert workflow["status"] == "Completed"
     assert [task["status"] for task in api.tasks.values()] == ["Completed", "Completed"]
-    assert state.spools() == []
+    assert files.logs() == {}
 
 
 def test_flush_says_what_is_left_and_why(monkeypatch, capsys, api):
@@ -195,7 +196,7 @@ def test_retry_sends_dead_letters_again(api, capsys):
     assert sorted(task["status"] for task in api.tasks.values()) == ["Completed", "Completed"]
     assert [one.line.split()[0] for one in api.seen if one.key == post["id"]] == ["POST", "POST"]
     assert report(capsys) == {
-        "folder": str(state.outbox_dir()), "destinations": [], "dead_letters": [],
+        "folder": str(files.folder()), "destinations": [], "dead_letters": [],
     }  # fmt: skip
 
 
@@ -254,7 +255,7 @@ def test_spans_are_sent_too(capsys, monkeypatch):
         assert program(**environment).returncode == 0
         [shown] = report(capsys)["destinations"]
         assert shown["destination"].startswith(f"OTLP endpoint {receiver.http_url}")
-        assert shown["pending"] == 1
+        assert shown["pending"] == 3  # spans
         assert dotflow("flush") == 1
         assert "OTEL_EXPORTER_OTLP_ENDPOINT has to name it" in capsys.readouterr().out
         receiver.is_away = False

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli_waiting import pids, wait_for
 
+from dotflow import providers
 from dotflow.cli.signals import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -125,6 +126,7 @@ def test_without_the_extra_the_remedy_is_named(command, monkeypatch, capsys):
     """Without croniter one line says what to install."""
     monkeypatch.setitem(sys.modules, "croniter", None)
     monkeypatch.delitem(sys.modules, "dotflow.providers.scheduler_cron", raising=False)
+    monkeypatch.delitem(vars(providers), "SchedulerCron", raising=False)
     assert command("schedule", "-s", "{}.extract", "--cron", EACH_SECOND) == 1
     assert "pip install dotflow[scheduler]" in capsys.readouterr().err
 

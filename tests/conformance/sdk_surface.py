@@ -16,6 +16,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.sdk.trace import (
     Event,
     ReadableSpan,
+    Span,
     SpanProcessor,
     SynchronousMultiSpanProcessor,
     TracerProvider,
@@ -24,6 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Link
+from opentelemetry.trace import Span as ApiSpan
 
 import dotflow.otel
 import dotflow.providers
@@ -43,6 +45,16 @@ _EXPORTER = {
 _READ = "attributes context dropped_attributes dropped_events dropped_links end_time events"
 _READ += " instrumentation_info instrumentation_scope kind links name parent resource start_time"
 _READ += " status"
+
+_PUT_ON = {
+    "add_event": "name attributes timestamp",
+    "add_link": "context attributes",
+    "record_exception": "exception attributes timestamp escaped",
+    "set_attribute": "key value",
+    "set_attributes": "attributes",
+    "set_status": "status description",
+    "update_name": "name",
+}
 
 KNOWN = {
     TracerProvider: {
@@ -79,6 +91,21 @@ KNOWN = {
         "to_json": "indent",
         **dict.fromkeys(_READ.split()),
     },
+    ApiSpan: {**_PUT_ON, "end": "end_time", "is_recording": "", "get_span_context": ""},
+    Span: {
+        **_PUT_ON,
+        "set_status": "args kwargs",
+        "update_name": "args kwargs",
+        "__init__": "name context parent sampler trace_config resource attributes events links kind"
+        " span_processor instrumentation_info record_exception set_status_on_exception limits"
+        " instrumentation_scope record_end_metrics",
+        "start": "start_time parent_context",
+        "end": "end_time",
+        "is_recording": "",
+        "get_span_context": "",
+        "to_json": "indent",
+        **dict.fromkeys(_READ.split()),
+    },
     Event: {
         "__init__": "name attributes timestamp limit",
         **dict.fromkeys(("name", "attributes", "timestamp", "dropped_attributes")),
@@ -100,32 +127,33 @@ KNOWN = {
 }  # fmt: skip
 
 _OWN_PROVIDER = "the SDK's, on our processor"
-_BATCH = "the SDK's: it has nothing to do there"
-_AS_IS = "as it was decoded"
+_BODY = "the SDK's: that is what it is for"
+_AS_IS = "as it was written down"
 
 MET = {
-    "provider.SpanProcessors": {},
-    "provider.OwnTracerProvider": dict.fromkeys(
+    "own.SpanProcessors": {},
+    "own.OwnTracerProvider": dict.fromkeys(
         ("get_tracer", "add_span_processor", "force_flush", "resource", "shutdown"), _OWN_PROVIDER
     ),
     "processor.DotflowSpanProcessor": {"_on_ending": "a report begins or ends, nothing between"},
     "processor.OwnSpanProcessor": {"_on_ending": "as DotflowSpanProcessor"},
     "exporter.DotflowSpanExporter": {},
     "otlp.ProcessExporter": {},
-    "batch.KeptExporter": {},
-    "batch.KeepingProcessor": {
-        "on_start": _BATCH, "_on_ending": _BATCH, "span_exporter": "our own door to the exporter",
-    },
-    "grpc.GrpcSpanExporter": dict.fromkeys(KNOWN[GrpcExporter].keys() - {"export"}, _AS_IS),
+    "batch.OtlpProcessor": {},
+    "grpc.GrpcSpanExporter": dict.fromkeys(
+        KNOWN[GrpcExporter].keys() - {"export"}, "the SDK's exporter, which a fork waits for"
+    ),
     "sampling.UuidFairSampler": {},
     "ids.WorkflowIdGenerator": {},
     "propagation.EnvironmentGetter": {},
     "origin.EnvironmentGetter": {},
-    "decode.DecodedSpan": dict.fromkeys(
+    "light.LightSpan": {},
+    "light._Body": dict.fromkeys(KNOWN[Span].keys(), _BODY),
+    "fields.PastSpan": dict.fromkeys(
         [name for name in KNOWN[ReadableSpan] if not name.startswith(("dropped", "__"))], _AS_IS
     ),
-    "decode.DecodedEvent": dict.fromkeys(("name", "attributes", "timestamp"), _AS_IS),
-    "decode.DecodedLink": dict.fromkeys(("context", "attributes"), _AS_IS),
+    "fields.PastEvent": dict.fromkeys(("name", "attributes", "timestamp"), _AS_IS),
+    "fields.PastLink": dict.fromkeys(("context", "attributes"), _AS_IS),
 }  # fmt: skip
 
 
@@ -155,7 +183,7 @@ def ours():
     """The classes of ours that are classes of OpenTelemetry, each with those."""
     found = {}
     for package in (dotflow.otel, dotflow.providers):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             for cls in vars(importlib.import_module(module.name)).values():
                 if isinstance(cls, type) and cls.__module__ == module.name:
                     found[cls] = _nearest(

@@ -141,7 +141,8 @@ def test_a_signal_in_a_plain_script(number, tmp_path):
             def one(): return 1
 
             config = Config(server=Told(), log=LogDefault(level="ERROR"))
-            while True:
+            parent = os.getppid()
+            while os.getppid() == parent:
                 flow = DotFlow(config=config)
                 flow.task.add([one] * 20)
                 flow.start()

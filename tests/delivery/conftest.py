@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from support.fault_server import TOKEN, FaultServer
 
+from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.relay import Relay
+from dotflow.runlog.writer import RunLog
 
 
 @pytest.fixture
@@ -28,16 +30,24 @@ def managed(api):
     return Destination(api.url, TOKEN, Dialect.MANAGED, timeout=2.0)
 
 
+class LogRelay(Relay):
+    """A relay with a run log of its own, to which `support.reports` writes."""
+
+    def __init__(self, destination, client=None, **kwargs):
+        self.log = RunLog()
+        self.policy = destination.dialect.value
+        outbox = Outbox(outbox_name(destination), self.log)
+        super().__init__(outbox, client or Client(destination), **kwargs)
+
+
 @pytest.fixture
 def relays():
     """Makes relays, and closes them all."""
     made = []
 
-    def make(api, dialect=Dialect.DEFAULT, timeout=1.0, outbox=None, **kwargs):
-        destination = Destination(api.url, TOKEN, dialect, timeout)
-        relay = Relay(outbox or Outbox(), Client(destination), **kwargs)
-        made.append(relay)
-        return relay
+    def make(api, dialect=Dialect.DEFAULT, timeout=1.0, **kwargs):
+        made.append(LogRelay(Destination(api.url, TOKEN, dialect, timeout), **kwargs))
+        return made[-1]
 
     yield make
     for relay in made:

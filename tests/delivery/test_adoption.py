@@ -10,53 +10,64 @@ from pathlib import Path
 
 import pytest
 from support import adopters
-from support.fault_server import TOKEN
-from support.outbox_contract import (
-    drain,
-    message,
-    task_patch,
-    task_post,
-    workflow_patch,
-    workflow_post,
-)
-from support.processes import left_by, running
+from support.processes import Doomed, dies
+from support.written import NAME, WrittenRun, drain, said
 
-from dotflow.delivery import outbox as outbox_module
-from dotflow.delivery import state
+from dotflow.delivery import dead_letters
 from dotflow.delivery.channel import outbox_name
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.message import Delivered, Kind
+from dotflow.delivery.message import Delivered, Kind, Refused, TryLater
 from dotflow.delivery.outbox import Outbox
-from dotflow.delivery.relay import Relay
+from dotflow.runlog import files
+from dotflow.runlog.writer import RunLog
 
-NAME = "a destination"
-
-
-def said(messages):
-    """What messages say, by record: the last word of each."""
-    return {(one.workflow, one.task): json.loads(one.body).get("status") for one in messages}
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @pytest.fixture
-def adopter():
-    outbox = Outbox(NAME)
-    yield outbox
-    outbox.close()
+def outboxes():
+    """Makes outboxes, each as in a process of its own: with a log of its own."""
+    made = []
+
+    def make():
+        log = RunLog()
+        made.append((Outbox(NAME, log), log))
+        return made[-1][0]
+
+    yield make
+    for outbox, log in made:
+        outbox.close()
+        log.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.fixture
+def adopter(outboxes):
+    return outboxes()
+
+
+def left_by(write, policy="default"):
+    """Have a process write the facts of workflow `w`, and be killed."""
+    dies(lambda _: write(WrittenRun(policy=policy)))
+
+
+def statuses(messages, task):
+    return [json.loads(one.body)["status"] for one in messages if one.task == task]
+
+
 @pytest.mark.parametrize("processes", [2, 5])
 def test_processes_that_start_at_once_share_what_is_left(api, processes):
-    """Each file is adopted by one of them; nothing comes twice, nothing is left."""
-    destination = Destination(api.url, TOKEN, Dialect.MANAGED)
+    """Each workflow is adopted by one of them; nothing comes twice, nothing is left."""
+    destination = Destination(api.url, adopters.TOKEN, Dialect.MANAGED)
+
+    def write(_):
+        for number in range(12):
+            api.workflows[f"w{number}"] = {"id": f"w{number}", "status": "New"}
+            run = WrittenRun(f"w{number}", "otel", name=outbox_name(destination))
+            run.began(1, again=True).task_began(1)
+
     for number in range(12):
-        wid = f"w{number}"
-        left_by(
-            outbox_name(destination),
-            workflow_post(wid), running(workflow_patch(wid, status="In progress")),
-            task_post(1, wid), running(task_patch(1, wid, status="In progress")),
-        )  # fmt: skip
+        api.workflows[f"w{number}"] = {"id": f"w{number}", "status": "New"}
+    dies(write)
     tests = str(Path(adopters.__file__).parent.parent)
     done = subprocess.run(
         [sys.executable, adopters.__file__, api.url, str(processes)],
@@ -69,175 +80,234 @@ def test_processes_that_start_at_once_share_what_is_left(api, processes):
     assert {one["status"] for one in api.tasks.values()} == {"Failed"}
 
 
-def test_a_run_that_is_resumed_under_its_id(api):
+def test_a_run_that_is_resumed_under_its_id(outboxes):
     """The new run's word counts; what it does not report of the old one fails."""
-    destination = Destination(api.url, TOKEN, Dialect.MANAGED)
-    api.workflows["w"] = {"id": "w", "status": "New"}
     left_by(
-        outbox_name(destination),
-        running(message(Kind.WORKFLOW_OPEN, "w", status="In progress")),
-        task_post(1, "w"), task_patch(1, "w", status="Completed"),
-        task_post(2, "w"), running(task_patch(2, "w", status="In progress")),
-        task_post(3, "w"), running(task_patch(3, "w", status="In progress")),
+        lambda run: run.began(1, 2, 3, managed=True)
+        .task_began(1).task_ended(1).task_began(2, 3)
     )  # fmt: skip
-    relay = Relay(Outbox(outbox_name(destination)), Client(destination))
-    try:
-        relay.put(running(message(Kind.WORKFLOW_OPEN, "w", status="In progress")))
-        relay.put(task_post(2, "w"))
-        relay.put(running(task_patch(2, "w", status="In progress")))
-        relay.flush(10)
-        relay.put(task_patch(2, "w", status="Completed"))
-        relay.put(workflow_patch("w", True, status="Completed"))
-        assert relay.flush(10).pending == 0
-    finally:
-        relay.close(0)
-    assert api.workflows["w"]["status"] == "Completed"
-    assert api.history["w"][-1] == "PATCH workflow Completed"
-    assert {task: one["status"] for (_, task), one in api.tasks.items()} == {
-        1: "Completed", 2: "Completed", 3: "Failed",
+    outbox = outboxes()
+    run = WrittenRun(log=outbox._log).began(2, managed=True, again=True)
+    run.task_began(2).task_ended(2).ended()
+    delivered = drain(outbox)
+    assert said(delivered) == {
+        ("w", None): "Completed", ("w", 1): "Completed", ("w", 2): "Completed", ("w", 3): "Failed",
     }  # fmt: skip
-    assert state.spools() == []
+    assert statuses(delivered, 2) == ["Completed"]
+    assert statuses(delivered, None)[-1] == "Completed"
 
 
 def test_two_dead_runs_of_one_workflow_go_in_their_order(adopter):
-    """The older one's words go first, also where both are found in one look."""
-    for status in ("first", "second", "third"):
-        left_by(NAME, task_patch(1, "w", status=status), workflow_patch("w", True, status=status))
+    """The older one's words go first; what it was in the middle of is void."""
+    left_by(lambda run: run.created().added(1).began(1).task_began(1).task_ended(1))
+    left_by(lambda run: run.began(1, managed=True).task_began(1))
     adopter.care()
-    assert [json.loads(one.body)["status"] for one in drain(adopter) if one.task is None] == [
-        "first",
-        "second",
-        "third",
+    delivered = drain(adopter)
+    assert delivered[0].kind is Kind.WORKFLOW_POST
+    assert statuses(delivered, 1) == ["Not started", "Failed"]
+    assert statuses(delivered, None) == ["New", "In progress", "Failed"]
+
+
+def test_only_adding_a_task_makes_no_earlier_state_void(adopter):
+    """A later run that has added a task, and not begun it, has said nothing of its state."""
+    left_by(lambda run: run.created().added(1).began(1).task_began(1).task_ended(1))
+    left_by(lambda run: run.created(managed=True).added(1).began(1, managed=True))
+    adopter.care()
+    assert "Completed" in statuses(drain(adopter), 1)
+
+
+def test_a_workflow_that_a_living_process_adopted_is_resumed_by_a_third(outboxes):
+    """The third waits for the call that is under way, and the adopter sends no more."""
+    left_by(lambda run: run.created().added(1, 2).began(1, 2).task_began(1, 2))
+    unrelated, third = outboxes(), outboxes()
+    unrelated.care()
+    unrelated.read()
+    [post] = unrelated.claim(9)
+    run = WrittenRun(log=third._log).began(1, 2, managed=True, again=True).task_began(1, 2)
+    third.read()
+    assert third.claim(9) == []
+    unrelated.settle([post], [Delivered()])
+    assert unrelated.claim(9) == []
+    run.task_ended(1, 2).ended()
+    delivered = drain(third)
+    assert post.message.id not in {one.id for one in delivered}
+    assert said(delivered) == {
+        ("w", None): "Completed", ("w", 1): "Completed", ("w", 2): "Completed",
+    }  # fmt: skip
+    assert drain(unrelated) == []
+
+
+def test_a_younger_log_goes_to_whoever_has_the_older_one(outboxes):
+    """One process alone sees to a workflow: else its words would go in no order."""
+    left_by(lambda run: run.created())
+    first, second = outboxes(), outboxes()
+    first.care()
+    left_by(lambda run: run.began(1, managed=True).task_began(1))
+    second.care()
+    assert drain(second) == []
+    first.care(at_once=True)
+    assert said(drain(first)) == {("w", None): "Failed", ("w", 1): "Failed"}
+
+
+def test_what_may_have_arrived_is_repeated_by_the_next(outboxes, adopter):
+    """A message without an answer goes again as it was, before anything newer of its record."""
+    sent = []
+
+    def write(_):
+        outbox = Outbox(NAME)
+        run = WrittenRun().began(1).task_began(1)
+        outbox.read()
+        [opening] = outbox.claim(9)
+        outbox.settle([opening], [Delivered()])
+        [patch] = outbox.claim(9)
+        run.task_ended(1)
+        _((patch.message.id, patch.message.body))
+
+    sent = dies(write)
+    adopter.care()
+    patches = [(one.id, one.body) for one in drain(adopter) if one.task == 1]
+    assert patches[0] == sent[0]
+    assert json.loads(patches[1][1])["status"] == "Completed"
+
+
+def test_a_run_within_that_of_a_living_process(outboxes):
+    """If that process dies, what it has said is not void; its end goes after the inner run's."""
+    outer = Doomed(lambda _: WrittenRun().began(1, 2).task_began(1, 2).task_ended(1))
+    while not list(files.folder().glob("*.log")) or len(_lines()) < 6:
+        pass
+    inner = outboxes()
+    run = WrittenRun(log=inner._log).began(1, managed=True).task_began(1)
+    inner.read()
+    outer.dies()
+    inner.care(at_once=True)
+    run.task_ended(1).ended()
+    delivered = drain(inner)
+    assert said(delivered)["w", 2] == "Failed"
+    heads = [one for one in delivered if one.task is None and one.final]
+    assert [json.loads(one.body)["status"] for one in heads] == ["Completed", "Failed"]
+    assert [one.is_posthumous for one in heads] == [False, True]
+
+
+def _lines():
+    return [
+        line for path in files.folder().glob("*.log") for line in path.read_bytes().split(b"\n")
     ]
 
 
-def test_a_dead_run_after_a_dead_one_that_ended_is_ended_too(adopter):
-    """That an earlier run of the workflow is being delivered does not mean that one goes on."""
-    left_by(NAME, workflow_post("w"))
-    left_by(NAME, running(message(Kind.WORKFLOW_OPEN, "w", status="In progress")))
+def test_tasks_of_a_run_that_never_began_are_said_as_they_are(adopter):
+    """Where no run came to give them other numbers, they are posted under those they have."""
+    left_by(lambda run: run.created(managed=True).added(1, 2), "managed")
     adopter.care()
-    assert said(drain(adopter)) == {("w", None): "Failed"}
-
-
-def test_what_is_under_way_is_not_pushed_aside(adopter):
-    """What is adopted of a record whose message is being sent goes behind that one."""
-    adopter.put(workflow_post("w"))
-    [post] = adopter.claim()
-    left_by(NAME, workflow_patch("w", status="In progress"))
-    adopter.care()
-    adopter.settle(post, Delivered())
-    assert adopter.counts().delivered == 1
-    assert said(drain(adopter)) == {("w", None): "In progress"}
-
-
-def test_what_others_go_on_with_is_theirs_to_adopt(adopter):
-    """A file with a workflow that a living process reports waits for that one."""
-    left_by(NAME, running(workflow_patch("w", status="In progress")))
-    other = Outbox(NAME)
-    other.put(running(message(Kind.WORKFLOW_OPEN, "w", status="In progress")))
-    adopter.care()
-    assert adopter.counts().pending == 0
-    other.care()
-    assert said(drain(other)) == {("w", None): "In progress"}  # it is not over
-    other.close()
-
-
-def test_what_is_younger_than_a_file_that_is_left_waits_with_it(adopter):
-    """A workflow's news of two dead processes are taken over together: the older go first."""
-    left_by(NAME, workflow_patch("elsewhere", status="Old"), workflow_patch("w", status="Old"))
-    left_by(NAME, workflow_patch("w", status="New"))
-    left_by(NAME, workflow_patch("another", status="New"))
-    other = Outbox(NAME)
-    other.put(running(message(Kind.WORKFLOW_OPEN, "elsewhere")))
-    adopter.care()
-    assert said(drain(adopter)) == {("another", None): "New"}
-    drain(other)
-    other.put(workflow_patch("elsewhere", True, status="Completed"))
-    drain(other)
-    other.close()
+    assert said(drain(adopter)) == {("w", 1): "Not started", ("w", 2): "Not started"}
     adopter.care(at_once=True)
-    assert [json.loads(one.body)["status"] for one in drain(adopter) if one.workflow == "w"] == [
-        "Old", "New",
-    ]  # fmt: skip
+    assert files.logs() == {}
 
 
-def test_more_files_than_may_be_open(adopter, monkeypatch):
-    """Of many files only some are open at once, and all are delivered."""
-    monkeypatch.setattr(outbox_module, "MOST_ADOPTED", 3)
-    for number in range(10):
-        left_by(NAME, task_post(1, f"w{number}"))
+def test_a_task_that_was_refused_stays_refused(outboxes):
+    """The next process too changes no record that the server would not make."""
+
+    def write(_):
+        outbox = Outbox(NAME)
+        WrittenRun().created().added(1)
+        outbox.read()
+        outbox.settle(outbox.claim(1), [Delivered()])
+        outbox.settle(outbox.claim(1), [Refused(422, "no")])
+        WrittenRun().began(1).task_began(1).task_ended(1).ended()
+
+    dies(write)
+    adopter = outboxes()
     adopter.care()
-    delivered, most = [], 0
-    while claimed := adopter.claim():
-        most = max(most, len(adopter._adopted))
-        assert adopter.counts().pending
-        adopter.settle(claimed[0], Delivered())
-        delivered += claimed
-    assert {one.workflow for one in delivered} == {f"w{number}" for number in range(10)}
-    assert most == 3
-    assert adopter.counts().pending == 0
+    assert {one.task for one in drain(adopter)} == {None}
+    assert {one.message.kind for one in dead_letters.all_letters()} == {
+        Kind.TASK_POST, Kind.TASK_PATCH,
+    }  # fmt: skip
 
 
-def test_a_delivered_file_is_closed_while_the_process_lives(adopter):
-    """Nothing of a dead process is held open once it is delivered."""
-    left_by(NAME, task_post(1, "w"))
+def test_a_delivered_log_is_deleted_while_the_process_lives(adopter):
+    """Nothing of a dead process is kept once it is delivered."""
+    left_by(lambda run: run.added(1))
     adopter.care()
     drain(adopter)
     adopter.care(at_once=True)
-    assert state.spools(NAME) == []
-    assert not adopter._adopted
+    assert adopter._log.id not in files.logs()
+    assert files.logs() == {}
+    assert not adopter._adoption._adopted
 
 
-def test_one_bad_file_holds_up_no_other(adopter, caplog):
-    """A file that cannot be read is named once and left; what comes after it is delivered."""
-    [bad] = left_by(NAME, task_post(1, "w"))
-    left_by(NAME, task_post(2, "w"))
-    bad.write_bytes(b"this is no database, and never was" * 100)
+def test_a_log_that_two_processes_deliver_is_deleted(outboxes):
+    """Each has said all of its workflows; whoever sees that both are done deletes it."""
+
+    def write(_):
+        WrittenRun("a").added(1)
+        WrittenRun("b").added(1)
+
+    dies(write)
+    first, second = outboxes(), outboxes()
+    first.care()
+    WrittenRun("b", log=second._log).began(managed=True).ended()
+    assert {one.workflow for one in drain(second)} == {"b"}
+    assert {one.workflow for one in drain(first)} == {"a"}
+    first.care(at_once=True)
+    second.care(at_once=True)
+    assert set(files.logs()) <= {first._log.id, second._log.id}
+
+
+def test_one_bad_log_holds_up_no_other(adopter):
+    """A log that cannot be understood is left; what comes after it is delivered."""
+    left_by(lambda run: run.added(1))
+    [bad] = [path for paths in files.logs().values() for path in paths]
+    left_by(lambda run: run.added(2))
+    bad.write_bytes(b"this is no log, and never was" * 100)
     adopter.care()
     assert [one.task for one in drain(adopter)] == [2]
-    adopter.care(at_once=True)
-    assert caplog.text.count(str(bad)) == 1
-    assert bad.exists()
-    assert not state.is_owned(bad)
 
 
-def test_dead_letters_that_cannot_be_moved_hold_up_nothing(adopter):
+def test_dead_letters_that_cannot_be_kept_hold_up_nothing(adopter):
     """Where the file of all dead letters is damaged, what waits is delivered all the same."""
-    left_by(NAME, task_post(1, "w"), task_post(2, "w"), refused=1)
-    state.make_outbox_dir().joinpath("dead-letters.sqlite3").write_bytes(b"damaged" * 1000)
+    left_by(lambda run: run.added(1, 2))
+    (files.folder() / dead_letters.FILE).write_bytes(b"damaged" * 1000)
     adopter.care()
+    adopter.read()
+    [first] = adopter.claim(1)
+    adopter.settle([first], [Refused(422, "no")])
     assert [one.task for one in drain(adopter)] == [2]
 
 
 def test_the_ids_of_a_dead_process_are_known(adopter):
     """The server's id of a task is there for the message that its process had no time to send."""
-    left_by(NAME, task_post(1, "w"), task_patch(1, "w", status="Completed"), delivered=1)
+
+    def write(_):
+        outbox = Outbox(NAME)
+        WrittenRun().added(1)
+        drain(outbox)
+        WrittenRun().began(1).task_began(1).task_ended(1)
+
+    dies(write)
     adopter.care()
-    [patch] = adopter.claim()
-    assert adopter.server_id(patch) == "srv"
+    assert adopter.lanes.ids.get("w", 1) == "srv-1"
 
 
-def test_an_end_is_put_whole_or_not_at_all(adopter, monkeypatch):
-    """One who is killed while it puts the ends that are owed leaves the others to the next."""
-    left_by(
-        NAME, running(workflow_patch("w", status="In progress")),
-        running(task_patch(1, "w", status="In progress")), delivered=2,
-    )  # fmt: skip
-    killed = Outbox(NAME)
-    changes = []
+def test_who_dies_while_it_delivers_leaves_the_rest(outboxes):
+    """The next one goes on behind what was answered, under the same keys."""
+    left_by(lambda run: run.created().added(1).began(1).task_began(1))
+    first = []
 
-    def change(self, number, message):
-        changes.append(message)
-        if len(changes) == 2:
-            raise MemoryError("killed here")
-        real(self, number, message)
+    def deliver(say):
+        outbox = Outbox(NAME)
+        outbox.care()
+        outbox.read()
+        for _ in range(2):
+            [flight] = outbox.claim(1)
+            say(flight.message.id)
+            outbox.settle([flight], [Delivered("srv-1")])
+        [flight] = outbox.claim(1)
+        outbox.settle([flight], [TryLater("lost", everywhere=True)])
+        say(flight.message.id)
 
-    real = outbox_module.DiskStore.change
-    with monkeypatch.context() as patched:
-        patched.setattr(outbox_module.DiskStore, "change", change)
-        killed.care()
-    killed.close()
-    adopter.care()
-    ends = drain(adopter)
-    assert said(ends) == {("w", 1): "Failed", ("w", None): "Failed"}
-    assert ends[-1].task is None
+    first = dies(deliver)
+    heir = outboxes()
+    heir.care()
+    delivered = drain(heir)
+    assert delivered[0].id == first[2]
+    assert not {one.id for one in delivered} & set(first[:2])
+    assert said(delivered) == {("w", None): "Failed", ("w", 1): "Failed"}

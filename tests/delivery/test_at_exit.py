@@ -225,3 +225,37 @@ def test_flush_timeout(monkeypatch, value, expected):
     monkeypatch.setenv("DOTFLOW_FLUSH_TIMEOUT", value)
     assert flush_timeout() == expected
     assert seconds_from_environment("DOTFLOW_NOT_SET", 7) == 7
+
+
+NO_THREADS = """
+import atexit
+
+def bye():
+    def refuse(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+    threading.Thread.start = refuse
+    for _ in range(RUNS):
+        run()
+
+import dotflow.providers
+atexit.register(bye)
+"""
+"""What Python does from 3.12 on once the interpreter ends."""
+
+
+@pytest.mark.parametrize("bulk", [0, 500])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_first_run_where_no_thread_can_be_started(api, runs, bulk):
+    """A run in an exit handler that finds no relay's thread is delivered by the exit itself."""
+    api.bulk = bulk
+    program(api, f"RUNS = {runs}\n{NO_THREADS}")
+    assert everything_arrived(api, workflows=runs)
+
+
+def test_where_no_thread_can_be_started_a_dead_server_costs_the_time_said(api):
+    """Also then the exit takes no longer than DOTFLOW_FLUSH_TIMEOUT, and a line says what waits."""
+    reference, _ = program(api, "run()", DOTFLOW_SERVER_URL="", DOTFLOW_USER_TOKEN="")
+    api.on(".", hang)
+    took, said = program(api, f"RUNS = 1\n{NO_THREADS}", DOTFLOW_FLUSH_TIMEOUT="0.5")
+    assert took < reference + 0.5 + 1.0
+    assert said.count("`dotflow outbox flush`, sends them") == 1

@@ -10,12 +10,20 @@ from urllib.parse import unquote
 import pytest
 import requests
 from support.fault_server import TOKEN, FaultServer, garbage, hang, huge, reset, status, trickle
-from support.outbox_contract import task_patch, task_post, workflow_patch, workflow_post
+from support.messages import (
+    message,
+    task_patch,
+    task_post,
+    workflow_open,
+    workflow_patch,
+    workflow_post,
+)
 from urllib3.connectionpool import HTTPConnectionPool
 
-from dotflow.delivery.client import LONGEST_RETRY_AFTER, Client
+from dotflow.delivery.answers import LONGEST_RETRY_AFTER
+from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.message import Delivered, Instead, Kind, Message, Refused, TryLater
+from dotflow.delivery.message import Delivered, Instead, Kind, Refused, TryLater
 
 
 @pytest.fixture
@@ -33,12 +41,12 @@ def impatient(api, dialect=Dialect.DEFAULT):
 def test_headers(api, dialect):
     """A message goes as JSON, with the dialect's token and its own id as Idempotency-Key."""
     client = Client(Destination(api.url, TOKEN, dialect))
-    message = workflow_post()
-    assert client.send(message) == Delivered()
+    one = workflow_post()
+    assert client.send(one) == Delivered()
     client.close()
     [seen] = api.seen
     assert seen.headers["content-type"] == "application/json"
-    assert seen.key == message.id
+    assert seen.key == one.id
     name, value = client.destination.auth_header
     assert seen.headers[name.lower()] == value
     assert ("authorization" in seen.headers) is (dialect is Dialect.MANAGED)
@@ -177,7 +185,7 @@ def test_a_refused_token_names_its_variable(api, dialect, code):
 def test_413_asks_for_a_smaller_body(api, client):
     """Where the server finds a body too large, one without the contexts takes its place."""
     api.on(".", status(413))
-    large = Message(Kind.TASK_POST, "w", 1, b'{"id": 1, "initial_context": "%s"}' % (b"x" * 1000))
+    large = task_post(1, initial_context="x" * 1000)
     outcome = client.send(large)
     assert isinstance(outcome, Instead)
     assert json.loads(outcome.message.body) == {
@@ -190,7 +198,7 @@ def test_413_asks_for_a_smaller_body(api, client):
 def test_413_of_a_small_body_is_final(api, client):
     """What cannot be made smaller is refused."""
     api.on(".", status(413))
-    outcome = client.send(Message(Kind.TASK_POST, "w", 1, b'{"id":1}'))
+    outcome = client.send(message(Kind.TASK_POST, task=1, body=b'{"id":1}'))
     assert isinstance(outcome, Refused)
     assert outcome.status == 413
 
@@ -199,7 +207,7 @@ def test_413_of_a_small_body_is_final(api, client):
 def test_an_unknown_workflow_is_made(api, dialect):
     """In the default dialect the first PATCH of an unknown workflow becomes its POST."""
     client = Client(Destination(api.url, TOKEN, dialect))
-    outcome = client.send(Message(Kind.WORKFLOW_OPEN, "w", None, b'{"status": "In progress"}'))
+    outcome = client.send(workflow_open(status="In progress"))
     client.close()
     if dialect is Dialect.MANAGED:  # where it is others who make it
         assert isinstance(outcome, Refused)
@@ -400,7 +408,7 @@ def test_release_gives_up_this_threads_connection(api, client):
     client.send(workflow_post())
     client.release()
     client.release()
-    assert client._adapters == []
+    assert client._connections == []
     client.send(workflow_post())
     assert api.connections == 2
 

@@ -2,113 +2,80 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from support.outbox_contract import task_patch, task_post, workflow_post
-from support.processes import left_by
+from support.fault_server import TOKEN, status
+from support.processes import dies, files_of_ours
 
-from dotflow.delivery import dead_letters, disk
-from dotflow.delivery.message import Delivered, Kind, Message, Refused
-from dotflow.delivery.outbox import Outbox
+from dotflow import Config, DotFlow, action
+from dotflow.delivery import dead_letters
+from dotflow.delivery.client import Client
+from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.message import Kind, Message, Refused
+from dotflow.delivery.revival import revive
+from dotflow.providers import ServerDefault
+from dotflow.runlog import files
 
 NAME = "a destination"
 
 
-@pytest.fixture
-def outbox():
-    outbox = Outbox(NAME)
-    yield outbox
-    outbox.close()
+@action
+def one():
+    return 1
 
 
-def refuse(outbox, *messages, reason="422 no such field"):
-    for one in messages:
-        outbox.put(one)
-    while claimed := outbox.claim():
-        outbox.settle(claimed[0], Refused(422, reason))
+def letter(number=1, task=None, workflow="w", body=b'{"status": "Failed"}', kind=None):
+    kind = kind or (Kind.WORKFLOW_PATCH if task is None else Kind.TASK_PATCH)
+    final = b"Failed" in body
+    return Message(kind, workflow, task, body, number, f"{number:032x}", final, '{"a": "b"}', "{}")
+
+
+def bury(*messages, reason="422 no such field"):
+    for message in messages:
+        dead_letters.bury(NAME, message, Refused(422, reason), "srv")
 
 
 def letters():
     return [
-        (one.message, one.status, one.reason, one.destination) for one in dead_letters.all_letters()
+        (one.message, one.status, one.reason, one.destination, one.server_id)
+        for one in dead_letters.all_letters()
     ]
 
 
-def test_they_are_the_same_alive_closed_and_dead(outbox):
-    """Body, id and the server's words are the same before and after the end of the process."""
-    odd = Message(Kind.WORKFLOW_PATCH, "a/\ud800 b", None, b"\x00 {}", True, True)
-    first = workflow_post("ü")
-    refuse(outbox, first, odd, reason="400 \u2028 nein")
-    expected = [(one, 422, "400 \u2028 nein", NAME) for one in (first, odd)]
-    assert letters() == expected
-    outbox.close()
-    assert letters() == expected
-    adopter = Outbox(NAME)
-    adopter.care()
-    adopter.close()
-    assert letters() == expected
+def test_they_are_what_was_sent():
+    """Body, id, headers and the server's words are as they were, in the order of their burial."""
+    first, second = letter(1, task=3), letter(2, workflow="ü/ b")
+    bury(first, second, reason="400 \u2028 nein")
+    assert letters() == [
+        (first, 422, "400 \u2028 nein", NAME, "srv"), (second, 422, "400 \u2028 nein", NAME, "srv"),
+    ]  # fmt: skip
 
 
-def test_those_of_a_killed_process(outbox):
-    """What a killed process was refused is listed before and after somebody adopts its file."""
-    post, other = task_post(1), task_post(2)
-    left_by(NAME, post, other, refused=1)
-    assert letters() == [(post, 422, "no, thank you", NAME)]
-    outbox.care()
-    assert letters() == [(post, 422, "no, thank you", NAME)]
-    assert outbox.claim() == [other]
+def test_half_a_surrogate_pair_costs_no_letter():
+    """What UTF-8 cannot say is replaced, and the letter kept."""
+    bury(letter(workflow="a\ud800"), reason="no \udc00")
+    [(message, _, reason, _, _)] = letters()
+    assert (message.workflow, reason) == ("a\ufffd", "no \ufffd")
 
 
-def test_patches_of_a_record_that_was_refused(outbox):
-    """What would change a record that was not made is dead too, and says why."""
-    post, patch, late = task_post(1), task_patch(1, status="Retry"), task_patch(1, status="Failed")
-    outbox.put(post)
-    outbox.put(patch)
-    [claimed] = outbox.claim()
-    outbox.settle(claimed, Refused(422, "no name"))
-    outbox.put(late)
-    assert outbox.claim(9) == []
-    assert outbox.counts().dead == 3
-    found = letters()
-    assert [one[0] for one in found] == [post, patch, late]
-    assert [one[1] for one in found] == [422, 422, 0]
-    assert "no name" in found[1][2]
+def test_each_is_kept_once():
+    """A message that is refused twice, for its answer was lost, is one letter."""
+    bury(letter(1), letter(1))
+    assert len(letters()) == 1
 
 
-@pytest.mark.parametrize("is_alive", [True, False])
-def test_removed_is_gone(outbox, is_alive):
+def test_they_outlive_a_kill():
+    """What a killed process was refused is listed afterwards."""
+    dies(lambda say: bury(letter(1), letter(2)))
+    assert [one[0].n for one in letters()] == [1, 2]
+
+
+def test_removed_is_gone():
     """What is removed is in no file any more; the others stay."""
-    messages = [task_post(task) for task in range(3)]
-    refuse(outbox, *messages)
-    if not is_alive:
-        outbox.close()
+    bury(*[letter(number) for number in (1, 2, 3)])
     dead_letters.remove(dead_letters.all_letters()[:2])
-    assert [one[0] for one in letters()] == messages[2:]
-    outbox.close()
-    assert [one[0] for one in letters()] == messages[2:]
+    assert [one[0].n for one in letters()] == [3]
     dead_letters.remove(dead_letters.all_letters())
     assert letters() == []
-
-
-def test_they_do_not_hold_up_what_waits(outbox):
-    """A removal while the owner works changes nothing of what it has to send."""
-    refuse(outbox, task_post(1))
-    post = task_post(2)
-    outbox.put(post)
-    dead_letters.remove(dead_letters.all_letters())
-    assert outbox.claim() == [post]
-    outbox.settle(post, Delivered())
-    assert outbox.counts().pending == 0
-
-
-def test_no_more_than_a_person_would_read(outbox, monkeypatch, caplog):
-    """Beyond a number they are only counted, with one line."""
-    monkeypatch.setattr(disk, "MOST_DEAD", 3)
-    refuse(outbox, *[task_post(task) for task in range(6)])
-    assert outbox.counts().dead == 6
-    assert len(letters()) == 3
-    assert sum("not kept" in one.getMessage() for one in caplog.records) == 1
 
 
 def test_none_where_there_is_no_folder():
@@ -117,19 +84,90 @@ def test_none_where_there_is_no_folder():
     dead_letters.remove([])
 
 
-def test_a_damaged_file_of_one_process_hides_no_others(outbox):
-    """What can be read is listed; what cannot be is passed over, also by a removal."""
-    refuse(outbox, task_post(1))
-    [bad] = left_by(NAME, task_post(2), refused=1)
-    bad.write_bytes(b"no database" * 1000)
-    assert [one[0].task for one in letters()] == [1]
-    dead_letters.remove(dead_letters.all_letters())
+def test_their_file_is_private():
+    """Nobody else can read what a letter says."""
+    bury(letter())
+    found = [path for path in files_of_ours(files.folder()) if "dead" in path.name]
+    assert found
+    assert {path.stat().st_mode & 0o777 for path in found} == {0o600}
+
+
+@pytest.mark.parametrize("what", ["damaged", "a folder"])
+def test_a_file_that_cannot_be_written_costs_a_line(caplog, what):
+    """The letter is lost, the delivery goes on, and a line says so."""
+    path = files.make_folder() / dead_letters.FILE
+    if what == "damaged":
+        path.write_bytes(b"damaged" * 1000)
+    else:
+        path.mkdir()
+    bury(letter())
+    assert "cannot be kept" in caplog.text
+
+
+def test_patches_of_a_record_that_was_refused(api):
+    """What would change a record that was not made is dead too, and says why."""
+    api.on("POST /workflows/.*/tasks", status(422, {"detail": "no name"}))
+    server = ServerDefault(api.url, TOKEN)
+    workflow = DotFlow(config=Config(server=server))
+    workflow.task.add([one, one])
+    workflow.start()
+    assert server.flush(5).complete
+    found = dead_letters.all_letters()
+    assert sorted(one.message.kind.value for one in found) == [
+        "task patch", "task patch", "task post", "task post",
+    ]  # fmt: skip
+    for letter in found:
+        is_patch = letter.message.kind is Kind.TASK_PATCH
+        assert ("its POST was refused" if is_patch else "no name") in letter.reason
+    dead = server.close(1).dead
+    assert not any(line.startswith("PATCH /tasks") for line in api.lines())
+    assert dead == 4
+
+
+# Sent again.
+
+
+@pytest.fixture
+def client(api):
+    client = Client(Destination(api.url, TOKEN, Dialect.DEFAULT, 2.0))
+    yield client
+    client.close()
+
+
+def test_a_revived_letter_arrives_under_its_own_id(api, client):
+    """It is sent as it was, and is a letter no more; its PATCH goes by the id the server gives."""
+    api.workflows["w"] = {"id": "w", "status": "New"}
+    post = letter(1, 5, body=b'{"id": 5, "status": "Not started"}', kind=Kind.TASK_POST)
+    bury(post, letter(2, 5))
+    assert revive(dead_letters.all_letters(), client, 5) == 2
+    assert [seen.key for seen in api.seen] == [post.id, letter(2, 5).id]
+    assert api.tasks["w", 5]["status"] == "Failed"
     assert letters() == []
 
 
-def test_order_is_that_of_the_process(outbox):
-    """They are listed as they were put, also across processes."""
-    refuse(outbox, *[task_post(task) for task in (3, 1, 2)])
-    outbox.close()
-    assert [one[0].task for one in letters()] == [3, 1, 2]
-    assert json.loads(letters()[0][0].body) == {"id": 3}
+def test_what_is_refused_again_says_so(api, client):
+    """It is a letter still, with the newer words."""
+    api.on(".", status(422, {"detail": "still none"}))
+    bury(letter(1))
+    assert revive(dead_letters.all_letters(), client, 5) == 1
+    [(_, _, reason, _, _)] = letters()
+    assert "still none" in reason
+
+
+def test_what_nobody_answers_stays(api, client):
+    """A server that is away costs no letter."""
+    api.on(".", status(503))
+    bury(letter(1))
+    assert revive(dead_letters.all_letters(), client, 1) == 0
+    assert len(letters()) == 1
+
+
+def test_an_update_on_the_way_sets_nothing_back(api, client):
+    """An update whose end has arrived since is dropped; a workflow's loses its status."""
+    running = b'{"status": "In progress"}'
+    named = b'{"status": "In progress", "name": "etl"}'
+    api.workflows["w"] = {"id": "w", "status": "Completed"}
+    bury(letter(1, 5, body=running), letter(2, body=named))
+    revive(dead_letters.all_letters(), client, 5)
+    assert [seen.body for seen in api.seen] == [{"name": "etl"}]
+    assert letters() == []

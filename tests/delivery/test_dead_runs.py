@@ -6,158 +6,149 @@ import json
 import os
 
 import pytest
-from support.outbox_contract import (
-    drain,
-    message,
-    task_patch,
-    task_post,
-    workflow_patch,
-    workflow_post,
-)
-from support.processes import files_of_ours, left_by, running
+from support.processes import dies, files_of_ours
+from support.written import NAME, WrittenRun, drain, said
 
-from dotflow.delivery import dead_letters, disk, state
-from dotflow.delivery.dead_runs import end_of
-from dotflow.delivery.disk import SETTLED, Row
-from dotflow.delivery.message import Kind, Message
+from dotflow.delivery import dead_letters
+from dotflow.delivery.adopted import ends_owed
+from dotflow.delivery.message import Delivered, Refused
 from dotflow.delivery.outbox import Outbox
+from dotflow.runlog import files, lines
+from dotflow.runlog.writer import RunLog
 
-NAME = "a destination"
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 DAY = 86_400
 CLOCKS = [0, -5 * 365 * DAY, 1e9, 4e9, 253402300800 + DAY, -62135596800 - DAY, 1e18, -1e18]
 """Seconds since the epoch: also before it, in the year 10000, and nowhere."""
 
 
+def left_by(write, delivered=0, refused=0):
+    """Have a process write, deliver and have refused so many messages, and be killed."""
+
+    def work(_):
+        outbox = Outbox(NAME)
+        write(WrittenRun())
+        outbox.read()
+        for outcome in [Delivered()] * delivered + [Refused(422, "no")] * refused:
+            outbox.settle(outbox.claim(1), [outcome])
+
+    dies(work)
+
+
 def delivered_by_the_next():
-    outbox = Outbox(NAME)
+    log = RunLog()
+    outbox = Outbox(NAME, log)
     outbox.care()
-    found = {(one.workflow, one.task): json.loads(one.body) for one in drain(outbox)}
+    found = drain(outbox)
     outbox.close()
+    log.close()
     return found
 
 
-def row(task=1, body=b"{}", at=0.0):
-    kind = Kind.WORKFLOW_PATCH if task is None else Kind.TASK_PATCH
-    message = Message(kind, "w", task, b"", running=True)
-    return Row(1, message, len(body), at, SETTLED, None, None, None)
+def bodies(messages):
+    return {(one.workflow, one.task): json.loads(one.body) for one in messages}
+
+
+def fact(kind, n, at=0, **more):
+    return {"f": kind, "n": n, "w": "w", "r": 1, "to": {}, "at": at, **more}
 
 
 def test_a_task_fails_with_what_was_known_of_it():
     """The end has the seven fields, the errors so far and one more, which says what happened."""
-    earlier = {"attempt": 1, "exception": "OSError", "message": "no", "traceback": ""}
-    body = json.dumps(
-        {
-            "status": "Retry", "duration": 1, "retry_count": 1, "errors": [earlier],
-            "initial_context": {"a": 1}, "current_context": None, "previous_context": [2],
-        }
-    ).encode()  # fmt: skip
-    end = end_of(row(body=body, at=100.0), body, 104.5)
-    said = json.loads(end.body)
-    assert (end.kind, end.final, end.running) == (Kind.TASK_PATCH, True, False)
-    assert said["errors"][0] == earlier
-    assert said["errors"][1]["exception"] == "ProcessEnded"
-    assert "1970-01-01T00:01:44" in said["errors"][1]["message"]
-    assert (said["status"], said["duration"], said["retry_count"]) == ("Failed", 4.5, 1)
-    assert (said["initial_context"], said["previous_context"]) == ({"a": 1}, [2])
-    assert len(said) == 7
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"no JSON", b"[1]", b'{"errors": null}', b'{"errors": 3}', b"\xff"]
-)
-def test_a_body_that_cannot_be_read(body):
-    """Where it is not known what was said the end is put all the same."""
-    said = json.loads(end_of(row(body=body), body, 5.0).body)
-    assert said["status"] == "Failed"
-    assert [one["exception"] for one in said["errors"]] == ["ProcessEnded"]
+    left_by(lambda run: run.began(1).task_began(1).retried(1))
+    found = bodies(delivered_by_the_next())["w", 1]
+    assert [one["exception"] for one in found["errors"]] == ["OSError", "ProcessEnded"]
+    assert "last seen at 20" in found["errors"][1]["message"]
+    assert (found["status"], found["retry_count"]) == ("Failed", 1)
+    assert found["duration"] >= 0
+    assert (found["initial_context"], found["previous_context"]) == ({"a": 1}, [2])
+    assert len(found) == 7
 
 
 @pytest.mark.parametrize("last_seen", CLOCKS)
 @pytest.mark.parametrize("at", CLOCKS)
 def test_any_clock(at, last_seen):
     """A clock that jumps makes no end late, negative, or impossible."""
-    for task in (None, 1):
-        said = json.loads(end_of(row(task, at=at), b"{}", last_seen).body)
-        assert said["duration"] >= 0
+    began = int(at * 1e9)
+    owed = ends_owed(
+        [fact(lines.RUN_BEGAN, 1, began), fact(lines.TASK_BEGAN, 2, began, t=1)], last_seen
+    )
+    assert [one["f"] for one in owed] == [lines.TASK_ENDED, lines.RUN_ENDED]
+    assert all(one["duration"] >= 0 for one in owed)
 
 
 @pytest.mark.parametrize("mtime", [-(2**31), 0, 253402300800 + DAY])
 def test_files_of_any_time(mtime):
     """The times of the files themselves may be anything."""
-    left_by(NAME, running(task_patch(1, status="In progress")))
-    for one in files_of_ours(state.state_dir()):
+    left_by(lambda run: run.began(1).task_began(1))
+    for one in files_of_ours(files.state_dir()):
         os.utime(one, (mtime, mtime))
-    assert delivered_by_the_next()["w", 1]["status"] == "Failed"
-
-
-@pytest.mark.parametrize("jump", [-20 * 365 * DAY, 20 * 365 * DAY])
-def test_a_jump_of_the_clock_reorders_nothing(monkeypatch, jump):
-    """Order and times to wait come from no wall clock."""
-    now = [1.7e9]
-    monkeypatch.setattr(disk.time, "time", lambda: now[0])
-    outbox = Outbox(NAME)
-    messages = [workflow_post(), task_post(1), task_patch(1, status="Completed"), task_post(2)]
-    for one in messages:
-        outbox.put(one)
-        now[0] += jump
-    outbox.close()
-    adopter = Outbox(NAME)
-    adopter.care()
-    out = drain(adopter)
-    adopter.close()
-    assert {one.id for one in out} == {one.id for one in messages}
-    assert out[0] == messages[0]
-    assert [one for one in out if one.task == 1] == messages[1:3]
+    assert said(delivered_by_the_next())["w", 1] == "Failed"
 
 
 def test_which_ends_are_owed():
     """Of what is under way, and of nothing else; a task that was only posted stays as it is."""
     left_by(
-        NAME, workflow_post("a"), task_post(1, "a"), task_post(2, "a"), task_post(3, "a"),
-        running(workflow_patch("a", status="In progress")),
-        task_patch(1, "a", status="Completed"), running(task_patch(2, "a", status="Retry")),
-        delivered=1,
+        lambda run: run.created().added(1, 2, 3).began(1, 2, 3).task_began(1).task_ended(1)
+        .task_began(2).retried(2), delivered=1,
     )  # fmt: skip
-    found = delivered_by_the_next()
-    assert {lane: said.get("status") for lane, said in found.items()} == {
-        ("a", None): "Failed", ("a", 1): "Completed", ("a", 2): "Failed", ("a", 3): None,
+    assert said(delivered_by_the_next()) == {
+        ("w", None): "Failed", ("w", 1): "Completed", ("w", 2): "Failed", ("w", 3): "Not started",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("task", [None, 1])
-def test_a_status_that_was_refused_owes_its_end(task):
+def test_a_status_that_was_refused_owes_its_end():
     """The server did not want to know that it goes on; that it ended is another report."""
-    first = workflow_post() if task is None else task_post(task)
-    kind = Kind.WORKFLOW_PATCH if task is None else Kind.TASK_PATCH
-    left_by(NAME, first, running(message(kind, task=task)), delivered=1, refused=1)
-    said = delivered_by_the_next()
-    assert {key: body["status"] for key, body in said.items()} == {("w", task): "Failed"}
+    left_by(lambda run: run.began(1).task_began(1), delivered=1, refused=1)
+    assert said(delivered_by_the_next()) == {("w", 1): "Failed", ("w", None): "Failed"}
     [letter] = dead_letters.all_letters()
-    assert (letter.message.kind, letter.status) == (kind, 422)
-
-
-def test_a_record_that_was_refused_owes_nothing():
-    """Where the server has made none there is nothing to end."""
-    left_by(NAME, running(workflow_post()), refused=1)
-    assert delivered_by_the_next() == {}
+    assert letter.message.task == 1
 
 
 def test_a_run_that_ended_owes_nothing():
     """Where the end of the workflow is there, what it says is left as it is."""
-    left_by(
-        NAME, running(message(Kind.WORKFLOW_OPEN, "a", status="In progress")),
-        running(task_patch(1, "a", status="In progress")),
-        workflow_patch("a", True, status="Completed"), delivered=2,
-    )  # fmt: skip
-    assert delivered_by_the_next() == {("a", None): {"status": "Completed"}}
+    left_by(lambda run: run.began().ended(), delivered=1)
+    assert said(delivered_by_the_next()) == {("w", None): "Completed"}
 
 
 def test_a_run_whose_end_was_delivered_leaves_nothing():
     """Nothing of a run is kept once its end has arrived."""
-    assert left_by(
-        NAME, running(message(Kind.WORKFLOW_OPEN, "a", status="In progress")),
-        running(task_patch(1, "a", status="In progress")),
-        workflow_patch("a", True, status="Completed"), delivered=3,
-    )  # fmt: skip
-    assert delivered_by_the_next() == {}
+    left_by(lambda run: run.began(1).task_began(1).task_ended(1).ended(), delivered=3)
+    assert delivered_by_the_next() == []
+    assert files.logs() == {}
+
+
+def test_an_end_that_was_said_is_not_owed_whatever_the_disk_lost():
+    """Where only the receipt is left of an end, it is known that there was one."""
+    facts = [fact(lines.RUN_BEGAN, 1), fact(lines.TASK_BEGAN, 2, t=1)]
+    receipt = {"k": "said", "t": 1, "n": 9, "end": True}
+    [owed] = ends_owed(facts, 5.0, [receipt])
+    assert (owed["f"], owed["n"]) == (lines.RUN_ENDED, 10)
+    assert ends_owed(facts, 5.0, [{"k": "said", "n": 9, "end": True}]) == []
+
+
+def test_whoever_finishes_says_the_same():
+    """The ends follow from the log alone: two processes that derive them use the same keys."""
+    left_by(lambda run: run.began(1).task_began(1))
+    keys = []
+
+    def deliver(say):
+        outbox = Outbox(NAME)
+        outbox.care()
+        outbox.read()
+        while flights := outbox.claim(1):
+            say(flights[0].message.id)
+            outbox.settle(flights, [Delivered()])
+
+    # The second finds no receipts: those of the first are lost.
+    saved = {path: path.read_bytes() for path in files.folder().iterdir()}
+    keys = dies(deliver)
+    for path in files.folder().iterdir():
+        path.unlink()
+    for path, data in saved.items():
+        path.write_bytes(data)
+        path.chmod(0o600)
+        os.utime(path, (1e9, 1e9))
+    assert [one.task for one in delivered_by_the_next()] == [None, 1, None]
+    assert len(keys) == 3

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.dialect import Destination, Dialect, bulk_route
 from dotflow.delivery.message import Kind, Message
 
 BASE = "https://api.example/base"
 
 
 def route(dialect, kind, workflow="w", task=None, server_id=None):
-    message = Message(kind, workflow, task, b"{}")
-    method, url = Destination(BASE, "t", dialect).route(message, server_id)
-    return method, url.removeprefix(BASE)
+    message = Message(kind, workflow, task, b"{}", 1, "key")
+    return Destination(BASE, "t", dialect).route(message, server_id)
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
@@ -33,10 +32,18 @@ def test_task_patch_of_each_dialect():
     assert route(managed, Kind.TASK_PATCH, task=3, server_id="9") == expected
 
 
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_bulk_has_the_managed_routes(kind):
+    """In a bulk a task is changed by its number, whatever the dialect."""
+    task = 3 if kind in (Kind.TASK_POST, Kind.TASK_PATCH) else None
+    message = Message(kind, "a/b", task, b"{}", 1, "key")
+    assert bulk_route(message) == route(Dialect.MANAGED, kind, "a/b", task)
+
+
 def test_next_id_route():
     """The next number is asked for under the workflow."""
     destination = Destination(BASE, "t", Dialect.MANAGED)
-    assert destination.next_task_id_url("a b") == f"{BASE}/workflows/a%20b/tasks/next-id"
+    assert destination.next_task_id_path("a b") == "/workflows/a%20b/tasks/next-id"
 
 
 @pytest.mark.parametrize(

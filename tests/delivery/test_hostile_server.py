@@ -23,13 +23,14 @@ from support.hostile_server import (
     request,
     say,
 )
-from support.outbox_contract import task_post, workflow_patch, workflow_post
+from support.messages import task_post, workflow_patch, workflow_post
+from support.reports import put_workflow
 
 from dotflow.api import ApiServer
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.message import Delivered, Instead, Kind, Message, Refused, TryLater
+from dotflow.delivery.message import Delivered, Instead, Refused, TryLater
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ TIMEOUT = 0.2
 GRACE = 2.0  # seconds, for a machine that is busy
 MEMORY = 4_000_000  # bytes
 
-LARGE = Message(Kind.TASK_POST, "w", 1, b'{"id": 1, "initial_context": "%s"}' % (b"x" * 5_000_000))
+LARGE = task_post(1, initial_context="x" * 5_000_000)
 CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 HANDSHAKE = b"\x16\x03\x03\x40\x00"  # a record of TLS that is long
@@ -287,13 +288,40 @@ def test_garbage_is_tried_again(answer):
 
 @pytest.mark.parametrize(
     "headers",
-    [b"Content-Length: 0", b"Content-Length: -5", b"Content-Length: x", b"Content-Length: " +
-     b"9" * 5000, b"no header at all", b": x", b"X\0Y: z", b" folded: x", b"X: \xff\xfe",
+    [b"Content-Length: 0", b"Content-Type: text/html\r\nContent-Length: 0",
+     b"Content-Length: -5", b"Content-Length: x", b"Content-Length: " + b"9" * 5000,
+     b"no header at all", b": x", b"X\0Y: z", b" folded: x", b"X: \xff\xfe",
      b"Content-Type: \xff; charset=\0", b"Transfer-Encoding: x"],
 )  # fmt: skip
 def test_odd_headers_do_no_harm(headers):
     """The status counts, whatever stands beside it."""
     with HostileServer(say(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n\r\n")) as server:
+        assert send(server.url) == Delivered()
+
+
+HTML = b"<!DOCTYPE html><title>Log in</title>"
+
+
+@pytest.mark.parametrize("kind", [b"text/html; charset=utf-8", b"TEXT/HTML", b"text/plain", None])
+@pytest.mark.parametrize("code", [b"200 OK", b"201 Created", b"409 Conflict"])
+def test_a_page_is_no_answer(kind, code):
+    """A login page is no success: what was sent is kept, and everything waits."""
+    head = b"" if kind is None else b"Content-Type: " + kind + b"\r\n"
+    page = b"HTTP/1.1 " + code + b"\r\n" + head + b"Content-Length: %d\r\n\r\n" % len(HTML) + HTML
+    with HostileServer(say(page)) as server:
+        outcome = send(server.url)
+    assert isinstance(outcome, TryLater)
+    assert outcome.everywhere
+    assert outcome.reason.startswith(code[:3].decode())
+    assert "which is no dotflow-api's" in outcome.reason
+
+
+@pytest.mark.parametrize("kind", [b"application/json", b"application/json; charset=utf-8",
+                                  b"application/problem+json", b"Text/JSON"])  # fmt: skip
+def test_json_is_an_answer_by_all_its_names(kind):
+    """An answer in JSON counts, whatever its content type adds to that."""
+    answer = CREATED.replace(b"\r\n", b"\r\nContent-Type: " + kind + b"\r\n", 1)
+    with HostileServer(say(answer)) as server:
         assert send(server.url) == Delivered()
 
 
@@ -357,7 +385,7 @@ def test_flush_and_close_keep_their_time(script, scheme, monkeypatch):
     with HostileServer(script) as server:
         channel = Channel(Destination(server.url.replace("http", scheme), TOKEN, timeout=30))
         for number in range(5):
-            channel.put(workflow_post(f"w{number}"))
+            put_workflow(channel, f"w{number}")
         started = time.monotonic()
         assert channel.flush(0.1).pending == 5
         assert time.monotonic() - started < 0.1 + GRACE

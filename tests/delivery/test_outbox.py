@@ -1,101 +1,315 @@
-"""The outbox: never lost, never doubled, in order."""
+"""The outbox: what is written is said once, in order, and forgotten."""
 
 from __future__ import annotations
 
 import json
-import os
-import threading
+import sys
+from dataclasses import replace
 
 import pytest
-from support.outbox_contract import (
-    OutboxContract,
-    drain,
-    task_patch,
-    task_post,
-    workflow_patch,
-    workflow_post,
-)
+from support.written import NAME, WrittenRun, drain
 
-from dotflow.delivery import state
-from dotflow.delivery.message import Delivered, Kind, Message, TryLater
+from dotflow.delivery import dead_letters
+from dotflow.delivery.lanes import FIRST_DELAY
+from dotflow.delivery.message import Delivered, Instead, Kind, NotSent, Refused, TryLater
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.server_ids import ServerIds
+from dotflow.runlog import files, writer
+from dotflow.runlog.writer import RunLog
 
 
-class TestInMemory(OutboxContract):
-    @pytest.fixture
-    def outbox(self):
-        return Outbox()
+@pytest.fixture(params=["disk", "memory"])
+def log(request, monkeypatch):
+    """A run log of its own, on disk and in memory."""
+    if request.param == "memory":
+        monkeypatch.setenv("DOTFLOW_OUTBOX", "memory")
+    made = RunLog()
+    yield made
+    made.close()
 
 
-class TestOnDisk(OutboxContract):
-    @pytest.fixture
-    def outbox(self):
-        outbox = Outbox("a destination")
-        yield outbox
-        counts = outbox.counts()
-        outbox.close()
-        assert bool(state.spools("a destination")) == bool(counts.pending or counts.running)
+@pytest.fixture
+def outbox(log):
+    made = Outbox(NAME, log)
+    yield made
+    made.close()
 
 
-def test_full_by_number():
-    """What finds no room is counted as dead, and room that is made is used."""
-    outbox = Outbox(max_messages=2)
-    assert outbox.put(task_post(1))
-    assert outbox.put(task_post(2))
-    assert not outbox.put(task_post(3))
-    assert (outbox.counts().pending, outbox.counts().dead) == (2, 1)
+@pytest.fixture
+def run(log, outbox):
+    return WrittenRun(log=log)
+
+
+def claim(outbox, limit=9):
+    outbox.read()
+    return outbox.claim(limit)
+
+
+def settle(outbox, flight, outcome):
+    outbox.settle([flight], [outcome])
+
+
+def kinds(flights):
+    return [one.message.kind for one in flights]
+
+
+def test_what_is_written_is_claimed_once(outbox, run):
+    """A message that somebody claimed is nobody else's."""
+    run.created()
+    assert kinds(claim(outbox)) == [Kind.WORKFLOW_POST]
+    assert claim(outbox) == []
+    assert outbox.counts().pending == 1
+
+
+def test_delivered_is_gone_and_counted(outbox, run):
+    """What was delivered is not pending any more."""
+    run.created()
+    assert len(drain(outbox)) == 1
+    counts = outbox.counts()
+    assert (counts.pending, counts.delivered, counts.dead) == (0, 1, 0)
+
+
+def test_a_refused_workflow_lets_the_next_go(outbox, run):
+    """A message that is refused for good does not hold up its record."""
+    run.created().began()
+    [post] = claim(outbox)
+    settle(outbox, post, Refused(422, "no"))
+    assert kinds(claim(outbox)) == [Kind.WORKFLOW_PATCH]
+    assert outbox.counts().dead == 1
+
+
+def test_tasks_wait_for_their_workflow(outbox, run):
+    """Nothing of a task goes before its workflow's POST is delivered."""
+    run.created().added(1, 2)
+    [first] = claim(outbox)
+    assert first.message.kind is Kind.WORKFLOW_POST
+    settle(outbox, first, TryLater("away", everywhere=True))
+    [again] = claim(outbox)
+    assert again.message == first.message
+    settle(outbox, again, Delivered())
+    assert {one.key for one in claim(outbox)} == {1, 2}
+
+
+def test_tasks_wait_for_the_opening_of_a_run_from_outside(outbox, log):
+    """Its first PATCH is to the tasks what a POST is; they get the numbers that the run gives."""
+    run = WrittenRun(policy="managed", log=log).created(managed=True).added(1, 2)
+    assert claim(outbox) == []
+    assert outbox.counts().pending == 0
+    run.began(101, 102, managed=True)
+    [opening] = claim(outbox)
+    assert opening.message.kind is Kind.WORKFLOW_OPEN
+    post = replace(opening.message, kind=Kind.WORKFLOW_POST, id="another")
+    settle(outbox, opening, Instead(post))
+    [other] = claim(outbox)
+    assert other.message == post
+    settle(outbox, other, Delivered())
+    assert [(one.message.kind, one.message.task) for one in claim(outbox)] == [
+        (Kind.TASK_POST, 101), (Kind.TASK_POST, 102),
+    ]  # fmt: skip
+
+
+def test_a_task_is_posted_before_it_is_patched(outbox, run):
+    """The messages of one record go one at a time, in their order."""
+    run.created().added(1).began(1).task_began(1)
+    assert [(one.kind, one.task) for one in drain(outbox)] == [
+        (Kind.WORKFLOW_POST, None), (Kind.TASK_POST, 1), (Kind.WORKFLOW_PATCH, None),
+        (Kind.TASK_PATCH, 1),
+    ]  # fmt: skip
+
+
+def test_tasks_do_not_wait_for_each_other(outbox, run):
+    """One task that is under way, or has to wait, holds up no other."""
+    run.added(1, 2)
+    [one] = claim(outbox, 1)
+    settle(outbox, one, TryLater("busy"))
+    [other] = claim(outbox)
+    assert {one.key, other.key} == {1, 2}
+
+
+def test_the_end_waits_for_the_tasks(outbox, run):
+    """A run's last message goes after all of its tasks', in a bulk too."""
+    run.created().began(1).task_began(1).task_ended(1).ended()
+    settle(outbox, claim(outbox)[0], Delivered())
+    settle(outbox, claim(outbox)[0], Delivered())
+    bulk = outbox.claim_bulk(9, 10**6)
+    assert [one.key for one in bulk] == [1]
+    outbox.settle(bulk, [TryLater("no", everywhere=True)])
+    assert [one.key for one in claim(outbox)] == [1]
+
+
+def test_workflows_do_not_wait_for_each_other(outbox, log):
+    """One workflow's POST holds up no other workflow."""
+    for workflow in ("a", "b"):
+        WrittenRun(workflow, log=log).created().added(1)
+    post = next(one for one in claim(outbox) if one.message.workflow == "a")
+    settle(outbox, post, Delivered())
+    assert [(one.message.workflow, one.key) for one in claim(outbox)] == [("a", 1)]
+
+
+def test_what_was_never_sent_grows(outbox, run):
+    """Of a task's states that nobody has claimed the last one is sent."""
+    run.added(1).began(1).task_began(1).retried(1).task_ended(1)
+    outbox.read()
+    patch = drain(outbox)[-1]
+    assert json.loads(patch.body)["status"] == "Completed"
+    assert outbox.counts().pending == 0
+
+
+@pytest.mark.parametrize("outcome", [TryLater("lost", everywhere=True), TryLater("lost")])
+def test_what_may_have_arrived_is_repeated_unchanged(outbox, run, outcome):
+    """What was sent stays as it is until it is answered; what came meanwhile goes behind it."""
+    run.began(1).task_began(1)
+    settle(outbox, claim(outbox)[0], Delivered())
+    [sent] = claim(outbox)
+    run.task_ended(1)
+    settle(outbox, sent, outcome)
+    outbox.lanes.hurry()
+    [again] = claim(outbox)
+    assert again.message == sent.message
+    settle(outbox, again, Delivered())
+    assert [json.loads(one.body)["status"] for one in drain(outbox)] == ["Completed"]
+
+
+def test_a_bulk_that_may_have_arrived_is_repeated_in_its_order(outbox, log):
+    """Of a record's two messages in a bulk the POST is repeated first, and each as it was."""
+    run = WrittenRun(policy="otel", log=log).began(1).task_began(1).task_ended(1)
+    outbox.read()
+    bulk = outbox.claim_bulk(9, 10**6)
+    assert kinds(bulk) == [Kind.WORKFLOW_POST, Kind.TASK_POST, Kind.TASK_PATCH]
+    outbox.settle(bulk, [Delivered(), Delivered("srv"), Delivered()])
+    run.task_began(2).task_ended(2)
+    outbox.read()
+    bulk = outbox.claim_bulk(9, 10**6)
+    outbox.settle(bulk, [TryLater("cut", everywhere=True)] * len(bulk))
+    again = outbox.claim_bulk(9, 10**6)
+    assert [one.message for one in again] == [one.message for one in bulk]
+    outbox.settle(again, [Delivered()] * len(again))
+    assert outbox.counts().pending == 0
+
+
+def test_what_was_not_reached_in_a_bulk_goes_another_time(outbox, run):
+    """What the server did not come to counts as not sent."""
+    run.created().added(1, 2)
+    outbox.read()
+    bulk = outbox.claim_bulk(9, 10**6)
+    outbox.settle(bulk, [Delivered(), NotSent(), NotSent()])
+    assert {one.key for one in claim(outbox)} == {1, 2}
+
+
+def test_a_run_started_again_keeps_the_end_of_the_first(outbox, run):
+    """The end of a run is not merged away by the start of the next."""
+    run.began().ended().began()
+    assert [one.final for one in drain(outbox)] == [False, True, False]
+
+
+def test_a_run_within_a_run(outbox, log):
+    """What an inner run says of a record and what the outer one says go as they happened."""
+    outer = WrittenRun(log=log).created().added(1).began(1).task_began(1)
     drain(outbox)
-    assert outbox.put(task_post(3))
+    inner = WrittenRun(log=log).began(1).task_began(1).task_ended(1, status="Failed")
+    inner.ended("Failed")
+    outer.task_ended(1).ended()
+    delivered = drain(outbox, limit=9)
+    tasks = [json.loads(one.body)["status"] for one in delivered if one.task]
+    heads = [json.loads(one.body)["status"] for one in delivered if not one.task]
+    assert tasks == ["Failed", "Completed"]
+    assert heads == ["In progress", "Failed", "Completed"]
 
 
-def test_full_by_bytes():
-    """The bodies together have a limit, which what was sent does not count against."""
-    outbox = Outbox(max_bytes=100)
-    big = Message(Kind.TASK_POST, "w", 1, b"x" * 90)
-    assert outbox.put(big)
-    assert not outbox.put(Message(Kind.TASK_POST, "w", 2, b"x" * 11))
+def test_try_later_waits_and_keeps_its_place(outbox, run):
+    """A message that is tried later is due after a while, and a flush hurries it."""
+    run.added(1)
+    [post] = claim(outbox)
+    settle(outbox, post, TryLater("busy"))
+    assert claim(outbox) == []
+    assert 0 < outbox.lanes.due_in() <= 1.3 * FIRST_DELAY
+    outbox.lanes.hurry()
+    assert [one.message for one in claim(outbox)] == [post.message]
+
+
+def test_a_wait_that_the_server_asked_for_is_not_hurried(outbox, run):
+    """Where the server said how long to wait, a flush does not come sooner."""
+    run.added(1)
+    [post] = claim(outbox)
+    settle(outbox, post, TryLater("429", after=60))
+    outbox.lanes.hurry()
+    assert claim(outbox) == []
+    assert 50 < outbox.lanes.due_in() <= 60
+
+
+def test_waits_grow(outbox, run):
+    """Each failure of one message doubles its wait, to a limit."""
+    run.added(1)
+    waits = []
+    for _ in range(12):
+        [post] = claim(outbox)
+        settle(outbox, post, TryLater("busy"))
+        assert claim(outbox) == []
+        waits.append(outbox.lanes.due_in())
+        outbox.lanes.hurry()
+    assert waits[1] > 1.2 * waits[0]
+    assert waits[3] > 4 * waits[0]
+    assert max(waits) < 75
+
+
+def test_due_in_is_none_when_nothing_can_become_due(outbox, run):
+    """Where only others can let a message go, nobody has to look by the clock."""
+    outbox.read()
+    assert outbox.lanes.due_in() is None
+    run.created().added(1)
+    claim(outbox)
+    assert claim(outbox) == []
+    assert outbox.lanes.due_in() is None
+
+
+def test_a_task_that_was_refused_is_never_changed(outbox, run):
+    """Where the server made no record a PATCH would hit another: it is a dead letter."""
+    run.created().added(1).began(1)
+    settle(outbox, claim(outbox)[0], Delivered())
+    [post] = claim(outbox)
+    settle(outbox, post, Refused(422, "no"))
+    run.task_began(1).task_ended(1).ended()
+    assert {one.task for one in drain(outbox)} == {None}
+    assert outbox.counts().dead == 2
+    assert outbox.counts().pending == 0
+    if outbox.is_durable:
+        assert {one.message.kind for one in dead_letters.all_letters()} == {
+            Kind.TASK_POST, Kind.TASK_PATCH,
+        }  # fmt: skip
+
+
+def test_the_servers_id_outlives_the_run(outbox, run):
+    """A workflow that is started again finds its tasks at the server."""
+    run.created().added(1).began(1).task_began(1).task_ended(1).ended()
     drain(outbox)
-    assert outbox.put(Message(Kind.TASK_POST, "w", 2, b"x" * 100))
+    assert outbox.lanes.ids.get("w", 1) == "srv-1"
+    assert outbox.lanes.ids.get("other", 1) is None
 
 
-def test_a_full_outbox_still_takes_the_end_of_a_task():
-    """A PATCH that merges needs no room, so the last state of a task is not lost."""
-    outbox = Outbox(max_messages=1)
-    outbox.put(task_patch(1, status="In progress"))
-    assert outbox.put(task_patch(1, status="Completed"))
-    assert json.loads(drain(outbox)[0].body)["status"] == "Completed"
-
-
-def test_messages_due_at_one_moment(monkeypatch):
-    """A workflow's message and a task's may come due at the very same time."""
-    monkeypatch.setattr("dotflow.delivery.queue.time.monotonic", lambda: 5.0)
-    monkeypatch.setattr("dotflow.delivery.queue.random.uniform", lambda low, high: 1.0)
-    outbox = Outbox()
-    outbox.put(workflow_patch(status="In progress"))
-    outbox.put(task_post(1))
-    for one in outbox.claim(9):
-        outbox.settle(one, TryLater("busy"))
-    assert outbox.due_in() > 0
-
-
-def test_nothing_is_left_of_many_runs():
+def test_nothing_is_left_of_many_runs(outbox, log):
     """A process that runs workflow after workflow holds nothing of those that ended."""
-    outbox = Outbox()
-    for number in range(300):
-        workflow = f"w{number}"
-        outbox.put(workflow_post(workflow))
-        outbox.put(task_post(1, workflow))
-        outbox.put(task_patch(1, workflow, status="Completed"))
-        outbox.put(workflow_patch(workflow, True, status="Completed"))
+    for number in range(100):
+        run = WrittenRun(f"w{number}", log=log).created().added(1).began(1)
+        run.task_began(1).task_ended(1).ended()
         drain(outbox)
-    queue = outbox._queue
-    assert not queue._workflows
-    assert not queue._ready
-    assert not queue._later
-    assert not queue._told
-    assert queue.bytes == queue.running == 0
-    assert not outbox._store._bodies
+    lanes = outbox.lanes
+    assert not list(lanes)
+    assert not any((lanes._units, lanes._workflows, lanes._ready, lanes._later))
+    assert lanes.pending == lanes.records == lanes.running == 0
+    assert not +lanes.used
+
+
+def test_a_finished_task_costs_few_bytes(outbox, run):
+    """Of the tasks that are done a long run keeps a bit each, and the server's ids."""
+    run.began()
+    settle(outbox, claim(outbox)[0], Delivered())
+    for task in range(2000):
+        run.task_began(task).task_ended(task)
+    assert len(drain(outbox, limit=8)) == 2000
+    [unit] = list(outbox.lanes)
+    assert not any((unit.tasks, unit.owing, unit.unanswered, unit.tries, unit._ready))
+    assert 1999 in unit.spoken
+    assert sys.getsizeof(unit.spoken._bits) + 64 * len(unit.spoken._bits) < 2000
 
 
 def test_ids_of_the_oldest_runs_are_forgotten():
@@ -114,43 +328,55 @@ def test_ids_of_the_oldest_runs_are_forgotten():
     assert (ids.get("c", 2), ids.get("a", 2)) == ("c2", "a2")
 
 
-def test_threads_lose_and_double_nothing():
-    """With many threads putting and claiming, each message is delivered once."""
-    outbox, seen, lock = Outbox(), [], threading.Lock()
-    done = threading.Event()
-
-    def put(workflow):
-        for task in range(200):
-            outbox.put(task_post(task, workflow))
-
-    def take():
-        while not done.is_set() or outbox.counts().pending:
-            for one in outbox.claim(3):
-                with lock:
-                    seen.append((one.workflow, one.task))
-                outbox.settle(one, Delivered())
-
-    takers = [threading.Thread(target=take) for _ in range(3)]
-    putters = [threading.Thread(target=put, args=(str(n),)) for n in range(3)]
-    for thread in takers + putters:
-        thread.start()
-    for thread in putters:
-        thread.join()
-    done.set()
-    for thread in takers:
-        thread.join()
-    assert len(seen) == len(set(seen)) == 600
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_what_a_message_costs_does_not_grow(in_bulk):
+    """Four times as many messages of one run take about four times as many calls."""
+    assert calls_for(2000, in_bulk) < 5 * calls_for(500, in_bulk)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_fork_nothing_waits():
-    """What is held before a fork is the parent's to send; the server's ids hold in the child."""
-    outbox = Outbox()
-    outbox.put(task_post(1))
-    [post] = outbox.claim()
-    outbox.settle(post, Delivered("srv-1"))
-    outbox.put(task_post(2))
-    outbox.after_fork()
-    assert outbox.counts().pending == 0
-    assert outbox.claim() == []
-    assert outbox.server_id(task_patch(1)) == "srv-1"
+def calls_for(messages, in_bulk):
+    """How many Python functions the outbox calls to deliver so many messages of one run."""
+    log = RunLog()
+    outbox = Outbox(NAME, log)
+    run = WrittenRun(log=log).created().added(*range(messages // 2)).began()
+    run.task_began(*range(messages // 2)).task_ended(*range(messages // 2)).ended()
+    count = 0
+
+    def profile(frame, event, arg):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        outbox.read()
+        while flights := outbox.claim_bulk(500, 10**7) if in_bulk else outbox.claim(1):
+            outbox.settle(flights, [Delivered("srv")] * len(flights))
+            outbox.counts()
+        outbox.claim(1)
+    finally:
+        sys.setprofile(None)
+    assert outbox.counts().delivered >= messages
+    outbox.close()
+    log.close()
+    return count
+
+
+def test_a_file_that_goes_leaves_the_ids_behind(monkeypatch):
+    """Where the log has rolled, the next process still knows how the server calls the tasks."""
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 500)
+    log = RunLog()
+    outbox = Outbox(NAME, log)
+    run = WrittenRun(log=log).created().added(1, 2)
+    drain(outbox)
+    log.segments[-1].append(b"\n" * 500)
+    outbox.care()
+    run.began(1, 2).task_began(1)
+    outbox.read()
+    names = {one.name[-10:] for one in files.folder().glob("*.log")}
+    assert names == {"000002.log"}
+    outbox.close()
+    heir = Outbox(NAME, RunLog())
+    heir.care()
+    drain(heir)
+    assert heir.lanes.ids.get("w", 2) == "srv-2"
+    heir.close()

@@ -1,51 +1,54 @@
-"""When a sender leaves the processor to the work."""
+"""When a reader of the log leaves the interpreter to the work."""
 
 from __future__ import annotations
 
-from dotflow.delivery.pace import LONGEST, MANY, QUIET, Pace
+import time
+
+from support.reports import Reports, put_run
+from support.runs import in_order
+
+from dotflow.delivery.pace import QUIET, Pace
 
 
-def test_a_burst_is_let_pass():
-    """While reports follow each other quickly, the sender rests until they stop."""
+def test_before_the_first_report_there_is_no_burst():
+    """What waits from before is sent at once."""
+    assert not Pace().is_burst(time.monotonic())
+
+
+def test_a_report_begins_a_burst_that_ends_by_itself():
+    """Just after a report another one may follow; a little later the work is over it."""
     pace = Pace()
-    assert pace.put(10.0)
-    assert not pace.put(10.001)
-    assert 0 < pace.rest(10.001, pending=2) < 2 * QUIET
-    assert pace.rest(10.001 + 2 * QUIET, pending=2) == 0
+    before = time.monotonic()
+    pace.report()
+    assert pace.is_burst(before)
+    assert pace.is_burst(before + QUIET / 2)
+    assert not pace.is_burst(time.monotonic() + QUIET)
 
 
-def test_a_burst_without_end_is_sent_all_the_same():
-    """No message gives way longer than LONGEST, though reports go on."""
-    pace = Pace()
-    now = 10.0
-    while now < 10.0 + LONGEST:
-        pace.put(now)
-        now += QUIET / 2
-    pace.put(now)
-    assert pace.rest(now, pending=50) == 0
-    pace.sent(now)
-    assert pace.rest(now, pending=49) > 0
+def test_a_burst_without_end_is_sent_all_the_same(api, relays):
+    """A run that reports without a pause is seen at the server while it goes on."""
+    relay = relays(api)
+    run = Reports(relay).created().added(1).began(1)
+    deadline = time.monotonic() + 5
+    while not api.tasks and time.monotonic() < deadline:
+        run.task_began(1)  # over and over
+    assert api.tasks
 
 
-def test_many_waiting_messages_are_sent_at_once():
-    """More than MANY are not left to pile up."""
-    pace = Pace()
-    pace.put(10.0)
-    assert pace.rest(10.0, pending=MANY + 1) == 0
+def test_in_a_burst_few_calls_are_made(api, relays):
+    """While reports come thick and fast the sender makes a call every now and then."""
+    relay = relays(api)
+    run = Reports(relay).created().added(*range(1, 200)).began(199)
+    began = time.monotonic()
+    while time.monotonic() < began + 0.5:
+        run.task_began(1)
+    assert len(api.seen) <= 15
 
 
-def test_who_waits_for_the_delivery_is_not_kept_waiting():
-    """A flush sends at once."""
-    pace = Pace()
-    pace.put(10.0)
-    pace.is_hurried = True
-    assert pace.rest(10.0, pending=1) == 0
-
-
-def test_a_report_after_a_pause_begins_a_burst():
-    """Then a thread has to be woken; within a burst it looks by itself."""
-    pace = Pace()
-    assert pace.put(10.0)
-    assert pace.is_burst(10.0 + QUIET / 2)
-    assert not pace.put(10.0 + QUIET / 2)
-    assert pace.put(10.0 + 3 * QUIET)
+def test_who_waits_for_the_delivery_is_not_kept_waiting(api, relays):
+    """A flush in a burst sends at once."""
+    relay = relays(api)
+    put_run(relay, tasks=20)
+    assert relay.flush(5).pending == 0
+    assert in_order(api.history["w"])
+    assert api.seen[-1].at - api.seen[0].at < 1

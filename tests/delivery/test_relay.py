@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import pytest
 from support.fault_server import TOKEN, hang, reset, status
-from support.outbox_contract import task_patch, task_post, workflow_patch, workflow_post
-from support.runs import in_order, put_run
+from support.reports import Reports, put_run, put_workflow
+from support.runs import in_order
 
-from dotflow.delivery import relay as relay_module
+from dotflow.delivery import lanes, patience
 from dotflow.delivery.dialect import Dialect
 
 
@@ -27,8 +26,8 @@ def test_a_run_arrives_in_order(api, relays, dialect):
 
 def test_many_workers_keep_the_order_when_things_go_wrong(api, relays, monkeypatch):
     """With faults of all kinds, and many runs at a time, each run still arrives whole, in order."""
-    monkeypatch.setattr("dotflow.delivery.queue.FIRST_DELAY", 0.01)
-    monkeypatch.setattr(relay_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(lanes, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     relay = relays(api, workers=8)
     for fault in (status(500), status(503), reset(), reset(effect=True), status(500, effect=True)):
         api.on("tasks", fault, times=10)
@@ -48,38 +47,34 @@ def test_several_tasks_go_at_a_time(api, relays):
     """One slow answer holds up its own record only."""
     relay = relays(api, Dialect.MANAGED)
     api.on("PATCH .*tasks/1$", hang)
-    relay.put(workflow_post())
+    reports = Reports(relay).created().added(1, 2, 3, 4).began(4)
     for task in (1, 2, 3, 4):
-        relay.put(task_post(task))
-        relay.put(task_patch(task, status="Completed"))
+        reports.task_began(task).task_ended(task)
     api.wait_for(lambda: all(api.tasks.get(("w", n), {}).get("status") for n in (2, 3, 4)), 0.9)
 
 
 def test_a_repeat_has_the_same_key_and_another_body_another(api, relays, monkeypatch):
     """A message that is sent again is known by its Idempotency-Key."""
-    monkeypatch.setattr("dotflow.delivery.queue.FIRST_DELAY", 0.01)
+    monkeypatch.setattr(lanes, "FIRST_DELAY", 0.01)
     relay = relays(api)
     api.on("POST", reset(effect=True), times=1)
-    relay.put(workflow_post())
-    relay.put(workflow_patch(status="In progress"))
+    put_workflow(relay).began().ended()
     relay.flush(3)
-    first, again, patch = api.seen
+    first, again, *later = api.seen
+    assert first.line == again.line == "POST /workflows"
     assert first.key == again.key
-    assert patch.key != first.key
+    assert len({first.key, *(one.key for one in later)}) == 1 + len(later) > 1
 
 
 def test_413_is_sent_again_without_contexts(api, relays):
     """A body that is too large for the server goes without contexts, under another key."""
     relay = relays(api)
-    relay.put(workflow_post())
+    reports = put_workflow(relay)
     relay.flush(3)
     api.on("POST .*tasks", status(413), times=1)
-    big = task_post(1)
-    body = json.dumps({"id": 1, "initial_context": "x" * 1000, "status": "New"}).encode()
-    relay.put(type(big)(big.kind, "w", 1, body))
-    relay.put(task_patch(1, status="Completed"))
+    reports.added(1, initial="x" * 1000).began(1).task_began(1).task_ended(1)
     assert relay.flush(3).pending == 0
-    large, small, _ = (one for one in api.seen if "tasks" in one.path)
+    large, small, _ = (one for one in api.seen if "/tasks" in one.path)
     assert small.body["initial_context"] == {"message": "Context size exceeded"}
     assert small.key != large.key
     assert api.tasks["w", 1]["status"] == "Completed"
@@ -90,9 +85,7 @@ def test_413_without_contexts_is_dead(api, relays, caplog):
     """What is too large also without contexts is counted as dead, and the rest goes on."""
     relay = relays(api)
     api.on("POST .*tasks", status(413))
-    relay.put(workflow_post())
-    relay.put(task_post(1))
-    relay.put(workflow_patch(final=True, status="Completed"))
+    put_workflow(relay).added(1).began(1).ended()
     counts = relay.flush(3)
     assert (counts.pending, counts.dead) == (0, 1)
     assert "413" in caplog.text
@@ -102,9 +95,7 @@ def test_refused_messages_are_counted_and_named_once(api, relays, caplog):
     """What the server will never take is dead: one line with its reason, however many there are."""
     relay = relays(api)
     api.on("POST .*tasks", status(422, {"detail": "no such thing"}))
-    relay.put(workflow_post())
-    for task in range(5):
-        relay.put(task_post(task))
+    put_workflow(relay).added(*range(5))
     counts = relay.flush(3)
     assert (counts.pending, counts.dead, counts.delivered) == (0, 5, 1)
     assert caplog.text.count("no such thing") == 1
@@ -140,7 +131,7 @@ def test_flush_does_not_wait_for_what_cannot_be(api, relays):
 
 def test_a_server_that_comes_back_gets_everything(api, relays, monkeypatch, caplog):
     """After an outage all goes on, in order, with one line about it."""
-    monkeypatch.setattr(relay_module, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.05)
     relay = relays(api)
     api.on(".", status(503))
     put_run(relay)
@@ -156,7 +147,7 @@ def test_an_outage_is_not_hammered(api, relays):
     relay = relays(api, workers=2)
     api.on(".", status(503))
     for number in range(200):
-        relay.put(workflow_post(f"w{number}"))
+        put_workflow(relay, f"w{number}")
     time.sleep(1.2)
     assert len(api.seen) <= 8
 
@@ -166,7 +157,7 @@ def test_a_server_that_fails_everything_is_not_hammered(api, relays):
     relay = relays(api, workers=2)
     api.on(".", status(500))
     for number in range(200):
-        relay.put(workflow_post(f"w{number}"))
+        put_workflow(relay, f"w{number}")
     time.sleep(1.0)
     assert len(api.seen) <= 20
 
@@ -175,7 +166,7 @@ def test_retry_after_is_honoured_also_by_flush(api, relays):
     """A server that asks for time gets it, also when somebody flushes."""
     relay = relays(api)
     api.on(".", status(429, Retry_After="1"), times=1)
-    relay.put(workflow_post())
+    put_workflow(relay)
     relay.flush(3)
     first, second = api.seen
     assert second.at - first.at >= 0.95
@@ -185,8 +176,8 @@ def test_a_retry_after_without_sense_does_no_harm(api, relays):
     """A wait of thousands of years neither ends the threads nor holds up a flush."""
     relay = relays(api)
     api.on("POST /workflows$", status(429, Retry_After="9" * 30), times=1)
-    relay.put(workflow_post())
+    put_workflow(relay)
     started = time.monotonic()
     assert relay.flush(10).pending == 1
     assert time.monotonic() - started < 3
-    assert relay._threads
+    assert relay._is_running

@@ -9,11 +9,16 @@ import time
 
 import pytest
 from support.fault_server import hang, reset, status
-from support.outbox_contract import workflow_patch, workflow_post
-from support.runs import in_order, put_run
+from support.reports import Reports, put_run, put_workflow
+from support.runs import in_order
 
+from dotflow.delivery import lanes
 from dotflow.delivery import relay as relay_module
-from dotflow.delivery.outbox import Outbox
+from dotflow.delivery.dialect import Dialect
+
+
+def threads():
+    return [one for one in threading.enumerate() if one.name.startswith("dotflow-")]
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.3])
@@ -27,39 +32,41 @@ def test_flush_keeps_its_deadline_when_the_server_hangs(api, relays, limit):
     assert time.monotonic() - started < limit + 0.5
 
 
-def test_close_keeps_its_deadline_and_says_what_is_lost(api, relays, caplog):
-    """Closing takes no longer than it may, and one line says how much was not delivered."""
+def test_close_keeps_its_deadline_and_says_what_is_left(api, relays, caplog):
+    """Closing takes no longer than it may, and one line says how much waits, and where."""
     relay = relays(api, timeout=1.0)
     api.on(".", hang)
     put_run(relay)
     started = time.monotonic()
     counts = relay.close(0.3)
     assert time.monotonic() - started < 0.8
-    assert f"{counts.pending} reports could not be delivered" in caplog.text
+    assert counts.pending > 0
+    assert f"{counts.pending} reports to {relay._sender.name} wait in" in caplog.text
 
 
 def test_close_twice(api, relays, caplog):
     """The second close does nothing, and does not wait."""
     relay = relays(api)
     api.on(".", status(503))
-    relay.put(workflow_post())
+    put_workflow(relay)
     relay.close(0.1)
     started = time.monotonic()
     assert relay.close(5).pending == 1
     assert relay.flush(5).pending == 1
     assert time.monotonic() - started < 0.5
-    assert caplog.text.count("could not be delivered") == 1
+    assert caplog.text.count(" reports to ") == 1
 
 
-def test_a_put_after_close_is_not_sent(api, relays, caplog):
-    """What comes after close() is refused, with one line, and starts no thread."""
+def test_a_report_after_close_is_not_sent(api, relays):
+    """What is reported after close() waits on disk, and starts no thread."""
     relay = relays(api)
     relay.close(1)
     for _ in range(3):
-        relay.put(workflow_post())
-    assert relay.counts().pending == 0
-    assert not relay._threads
-    assert caplog.text.count("after close()") == 1
+        put_workflow(relay)
+    assert not threads()
+    assert not api.seen
+    assert [one for one in relay.log.segments if one.path.stat().st_size]
+    relay.log.close()
 
 
 def test_an_idle_relay_has_no_threads(api, relays):
@@ -67,11 +74,36 @@ def test_an_idle_relay_has_no_threads(api, relays):
     relay = relays(api, linger=0.1)
     put_run(relay)
     assert relay.flush(3).pending == 0
-    api.wait_for(lambda: not relay._threads)
+    api.wait_for(lambda: not threads())
     api.wait_for(lambda: api.open_connections == 0)
-    relay.put(workflow_post("later"))
+    put_workflow(relay, "later")
     assert relay.flush(3).pending == 0
     assert "later" in api.workflows
+
+
+def test_a_run_keeps_one_thread_and_no_connection(api, relays):
+    """While a run goes on that reports nothing, one thread is left to give signs of life."""
+    relay = relays(api, Dialect.MANAGED, linger=0.1)
+    run = Reports(relay).created().added(*range(1, 9)).began(8)
+    for task in range(1, 9):
+        run.task_began(task)
+    assert relay.flush(3).pending == 0
+    api.wait_for(lambda: [one.name for one in threads()] == ["dotflow-relay"])
+    api.wait_for(lambda: api.open_connections == 0)
+    run.ended()
+    api.wait_for(lambda: not threads())
+    assert api.workflows["w"]["status"] == "Completed"
+
+
+def test_close_leaves_no_thread(api, relays):
+    """Once a relay is closed its threads end, also those that had sent nothing for a while."""
+    relay = relays(api, linger=60)
+    put_run(relay, tasks=9)
+    assert relay.flush(3).pending == 0
+    assert threads()
+    relay.close(1)
+    api.wait_for(lambda: not threads())
+    api.wait_for(lambda: api.open_connections == 0)
 
 
 def test_waiting_needs_no_looking(api, relays):
@@ -80,56 +112,57 @@ def test_waiting_needs_no_looking(api, relays):
     put_run(relay)
     relay.flush(3)
     time.sleep(0.05)
-    woken, claim = [], relay._outbox.claim
-    relay._outbox.claim = lambda limit: woken.append(1) or claim(limit)
+    woken, read = [], relay._outbox.read
+    relay._outbox.read = lambda *args: woken.append(1) or read(*args)
     time.sleep(0.5)
     assert not woken
 
 
 def test_no_lost_wake_up(api, relays):
-    """Puts that come just as the threads go to rest are all delivered."""
+    """What is reported just as the threads end is delivered, without a flush."""
     relay = relays(api, linger=0.002)
     for number in range(150):
-        relay.put(workflow_post(f"w{number}"))
+        put_workflow(relay, f"w{number}")
         if number % 3 == 0:
-            time.sleep(0.002)
-    api.wait_for(lambda: relay.counts().pending == 0)
-    assert len(api.workflows) == 150
+            time.sleep(0.012)
+    api.wait_for(lambda: len(api.workflows) == 150)
 
 
-def test_two_puts_at_once_do_not_wait_for_one_answer(api, relays):
-    """A second message finds a thread also where the first one has just woken the only idle one."""
+def test_one_answer_does_not_hold_up_another_workflow(api, relays):
+    """While one call hangs a thread is there for the next one."""
     relay = relays(api, timeout=2.0)
-    relay.put(workflow_post("first"))
+    first = put_workflow(relay, "first")
     relay.flush(3)
     api.on("PATCH /workflows/first", hang)
-    for _ in range(3):
-        relay.put(workflow_patch("first", status="x"))
-        relay.put(workflow_post("second"))
+    first.began()
+    api.wait_for(lambda: "PATCH /workflows/first" in api.lines())
+    put_workflow(relay, "second")
     api.wait_for(lambda: "second" in api.workflows, 1.0)
 
 
-def test_a_fault_of_the_outbox_ends_no_thread(api, relays, monkeypatch, caplog):
-    """An outbox that raises is asked again a little later."""
+@pytest.mark.parametrize("method", ["claim", "read", "settle", "counts", "care"])
+def test_a_fault_of_the_outbox_ends_no_thread(api, relays, monkeypatch, caplog, method):
+    """An outbox that raises is asked again a little later, whatever it was asked for."""
     monkeypatch.setattr(relay_module, "FIRST_PAUSE", 0.05)
-    outbox = Outbox()
-    claim, faults = outbox.claim, [OSError("disk"), OSError("disk")]
+    relay = relays(api)
+    works, faults = getattr(relay._outbox, method), [OSError("disk"), OSError("disk")]
 
-    def faulty(limit):
+    def faulty(*args, **kwargs):
         if faults:
             raise faults.pop()
-        return claim(limit)
+        return works(*args, **kwargs)
 
-    outbox.claim = faulty
-    relay = relays(api, outbox=outbox)
-    relay.put(workflow_post())
-    api.wait_for(lambda: relay.counts().pending == 0)
-    assert caplog.text.count("The outbox failed") == 1
+    setattr(relay._outbox, method, faulty)
+    put_run(relay)
+    api.wait_for(lambda: api.history.get("w", [""])[-1] == "PATCH workflow Completed")
+    assert len(faults) < 2
+    assert relay.flush(3).pending == 0
+    assert caplog.text.count("WARNING") == 1
 
 
 def test_a_client_that_raises_ends_no_thread(api, relays, monkeypatch, caplog):
     """A fault of ours in sending is one line, and the message is tried again."""
-    monkeypatch.setattr("dotflow.delivery.queue.FIRST_DELAY", 0.01)
+    monkeypatch.setattr(lanes, "FIRST_DELAY", 0.01)
     relay = relays(api)
     send, faults = relay._sender.send, [KeyError("x"), KeyError("x")]
 
@@ -139,8 +172,8 @@ def test_a_client_that_raises_ends_no_thread(api, relays, monkeypatch, caplog):
         return send(*args)
 
     relay._sender.send = faulty
-    relay.put(workflow_post())
-    api.wait_for(lambda: relay.counts().pending == 0)
+    put_workflow(relay)
+    api.wait_for(lambda: api.workflows)
     assert caplog.text.count("could not be sent") == 1
 
 
@@ -159,7 +192,8 @@ def test_where_no_thread_can_start_flush_sends(api, relays, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         put_run(relay)
-        assert relay.counts().pending > 0
+        assert relay.flush(0).pending > 0
+        assert not api.seen
         assert relay.flush(3).pending == 0
     assert in_order(api.history["w"])
 
@@ -175,7 +209,7 @@ def test_a_forked_child_begins_anew(api, relays):
     if child == 0:
         code = 1
         try:
-            empty = relay.counts().pending == 0
+            empty = relay.flush(1).pending == 0
             put_run(relay, "child", tasks=2)
             code = 0 if empty and relay.close(5).pending == 0 else 2
         finally:
@@ -197,7 +231,7 @@ def test_a_fork_while_locks_are_held(api, relays):
         number = 0
         while not stop.is_set():
             number += 1
-            relay.put(workflow_post(f"p{number}"))
+            put_workflow(relay, f"p{number}")
 
     thread = threading.Thread(target=busy)
     thread.start()
@@ -206,7 +240,7 @@ def test_a_fork_while_locks_are_held(api, relays):
             child = os.fork()
             if child == 0:
                 try:
-                    relay.put(workflow_post(f"c{number}"))
+                    put_workflow(relay, f"c{number}")
                     relay.flush(5)
                 finally:
                     os._exit(0)
@@ -224,5 +258,5 @@ def test_a_put_is_quick_while_nothing_moves(api, relays, caplog):
     api.on(".", hang)
     started = time.monotonic()
     for number in range(1000):
-        relay.put(workflow_post(f"w{number}"))
+        put_workflow(relay, f"w{number}")
     assert time.monotonic() - started < 1.0

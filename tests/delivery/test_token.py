@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from support.fault_server import FaultServer, status
-from support.outbox_contract import workflow_post
+from support.messages import workflow_post
 from support.processes import files_of_ours
 
 from dotflow.delivery.client import MAX_ANSWER, Client

@@ -22,7 +22,7 @@ PATIENCE = 240  # seconds
 SUITES = {
     "kill loop": "test_kill_loop.py::test_60_kills_lose_double_and_reorder_nothing",
     "adoption": "test_adoption.py::test_processes_that_start_at_once_share_what_is_left",
-    "full disk": "test_full_disk.py::test_files_that_may_grow_no_further",
+    "full disk": "../runlog/test_runlog_full_disk.py::test_a_run_whose_files_may_grow_no_further",
     "hostile server": "test_hostile_run.py::test_runs_through_all_that_a_server_may_do",
 }
 """The test of each suite that a fault in delivery cannot pass."""

@@ -248,7 +248,7 @@ def test_odd_names_cost_no_spans(api, servers, quiet, otlp):
 
 
 def test_contexts_reach_the_api_whole(api, servers, quiet):
-    """The limit is the spans': dotflow-api has what a span cuts and masks."""
+    """The limit is the spans': dotflow-api has what a span cuts, masked as everywhere."""
 
     @action
     def large():
@@ -257,7 +257,7 @@ def test_contexts_reach_the_api_whole(api, servers, quiet):
     server = servers(api.url, TOKEN)
     flow = run(server, quiet, [large])
     [task] = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
-    assert task["current_context"] == {"password": "p", "rows": ["x" * 100] * 1000}
+    assert task["current_context"] == {"password": "***", "rows": ["x" * 100] * 1000}
 
 
 def test_a_context_over_the_limit_is_replaced(api, servers, quiet):

@@ -9,16 +9,11 @@ import sys
 import time
 
 import pytest
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import StatusCode
 from support.otlp import OtlpReceiver
 
 from dotflow.cli.setup import Command
-from dotflow.delivery import state
-from dotflow.delivery.outbox import Outbox
-from dotflow.otel.export.journal import Journal, spans_of_the_dead
+from dotflow.runlog import files
 
 PROGRAM = """
 import os, signal, sys
@@ -109,7 +104,7 @@ def test_a_killed_process(receiver, how, code):
     assert spans["done"].status == StatusCode.UNSET.value
     assert spans["done"].attributes["dotflow.task.status"] == "Completed"
     assert spans["done"].attributes["dotflow.task.context.current"] == "1"
-    assert state.spools() == []
+    assert files.logs() == {}
 
 
 def test_the_next_run_sends_what_the_last_one_left(receiver):
@@ -119,7 +114,7 @@ def test_the_next_run_sends_what_the_last_one_left(receiver):
     roots = [span for span in receiver.spans if span.name == "etl"]
     assert sorted(span.status for span in roots) == [0, 2]
     assert len(receiver.spans) == 6 + 6
-    assert state.spools() == []
+    assert files.logs() == {}
 
 
 @pytest.mark.parametrize("mode", ["parallel", "sequential_group"])
@@ -133,89 +128,17 @@ def test_a_killed_child(receiver, mode, how):
     kind = "RuntimeError" if how == "exit" else "process_killed"
     assert spans["dies"].attributes["error.type"] == kind
     assert spans["in dies"].parent_id == spans["attempt"].span_id
-    assert state.spools() == []
+    assert files.logs() == {}
 
 
 def test_a_run_that_ends_well_leaves_no_file(receiver):
     """What has left is written down no more."""
     assert program().returncode == 0
     assert len(by_name(receiver)) == 6
-    assert state.spools() == []
+    assert files.logs() == {}
 
 
 def test_in_memory_nothing_is_written_down(receiver):
     """DOTFLOW_OUTBOX=memory keeps spans from the disk as well."""
     assert program(how="kill", DOTFLOW_OUTBOX="memory").returncode == -signal.SIGKILL
-    assert not state.outbox_dir().exists()
-
-
-@pytest.fixture
-def outbox():
-    one = Outbox("an endpoint")
-    yield one
-    one.close()
-
-
-def spans_of(outbox, journal, provider):
-    """A span of every kind of content, written down, and what came of it."""
-    parent = provider.get_tracer("user", "1.0", "https://schema").start_span("parent")
-    span = provider.get_tracer("user", "1.0", "https://schema").start_span(
-        "a \U0001f600 name", set_span_in_context(parent), SpanKind.PRODUCER,
-        {"text": "ä", "flag": True, "number": -1, "float": 0.25, "list": ["a", "b"], "none": ()},
-        [Link(parent.get_span_context(), {"why": "so"})],
-    )  # fmt: skip
-    span.add_event("happened", {"at": 1.5}, 7)
-    span.set_status(Status(StatusCode.ERROR, "why not"))
-    span.end()
-    journal.ended(span)
-    rows = [outbox._store.body(row.number) for row in outbox._store.rows()]
-    return span, spans_of_the_dead(rows, time.time())
-
-
-def test_what_is_written_down_is_the_span(outbox):
-    """An ended span comes back as OTLP would have had it."""
-    span, [back] = spans_of(outbox, Journal(lambda: outbox), TracerProvider())
-    assert encode_spans([back]) == encode_spans([span])
-
-
-def test_a_span_that_is_not_sampled_is_not_written_down(outbox):
-    """Sampling decides what leaves, also after a death."""
-    journal = Journal(lambda: outbox)
-    provider = TracerProvider(sampler=ALWAYS_OFF)
-    with provider.get_tracer("dotflow").start_as_current_span("x") as span:
-        journal.started(span) if span.is_recording() else None
-    assert outbox.place is None
-
-
-def test_left_is_forgotten(outbox):
-    """A span that was exported is in no file."""
-    journal = Journal(lambda: outbox)
-    span = TracerProvider().get_tracer("dotflow").start_span("x")
-    journal.started(span)
-    span.end()
-    journal.ended(span)
-    assert len(list(outbox._store.rows())) == 1
-    journal.left([span])
-    assert list(outbox._store.rows()) == []
-
-
-def test_one_damaged_record_costs_no_other(outbox, caplog):
-    """What cannot be read is warned of, and left out."""
-    journal = Journal(lambda: outbox)
-    span = TracerProvider().get_tracer("dotflow").start_span("x")
-    journal.started(span)
-    [row] = outbox._store.rows()
-    good = outbox._store.body(row.number)
-    found = spans_of_the_dead([b"{", good, b"[]", good[:-1]], time.time())
-    assert [one.name for one in found] == ["x"]
-    assert caplog.text.count("cannot be read, and is lost") == 3
-
-
-def test_a_clock_that_was_set_back(outbox):
-    """A span never ends before it began."""
-    journal = Journal(lambda: outbox)
-    span = TracerProvider().get_tracer("dotflow").start_span("x")
-    journal.started(span)
-    [row] = outbox._store.rows()
-    [back] = spans_of_the_dead([outbox._store.body(row.number)], 1.0)
-    assert back.start_time == span.start_time == back.end_time - 1
+    assert not files.folder().exists()

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from dotflow import DotFlow, action
 from dotflow.otel.export import provider as provider_module
+from dotflow.runlog.writer import run_log
 
 TOKEN = "a-token-of-the-tests"
 
@@ -166,9 +167,8 @@ def test_locks_that_are_held_at_a_fork_are_free_in_the_child(api, servers, quiet
     config = quiet(server)
     [batch] = server._pipeline._keeping()
     held = [
-        server._lock, server._exporter._lock, server._pipeline.counts._lock,
-        provider_module._lock, config.storage._lock, batch._door._keeping, batch._overflow._lock,
-        batch.backlog._lock, batch.backlog._sender._lock,
+        server._lock, server._pipeline.counts._lock, provider_module._lock, batch._starting,
+        run_log._making,
     ]  # fmt: skip
     ready, done = threading.Event(), threading.Event()
 

@@ -139,7 +139,7 @@ def test_with_our_generator_an_applications_sampler_is_asked_fairly(servers, qui
     server = servers(tracer_provider=provider)
     for _ in range(2):
         server.tracer_provider  # noqa: B018 - opens it
-        tracer = server._tracer
+        tracer = server._open().tracer
         assert isinstance(tracer.sampler, UuidFairSampler)
         assert tracer.sampler.inner is sampler is provider.sampler is theirs.sampler
         server.close(5)

@@ -16,7 +16,8 @@ from opentelemetry.trace import StatusCode
 
 from dotflow import DotFlow, Task, action
 from dotflow.abc.server import WorkflowDescription
-from dotflow.otel import server as server_module
+from dotflow.otel import hooks as hooks_module
+from dotflow.otel.spans import runs as runs_module
 
 START, DONE, FAILED = "In progress", "Completed", "Failed"
 
@@ -46,7 +47,7 @@ def turn(task, status):
 
 
 def is_empty(server):
-    return not (server._runs or server._descriptions)
+    return not (len(server._runs) or server._told)
 
 
 def is_whole(spans):
@@ -189,29 +190,29 @@ def test_a_run_within_a_step_of_a_run_of_the_same_id_nests(traced, quiet):
 
 def test_runs_whose_end_never_comes_are_let_go(traced, monkeypatch):
     """An engine that ends nothing costs a bounded memory, and what it began is in the trace."""
-    monkeypatch.setattr(server_module, "OPEN_RUNS", 5)
-    monkeypatch.setattr(server_module, "KNOWN_ROOTS", 5)
-    monkeypatch.setattr(server_module, "KNOWN_DESCRIPTIONS", 5)
+    monkeypatch.setattr(runs_module, "OPEN_RUNS", 5)
+    monkeypatch.setattr(runs_module, "KNOWN_ROOTS", 5)
+    monkeypatch.setattr(hooks_module, "MOST_TOLD", 5)
     server, spans = traced
     for _ in range(20):
         wid = str(uuid4())
         server.update_workflow(wid, START)
         server.update_task(task_of(wid))
         server.describe_workflow(str(uuid4()), WorkflowDescription(mode="sequential"))
-    assert len(server._runs) == len(server._roots) == len(server._descriptions) == 5
+    assert len(server._runs) == len(server._runs._roots) == len(server._told) == 5
     assert len(spans()) == 30
     assert is_whole(spans())
 
 
 def test_runs_within_runs_without_an_end_are_let_go(traced, monkeypatch):
     """The same under one id: a description before each makes it look like a run within a run."""
-    monkeypatch.setattr(server_module, "MOST_NESTED", 5)
+    monkeypatch.setattr(runs_module, "MOST_NESTED", 5)
     server, _ = traced
     wid = str(uuid4())
     for _ in range(20):
         server.describe_workflow(wid, WorkflowDescription(mode="sequential"))
         server.update_workflow(wid, START)
-    assert len(server._runs[wid]) == 5
+    assert len(server._runs) == 5
 
 
 def test_nothing_is_kept_of_runs_that_ended(traced, quiet):

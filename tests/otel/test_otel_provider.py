@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from dotflow import DotFlow, action
 from dotflow.otel import ServerOtel, WorkflowIdGenerator
-from dotflow.otel.export.batch import span_processors
 from dotflow.otel.export.otlp import QUEUE_SIZE, OtlpSettings, SpanCounts
+from dotflow.otel.export.own import span_processors
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.sampling import UuidFairSampler, fair
 
@@ -204,7 +204,7 @@ def test_the_queue_is_large_unless_the_variable_says_otherwise(variable, size, m
         monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "50")
     [processor] = span_processors(OtlpSettings("http://127.0.0.1:9"), SpanCounts())
     processor.shutdown()
-    assert processor._batch_processor._max_queue_size == size
+    assert processor.limit == size
 
 
 def test_an_unknown_protocol_is_said_and_http_is_used(monkeypatch, caplog, otlp, servers, quiet):

@@ -17,9 +17,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from support.processes import files_of_ours
 
 from dotflow import DotFlow, action
-from dotflow.otel.export.batch import KeepingProcessor, span_processors
+from dotflow.otel.export.batch import OtlpProcessor
 from dotflow.otel.export.otlp import OtlpSettings, SpanCounts, address
-from dotflow.otel.export.spill import Backlog, encode, otlp_relay_from_environment
+from dotflow.otel.export.own import span_processors
+from dotflow.otel.export.replay import otlp_relay_from_environment
 
 pytestmark = pytest.mark.slow
 
@@ -165,8 +166,8 @@ def test_what_waits_can_be_sent_without_a_run(otlp, environment):
     otlp.clear()
     relay = otlp_relay_from_environment()
     relay.adopt()
-    assert relay.counts().pending == 1
-    assert relay.close(PATIENCE).pending == 0
+    result = relay.close(PATIENCE)
+    assert (result.delivered, result.pending, result.complete) == (2, 0, True)
     assert each_once(otlp, 2)
     environment.setenv("OTEL_TRACES_EXPORTER", "console")
     assert otlp_relay_from_environment() is None
@@ -361,7 +362,7 @@ def test_nothing_is_there_before_it_is_needed(otlp, servers, quiet, tmp_path):
 
     def spans_in_files():
         state = tmp_path / "state"
-        files = files_of_ours(state) if state.exists() else []
+        files = [path for path in state.rglob("*") if path.is_file()]
         return [one for one in files if b"dotflow.workflow.id" in one.read_bytes()]
 
     server = servers(endpoint=otlp.http_url)
@@ -387,7 +388,7 @@ def test_only_what_an_otlp_exporter_does_not_take_is_kept(monkeypatch):
     made = span_processors(OtlpSettings(), SpanCounts())
     for processor in made:
         processor.shutdown()
-    assert [isinstance(one, KeepingProcessor) for one in made] == [True, False]
+    assert [isinstance(one, OtlpProcessor) for one in made] == [True, False]
 
 
 def test_what_is_not_sampled_waits_nowhere(otlp, monkeypatch):
@@ -398,9 +399,9 @@ def test_what_is_not_sampled_waits_nowhere(otlp, monkeypatch):
     provider = TracerProvider(sampler=ALWAYS_OFF)
     provider.add_span_processor(processor)
     provider.get_tracer("test").start_span("one").end()
-    assert processor.keeping_time == 0
+    assert processor.waiting == 0
     provider.shutdown()
-    assert processor.backlog.close(0)
+    assert counts.failed == 0
 
 
 def test_a_span_that_cannot_be_encoded_costs_no_other(otlp, servers):
@@ -416,18 +417,6 @@ def test_a_span_that_cannot_be_encoded_costs_no_other(otlp, servers):
     assert server.flush(PATIENCE).complete
     assert sorted(span.name for span in otlp.spans) == ["one", "two"]
     assert server.spans_failed == 1
-
-
-def test_after_its_end_a_backlog_keeps_nothing():
-    """What comes too late is counted as lost; it opens no outbox that nobody closes."""
-    counts = SpanCounts()
-    backlog = Backlog(OtlpSettings("http://127.0.0.1:9"), counts)
-    assert backlog.close(0)
-    provider = TracerProvider()
-    span = provider.get_tracer("test").start_span("late")
-    backlog.put([span])
-    assert (counts.failed, counts.kept) == (1, 0)
-    assert encode([span])[1] == 0
 
 
 def test_a_child_without_a_disk_sends_what_it_can(otlp, environment):

@@ -11,8 +11,8 @@ import pytest
 from support.fault_server import TOKEN, hang, status
 
 from dotflow import Config, DotFlow, action
-from dotflow.delivery import state
 from dotflow.providers import ServerAPI, StorageFile
+from dotflow.runlog import files
 
 WID = "orders 2026/11"
 
@@ -120,7 +120,7 @@ def test_a_held_task_is_posted_once(api, server):
     assert len(posts) == 1
     assert server._channel.flush(1).pending == 0
     server.close(1)
-    assert state.spools() == []
+    assert files.logs() == {}
 
 
 def test_without_an_answer_numbers_cannot_collide(api, server, monkeypatch, caplog):

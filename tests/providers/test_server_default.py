@@ -190,7 +190,7 @@ def test_a_second_start_reaches_the_same_records(api, server):
 
 def test_faults_change_no_record(api, server, monkeypatch):
     """Whatever goes wrong on the way, the record is that of the run in the end."""
-    monkeypatch.setattr("dotflow.delivery.queue.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("dotflow.delivery.lanes.FIRST_DELAY", 0.01)
     monkeypatch.setattr("dotflow.delivery.relay.FIRST_PAUSE", 0.01)
     for fault in (status(500), reset(effect=True), status(503, effect=True), reset()):
         api.on(".", fault, times=4)
@@ -235,8 +235,7 @@ def test_without_an_address_nothing_is_reported():
     workflow_of(server, extract).start()
     assert server.flush().complete
     assert server.close().complete
-    assert not server._names
-    assert not server._started
+    assert not server._runs
 
 
 def test_the_variables_are_read(api, monkeypatch):
@@ -254,9 +253,7 @@ def test_nothing_of_ended_runs_is_kept(api, server):
     for _ in range(20):
         workflow_of(server, extract, name="n").start()
     server.flush(3)
-    assert not server._names
-    assert not server._started
-    assert not server._held
+    assert not server._runs
 
 
 def test_close_twice_and_a_run_after_it(api, server):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
-from dotflow.delivery import state
 from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.relay import Relay
+from dotflow.runlog import files
 from support import mutants
 
 TOKEN = "s3cr3t-t0ken"
 
 
 def deliver(url, starter):
-    """Wait for the start, and deliver; again where another process was just looking."""
+    """Wait for the start, and deliver."""
     os.read(starter, 1)  # ends when all are there, and the parent has closed its end
     destination = Destination(url, TOKEN, Dialect.MANAGED)
     relay = Relay(Outbox(outbox_name(destination)), Client(destination))
@@ -48,5 +48,5 @@ def start_at_once(url, count):
 if __name__ == "__main__":
     mutants.switch_on()
     failed = start_at_once(sys.argv[1], int(sys.argv[2]))
-    left = [one for one in state.spools() if not state.is_owned(one)]
-    sys.exit(f"{failed} failed, {len(left)} files are left" if failed or left else 0)
+    left = list(files.logs())
+    sys.exit(f"{failed} failed, {len(left)} logs are left" if failed or left else 0)

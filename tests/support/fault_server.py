@@ -147,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, code, body, headers):
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(code)
-        for name, value in headers.items():
+        for name, value in {**self.server.api.offer, **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
@@ -178,6 +178,8 @@ class FaultServer:
     def __init__(self, strict: bool = True, tls: ssl.SSLContext | None = None) -> None:
         self.strict = strict
         self.latency = 0.0
+        self.bulk = 0
+        self.items: list[Seen] = []
         self.seen: list[Seen] = []
         self.workflows: dict[str, dict] = {}
         self.tasks: dict[tuple[str, int], dict] = {}
@@ -185,6 +187,7 @@ class FaultServer:
         self._server_ids: dict[str, tuple[str, int]] = {}
         self._answers: dict[str, tuple[int, Any]] = {}
         self._rules: list[list] = []
+        self._item_rules: list[list] = []
         self._sockets: list[socket.socket] = []
         self._lock = threading.RLock()
         self._http = _Http(("127.0.0.1", 0), Handler)
@@ -204,10 +207,27 @@ class FaultServer:
         with self._lock:
             self._rules.append([re.compile(pattern), fault, times])
 
+    def on_item(self, pattern: str, code: int, times: int | None = None, **more: Any) -> None:
+        """Have items of bulks whose "METHOD /path" matches be answered so, without effect."""
+        with self._lock:
+            self._item_rules.append([re.compile(pattern), code, times, more])
+
     def well(self) -> None:
         """Fail no more."""
         with self._lock:
             self._rules.clear()
+            self._item_rules.clear()
+
+    @property
+    def offer(self) -> dict[str, str]:
+        """The header that says how many items a bulk may have; none if bulks are not taken."""
+        return {"Dotflow-Bulk": str(self.bulk)} if self.bulk else {}
+
+    def bulks(self) -> list[list[str]]:
+        """The lines of each bulk that came, in order."""
+        with self._lock:
+            found = [one.body["items"] for one in self.seen if one.path == "/bulk"]
+        return [[f"{one['method']} {one['path']}" for one in items] for items in found]
 
     def lines(self) -> list[str]:
         with self._lock:
@@ -260,12 +280,45 @@ class FaultServer:
                     self._answers[seen.key] = known
             return known
 
+    def _apply_bulk(self, seen: Seen) -> tuple[int, Any]:
+        """Answer each item; after one that was not taken, no more of its record."""
+        items = seen.body["items"]
+        if len(items) > self.bulk:
+            return 413, {"detail": "too many items"}
+        stopped: set[Any] = set()
+        return 200, {"items": [self._apply_item(item, seen, stopped) for item in items]}
+
+    def _apply_item(self, item: dict[str, Any], seen: Seen, stopped: set[Any]) -> dict[str, Any]:
+        headers = {name.lower(): value for name, value in item["headers"].items()}
+        headers["idempotency-key"] = item["idempotency_key"]
+        raw = json.dumps(item["body"]).encode()
+        one = Seen(item["method"], item["path"], headers, raw, seen.connection)
+        self.items.append(one)
+        workflow, task = _record_of(one)
+        if workflow in stopped or (workflow, task) in stopped:
+            return {"status": 424, "body": {"detail": "one before it was not taken"}}
+        code, body, more = self._answer_to_item(one)
+        if code >= 300 and not (code == 409 and one.method == "POST"):
+            is_all = task is None and (one.method == "POST" or code == 404)
+            stopped.add(workflow if is_all else (workflow, task))
+        return {"status": code, "body": body, **more}
+
+    def _answer_to_item(self, one: Seen) -> tuple[int, Any, dict[str, Any]]:
+        for rule in self._item_rules:
+            if rule[2] != 0 and rule[0].search(one.line):
+                if rule[2] is not None:
+                    rule[2] -= 1
+                return rule[1], {"detail": "as told"}, rule[3]
+        return *self.apply(one), {}
+
     def _apply(self, seen: Seen) -> tuple[int, Any]:  # noqa: PLR0911 - one a route
         parts = [unquote(one) for one in seen.path.strip("/").split("/")]
         match seen.method, parts:
             case "GET", ["workflows", wid, "tasks", "next-id"]:
                 used = [tid for owner, tid in self.tasks if owner == wid]
                 return 200, {"next_id": max(used, default=0) + 1}
+            case "POST", ["bulk"] if self.bulk:
+                return self._apply_bulk(seen)
             case "POST", ["workflows"]:
                 return self._create(self.workflows, seen.body["id"], seen, seen.body["id"])
             case "PATCH", ["workflows", wid]:
@@ -274,7 +327,8 @@ class FaultServer:
                 if self.strict and wid not in self.workflows:
                     return 404, {"detail": "no such workflow"}
                 key = (wid, seen.body["id"])
-                server_id = f"srv-{len(self._server_ids) + 1}"
+                known = (name for name, owner in self._server_ids.items() if owner == key)
+                server_id = next(known, f"srv-{len(self._server_ids) + 1}")
                 self._server_ids[server_id] = key
                 return self._create(self.tasks, key, seen, server_id)
             case "PATCH", ["tasks", server_id]:
@@ -313,3 +367,12 @@ class FaultServer:
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
         self._thread.join()
+
+
+def _record_of(seen: Seen) -> tuple[str, int | None]:
+    """The workflow and the task that a call is about."""
+    parts = [unquote(one) for one in seen.path.strip("/").split("/")]
+    workflow = parts[1] if parts[1:] else seen.body["id"]
+    if parts[2:]:
+        return workflow, int(parts[3]) if parts[3:] else seen.body["id"]
+    return workflow, None

@@ -1,4 +1,4 @@
-"""A process whose disk is full before its run is over; what it did is its output."""
+"""A process whose files may grow no further; as a program, a run that meets that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Lines(logging.Handler):
     """Keeps what is said."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(logging.WARNING)
         self.said = []
 
     def emit(self, record):

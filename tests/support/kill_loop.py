@@ -20,7 +20,6 @@ from pathlib import Path
 
 from dotflow import Config, DotFlow, action
 from dotflow.abc.notify import Notify
-from dotflow.otel import ServerOtel
 from dotflow.providers import ServerAPI, ServerDefault
 from support import mutants
 from support.processes import Doomed
@@ -125,7 +124,11 @@ def server_of(kind, url):
         case "managed":
             return ServerAPI(url, TOKEN)
         case "otel":
+            from dotflow.otel import ServerOtel
+
             return ServerOtel(url, TOKEN, dialect="default")
+    from dotflow.otel import ServerOtel
+
     return ServerOtel(url, TOKEN, dialect="managed")
 
 

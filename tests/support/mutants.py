@@ -15,8 +15,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from dotflow.delivery.client import Client
-from dotflow.delivery.message import Delivered, Instead, new_id
+from dotflow.delivery.message import Delivered, Instead
 from dotflow.delivery.outbox import Outbox
+from dotflow.runlog.writer import RunLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +28,14 @@ ONE_IN = 3
 """Of so many reports, or receipts, a mutant spoils one."""
 
 
-def _dropped(put: Callable[..., bool]) -> Callable[..., bool]:
-    """Say of one report in some that it is held, and hold it not."""
+def _dropped(append: Callable[..., None]) -> Callable[..., None]:
+    """Keep one line in some not, and say that it is kept."""
     turns = itertools.count(1)
 
-    @wraps(put)
-    def mutant(self: Outbox, *args: Any, **kwargs: Any) -> bool:
-        return True if next(turns) % ONE_IN == 0 else put(self, *args, **kwargs)
+    @wraps(append)
+    def mutant(self: RunLog, line: bytes) -> None:
+        if next(turns) % ONE_IN:
+            append(self, line)
 
     return mutant
 
@@ -54,17 +56,20 @@ def _lost(settle: Callable[..., None]) -> Callable[..., None]:
     """Forget of one message in some that it was delivered, and send it under a key of its own."""
     turns = itertools.count(1)
 
-    @wraps(settle)
-    def mutant(self: Outbox, message: Any, outcome: Any) -> None:
+    def bent(flight: Any, outcome: Any) -> Any:
         if isinstance(outcome, Delivered) and next(turns) % ONE_IN == 0:
-            outcome = Instead(replace(message, id=new_id()))
-        settle(self, message, outcome)
+            return Instead(replace(flight.message, id=os.urandom(16).hex()))
+        return outcome
+
+    @wraps(settle)
+    def mutant(self: Outbox, flights: Any, outcomes: Any) -> None:
+        settle(self, flights, [bent(*one) for one in zip(flights, outcomes, strict=True)])
 
     return mutant
 
 
 POINTS: dict[str, tuple[type, str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
-    "a dropped report": (Outbox, "put", _dropped),
+    "a dropped report": (RunLog, "append", _dropped),
     "a reused key": (Client, "send", _reused),
     "a lost receipt": (Outbox, "settle", _lost),
 }

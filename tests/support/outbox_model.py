@@ -5,140 +5,243 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from dotflow.delivery.message import Kind, Message
+from dotflow.delivery.bodies import as_post, without_contexts
+from dotflow.delivery.message import Delivered, Instead, Kind, Refused, TryLater
 
-
-@dataclass
-class Put:
-    """One message that a run has put."""
-
-    message: Message
-    number: int
-    run: Run
+FIRST = (Kind.WORKFLOW_POST, Kind.WORKFLOW_OPEN)
+ENDS = ("Completed", "Failed")
 
 
 @dataclass(eq=False)
 class Run:
-    """One run of a workflow in one process."""
+    """One run of a workflow in one process.
+
+    Attributes:
+        began: When, by the clock of the books.
+        over: When it ended, or its process died; None while it goes on.
+        words: What it said of each record: (number of the fact, when, status).
+    """
 
     workflow: str
     process: int
-    opening: Kind
-    posted: set[int] = field(default_factory=set)
-    ended: set[int] = field(default_factory=set)
-    is_over: bool = False
+    log: str
+    number: int
+    policy: str
+    tasks: tuple[int, ...]
+    began: int
+    over: int | None = None
     is_dead: bool = False
-    died_before: int = 0  # the process that was started next has a higher number
-    puts: list[Put] = field(default_factory=list)
+    status: dict[int, str] = field(default_factory=dict)
+    words: dict[int | None, list[tuple[int, int, str]]] = field(default_factory=dict)
+
+    @property
+    def is_open(self):
+        return self.over is None
+
+    def overlaps(self, other):
+        """Whether another process had a run of it at the same time."""
+        if self is other or self.log == other.log:
+            return False
+        mine, theirs = self.over or 10**9, other.over or 10**9
+        return self.began < theirs and other.began < mine
+
+
+@dataclass(frozen=True)
+class Word:
+    """What has arrived of a record: by which run, said when."""
+
+    run: Run
+    when: int
+    status: str
+    key: str
 
 
 class Books:
-    """Keeps what was put, and holds what arrives against it."""
+    """Keeps what was written, and holds what arrives against it."""
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self):
+        self.clock = 0
         self.runs: list[Run] = []
-        self.puts: dict[int, Put] = {}
-        self.last: dict[tuple[str, int | None], Put] = {}
-        self.arrived: dict[tuple[str, int | None], list[int]] = {}
-        self.ends: dict[tuple[str, int | None], int] = {}  # how many had arrived before the end
-        self.dead: dict[str, tuple[int, str]] = {}
-        self.refused: set[tuple[str, int | None]] = set()
-        self._ids: dict[int, str] = {}
-        self._keys: set[str] = set()
-        self._opened: set[str] = set()
-        self._posted: set[tuple[str, int | None]] = set()
+        self.created: set[str] = set()
+        self.added: set[tuple[str, int]] = set()
+        self.arrived: dict[tuple[str, int | None], list[Word]] = {}
+        self.dead: dict[str, Refused] = {}
+        self.seen: dict[str, object] = {}
+        self.workflows: set[str] = set()
+        self.tasks: set[tuple[str, int]] = set()
+        self.no_tasks: set[tuple[str, int]] = set()
+        self.once_refused: set[tuple[str, int]] = set()
+        self._too_large: set[str] = set()
+        self._slots: dict[tuple, str] = {}
+        self._took: dict[tuple, str] = {}
 
-    def make(
-        self, run: Run, kind: Kind, task: int | None, *, final: bool = False, running: bool = False
-    ) -> Message:
-        """The next message of a run, noted as put."""
-        self.number += 1
-        body = json.dumps({"n": self.number, f"f{self.number}": 1}).encode()
-        message = Message(kind, run.workflow, task, body, final, running)
-        put = Put(message, self.number, run)
-        run.puts.append(put)
-        self.puts[self.number] = self.last[run.workflow, task] = put
-        return message
+    def tick(self):
+        self.clock += 1
+        return self.clock
 
-    def arrive(self, message: Message) -> None:
-        """The server takes a message; a repeat changes nothing, and is no fault."""
-        if message.id in self._keys:
-            return
-        self._keys.add(message.id)
+    def run_of(self, message):
+        """The run that a message speaks of; None for what was before the first."""
+        return next((one for one in self.runs if f"{one.log}-{one.number}" == message.run), None)
+
+    # The server.
+
+    def call(self, message, server_id, outcome):
+        """The server gets a message: what becomes of it there, and what it answers."""
+        self._check_slot(message)
+        answer = self._answer(message, outcome)
+        if answer is None:
+            self._take(message, server_id)
+            answer = TryLater("lost") if outcome == "lost" else Delivered(self._id(message))
+        return answer
+
+    def _answer(self, message, outcome):
+        """What the server answers where it does not take a message; None where it does."""
+        if message.id in self.dead:
+            return self.dead[message.id]
+        if message.id in self._too_large:
+            return self._instead(message, without_contexts(message))
+        if outcome in ("later", "away"):
+            return TryLater("x", everywhere=outcome == "away")
+        return None if message.id in self.seen else self._refusal(message, outcome)
+
+    def _refusal(self, message, outcome):
+        if message.kind is Kind.WORKFLOW_OPEN and message.workflow not in self.workflows:
+            return self._instead(message, as_post(message))
+        smaller = without_contexts(message)
+        if outcome == "instead" and len(smaller.body) < len(message.body):
+            self._too_large.add(message.id)
+            return self._instead(message, smaller)
+        if outcome == "refused":
+            return self._refuse(message)
+        if message.kind is Kind.WORKFLOW_PATCH and message.workflow not in self.workflows:
+            return self._refuse(message)
+        return None
+
+    def _id(self, message):
+        return f"id of {message.workflow}/{message.task}" if message.task is not None else None
+
+    def _instead(self, message, other):
+        self._slots[_slot(other)] = other.id
+        return Instead(other)
+
+    def _check_slot(self, message):
+        """One thing is said under one key: another only in the place of a refused one."""
+        known = self._slots.setdefault(_slot(message), message.id)
+        if known != message.id:
+            is_older_form = message.id in self._too_large or message.kind in FIRST
+            assert is_older_form, f"said under two keys: {message}"
+        assert self.seen.setdefault(("body", message.id), message.body) == message.body
+
+    def _refuse(self, message):
+        self.dead[message.id] = Refused(422, f"no, thank you {self.tick()}")
+        if message.kind is Kind.TASK_POST and (message.workflow, message.task) not in self.tasks:
+            self.no_tasks.add((message.workflow, message.task))
+            self.once_refused.add((message.workflow, message.task))
+        if message.kind in FIRST:
+            self.seen["refused", message.workflow] = True
+        self._note(message, is_taken=False)
+        return self.dead[message.id]
+
+    def _take(self, message, server_id):
         lane = (message.workflow, message.task)
-        number = json.loads(message.body).get("n")
-        if number is None:
-            self._end(lane, message)
-        else:
-            self._said(lane, number, message)
-        if message.kind.opens:
-            self._opened.add(message.workflow)
-        elif message.kind is Kind.TASK_POST:
-            self._posted.add(lane)
-        elif message.kind is Kind.TASK_PATCH:
-            assert lane in self._posted, "a PATCH before its POST"
+        is_repeat = message.id in self.seen
+        self.seen[message.id] = True
+        if not is_repeat and message.kind not in FIRST:
+            took = self._took.setdefault(_slot(message), message.id)
+            assert took == message.id, f"said twice under two keys: {message}"
         if message.task is not None:
-            assert message.workflow in self._opened, "a task before its workflow"
+            is_there = message.workflow in self.workflows
+            assert is_there or ("refused", message.workflow) in self.seen, "a task too early"
+        if message.kind is Kind.TASK_PATCH:
+            assert lane in self.tasks, f"a PATCH before its POST: {message}"
+            assert server_id == self._id(message), f"somebody else's record: {server_id}"
+        elif message.kind is Kind.TASK_POST:
+            self.tasks.add(lane)
+            self.no_tasks.discard(lane)
+        elif message.kind in FIRST:
+            self.workflows.add(message.workflow)
+        self._note(message, is_taken=True)
 
-    def has(self, message: Message) -> bool:
-        """Whether the server took a message, and answers a repeat as it did then."""
-        return message.id in self._keys
-
-    def refuse(self, message: Message, status: int, reason: str) -> None:
-        """The server will never have a message."""
-        self.dead[message.id] = (status, reason)
-        self._opened.add(message.workflow)
+    def _note(self, message, is_taken):
+        """Hold a word against those that have arrived."""
+        run = self.run_of(message)
         lane = (message.workflow, message.task)
-        if message.kind is Kind.TASK_POST:
-            self.refused.add(lane)
-        number = json.loads(message.body).get("n")
-        if number is None:  # the end of a dead process's run
-            self.ends[lane] = len(self.arrived.get(lane, ()))
-        else:
-            self.arrived.setdefault(lane, []).append(number)
+        if run is None or (message.kind is Kind.TASK_POST and run.policy != "otel"):
+            return  # that it was added
+        when = self._when(run, message)
+        words = self.arrived.setdefault(lane, [])
+        for word in words:
+            if message.kind is Kind.TASK_POST and word.run is not run:
+                continue  # a record that is there is not made again
+            is_later = word.when > when and not word.run.overlaps(run)
+            assert not is_later, f"{lane} went back: {word} before {message}, said at {when}"
+        status = json.loads(message.body).get("status", "")
+        words.append(Word(run, when, status if is_taken else "", message.id))
+        if message.final and message.task is None:
+            self._check_end(run)
 
-    def _end(self, lane: tuple[str, int | None], message: Message) -> None:
-        assert message.final
-        assert json.loads(message.body)["status"] == "Failed"
-        puts = [run for run in self.runs if run.workflow == lane[0] and run.is_dead]
-        assert puts, "the end of a run that goes on"
-        self.ends[lane] = len(self.arrived.get(lane, ()))
+    def _when(self, run, message):
+        if message.is_posthumous:
+            assert run.is_dead, f"the end of what goes on: {message}"
+            assert json.loads(message.body)["status"] == "Failed"
+            last = run.words.get(message.task, [(0, 0, "In progress")])[-1]
+            assert last[2] not in ENDS, f"ended already: {message}"
+            return run.over
+        said = [when for n, when, _ in run.words[message.task] if n == message.n]
+        assert said, f"nobody said that: {message}, {run.words[message.task]}"
+        return said[0]
 
-    def _said(self, lane: tuple[str, int | None], number: int, message: Message) -> None:
-        assert self._ids.setdefault(number, message.id) == message.id, "twice, under two ids"
-        arrived = self.arrived.setdefault(lane, [])
-        assert number > max(arrived, default=0), f"{lane} out of order: {number} after {arrived}"
-        arrived.append(number)
-        put = self.puts[number]
-        if message.task is None and message.final:
-            self._after_its_tasks(put)
-
-    def _after_its_tasks(self, end: Put) -> None:
-        later = [run for run in self.runs if run.workflow == end.run.workflow]
-        if later[-1] is not end.run:  # the tasks wait for the next opening
+    def _check_end(self, run):
+        """The end of a run comes after its tasks'."""
+        if any(one.workflow == run.workflow and one.began > run.began for one in self.runs):
             return
-        for put in end.run.puts:
-            lane = (end.run.workflow, put.message.task)
-            if put.message.task is not None and self.last[lane] is put:
-                done = max(self.arrived.get(lane, ()), default=0)
-                is_done = done >= put.number or lane in self.ends or lane in self.refused
-                assert is_done, "the end before its tasks"
+        for task, words in run.words.items():
+            if task is None or (run.workflow, task) in self.once_refused:
+                continue
+            is_owed = run.is_dead and words[-1][2] not in ENDS
+            last = run.over if is_owed else words[-1][1]
+            when = [one.when for one in self.arrived.get((run.workflow, task), ())]
+            assert max(when, default=0) >= last, f"the end of {run} before task {task}'s"
 
-    def check_all_arrived(self) -> None:
+    # When all is over.
+
+    def check_all_arrived(self):
         """Nothing waits any more: the last word of each record is what it has to be."""
-        for lane, put in self.last.items():
-            arrived = self.arrived.get(lane, [])
-            if lane in self.refused:
-                continue
-            is_owed = put.message.running and put.run.is_dead and not put.run.is_over
-            if is_owed:
-                assert lane in self.ends, f"{lane} has no end"
-                assert self.ends[lane] == len(arrived), f"{lane} went on after its end"
-                continue
-            if put.run.is_over and put.message.running and put.run.is_dead:
-                continue  # the end of its workflow says all
-            assert arrived, f"of {lane} nothing arrived"
-            assert arrived[-1] == put.number, f"the last word of {lane} was lost"
-            if lane in self.ends:
-                assert self.ends[lane] < len(arrived), f"{lane} went back"
+        for workflow in self.created:
+            assert workflow in self.workflows or ("refused", workflow) in self.seen, workflow
+        for lane in self.added:
+            assert lane in self.tasks or lane in self.no_tasks, f"{lane} was not made"
+        lanes = {(run.workflow, task) for run in self.runs for task in run.words}
+        for workflow, task in lanes:
+            self._check_last(workflow, task)
+
+    def _check_last(self, workflow, task):
+        if (workflow, task) in self.once_refused:
+            return  # what was to change it is a dead letter
+        if ("refused", workflow) in self.seen and workflow not in self.workflows:
+            return
+        runs = [one for one in self.runs if one.workflow == workflow and task in one.words]
+        last = max(runs, key=lambda one: (_end(one, task)[0], -one.began))
+        several = [last, *(one for one in runs if one.overlaps(last))]
+        ends = {_end(one, task) for one in several} | self._inner_ends(runs, several, task)
+        words = self.arrived.get((workflow, task), [])
+        assert words, f"of {workflow}/{task} nothing arrived"
+        found = words[-1].when
+        assert found in {when for when, _ in ends}, (
+            f"the last word of {workflow}/{task} was lost: {words[-1]}, not {ends}"
+        )
+
+    def _inner_ends(self, runs, several, task):
+        """The ends of runs that were within one of several at the same time."""
+        logs = {one.log for one in several} if len(several) > 1 else set()
+        return {_end(one, task) for one in runs if one.log in logs}
+
+
+def _end(run, task):
+    _, when, status = run.words[task][-1]
+    return (run.over, "Failed") if run.is_dead and status not in ENDS else (when, status)
+
+
+def _slot(message):
+    is_first = message.kind is Kind.TASK_POST or message.kind in FIRST
+    return message.run, message.workflow, message.task, is_first, message.n

@@ -1,17 +1,25 @@
-"""An outbox in a process of its own, which answers, forks, and is killed."""
+"""A process of its own that writes run logs and delivers them as it is told, until it is killed."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import signal
+import traceback
 from multiprocessing import Pipe
 
+from dotflow.delivery import adoption
 from dotflow.delivery.outbox import Outbox
+from dotflow.logging import logger
+from dotflow.runlog import writer
+from dotflow.runlog.writer import run_log
+
+SEGMENT_BYTES = 3000
 
 
 class OutboxProcess:
-    """A forked process that holds an outbox, and does with it what it is told.
+    """A forked process with a run log and an outbox.
 
     Between two calls it does nothing, so what it said of itself holds until the next one.
 
@@ -19,8 +27,8 @@ class OutboxProcess:
         name: The name of the outbox.
 
     Attributes:
-        pending: How many messages are pending.
-        places: The files that it has open.
+        log: The id of its run log.
+        pending: How many messages wait, those under way included.
     """
 
     def __init__(self, name):
@@ -29,32 +37,28 @@ class OutboxProcess:
         if not pid:
             try:
                 self._connection.close()
-                _serve(Outbox(name), theirs)
+                _serve(name, theirs)
+            except EOFError:
+                pass  # the test has ended
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(1)
         theirs.close()
         self._pid, self._is_child = pid, True
-        self.pending, self.places = 0, []
+        self.log, self.pending = "", 0
 
-    def call(self, method, *args, **kwargs):
-        """Call a method of the outbox; what it returns, or raises, comes back."""
-        self._connection.send((method, args, kwargs))
-        is_well, answer, self.pending, self.places = self._connection.recv()
+    def call(self, method, *args):
+        """Have it do something; what that returns, or raises, comes back."""
+        self._connection.send((method, args))
+        is_well, answer, self.log, self.pending = self._connection.recv()
         if not is_well:
             raise answer
         return answer
 
-    def knows(self, workflow):
-        """Whether there are reports of a workflow."""
-        return self.call(_knows, workflow)
-
-    def care_and_claim(self, limit, time_passes):
-        """Do what a relay's thread does before it sends something."""
-        return self.call(_care_and_claim, limit, time_passes)
-
     def forks_and_dies(self):
         """Have it fork and be killed; the child goes on in its place."""
-        child = self.call(_fork)
+        child = self.call("fork")
         self._end()
         self._pid, self._is_child = child, False
 
@@ -76,33 +80,83 @@ class OutboxProcess:
         assert ended, f"{self._pid} lives on"
 
 
-def _serve(outbox, connection):
+class Process:
+    """One real process, what it has under way to the server, and what it has constructed."""
+
+    def __init__(self, number, name):
+        self.number = number
+        self.outbox = OutboxProcess(name)
+        self.next = itertools.count(1).__next__
+        self.under_way = []
+        self.made = []
+
+
+class _Held:
+    """What the process has: its outbox, and the messages that it claimed."""
+
+    def __init__(self, name):
+        self.name = name
+        self.outbox = Outbox(name)
+        self.flights = {}
+
+    def write(self, line):
+        run_log.append(line)
+
+    def tear(self):
+        """Leave a piece of a line, as a disk does that was full for a moment."""
+        if run_log.segments:
+            segment = run_log.segments[-1]
+            os.write(segment._file.fd, b'{"f":"task ended","n":')
+            segment._is_torn = True
+
+    def damage(self):
+        """Leave a line that is none."""
+        if run_log.segments:
+            run_log.append(b'{"f":"task ended","n":12,"w":"w1","t":\xff\n')
+
+    def care(self, time_passes):
+        self.outbox.care(at_once=time_passes)
+        self.outbox.read()
+
+    def claim(self, limit, is_bulk):
+        """Claim messages: what each is, its number here, and the id that the server gave."""
+        outbox = self.outbox
+        flights = outbox.claim_bulk(limit, 10**6) if is_bulk else outbox.claim(limit)
+        found = []
+        for flight in flights:
+            number = id(flight)
+            self.flights[number] = flight
+            message = flight.message
+            found.append((number, message, outbox.lanes.ids.get(message.workflow, message.task)))
+        return found
+
+    def settle(self, numbers, outcomes):
+        self.outbox.settle([self.flights.pop(one) for one in numbers], outcomes)
+        self.outbox.lanes.hurry()
+
+    def close(self):
+        self.outbox.close()
+        self.outbox = Outbox(self.name)
+
+    def fork(self):
+        if os.fork():
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.outbox = self.outbox.renewed()
+        self.flights = {}
+        return os.getpid()
+
+
+def _serve(name, connection):
+    signal.alarm(1200)
+    logger.disabled = True  # what is damaged, and refused, is so on purpose
+    writer.SEGMENT_BYTES = SEGMENT_BYTES
+    adoption.LONGEST_CALL = 3600.0
+    held = _Held(name)
     while True:
-        method, args, kwargs = connection.recv()
+        method, args = connection.recv()
         try:
-            act = method if callable(method) else getattr(type(outbox), method)
-            answer = True, act(outbox, *args, **kwargs)
+            answer = True, getattr(held, method)(*args)
         except Exception as error:
+            traceback.print_exc()
             answer = False, error
-        connection.send((*answer, outbox.counts().pending, _places(outbox)))
-
-
-def _knows(outbox, workflow):
-    return outbox._queue.knows(workflow)
-
-
-def _places(outbox):
-    stores = [store for store in (outbox._store, *outbox._adopted) if store is not None]
-    return [store.place for store in stores]
-
-
-def _care_and_claim(outbox, limit, time_passes):
-    outbox.care(at_once=time_passes)
-    return outbox.claim(limit)
-
-
-def _fork(outbox):
-    if os.fork():
-        os.kill(os.getpid(), signal.SIGKILL)
-    outbox.after_fork()
-    return os.getpid()
+        connection.send((*answer, run_log.id, held.outbox.counts().pending))

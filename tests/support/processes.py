@@ -6,13 +6,9 @@ import os
 import signal
 import time
 import traceback
-from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from dotflow.delivery.message import Delivered, Message, Refused
-from dotflow.delivery.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,28 +110,3 @@ def files_of_ours(folder: Path | str) -> list[Path]:
     files = sorted(one for one in Path(folder).rglob("*") if one.is_file() and not one.is_symlink())
     assert files, f"there is no file under {folder}"
     return files
-
-
-def running(message: Message) -> Message:
-    """The same message, saying that its record is under way."""
-    return replace(message, running=True)
-
-
-def left_by(name: str, *messages: Message, delivered: int = 0, refused: int = 0) -> list[Path]:
-    """Have a process put messages and die; the first ones were delivered, or refused, by then.
-
-    Returns:
-        The file that it left its messages in.
-    """
-
-    def work(say: Say) -> None:
-        outbox = Outbox(name)
-        for message in messages:
-            outbox.put(message)
-        for index in range(delivered + refused):
-            [claimed] = outbox.claim()
-            taken = index < delivered
-            outbox.settle(claimed, Delivered("srv") if taken else Refused(422, "no, thank you"))
-        say(outbox.place)
-
-    return [Path(place) for place in dies(work) if place]

@@ -1,19 +1,6 @@
-"""A run's messages, and the order that they have to arrive in."""
+"""The order that the calls about one workflow have to arrive in."""
 
 from __future__ import annotations
-
-from support.outbox_contract import task_patch, task_post, workflow_patch, workflow_post
-
-
-def put_run(relay, workflow="w", tasks=3):
-    relay.put(workflow_post(workflow))
-    for task in range(1, tasks + 1):
-        relay.put(task_post(task, workflow))
-    relay.put(workflow_patch(workflow, status="In progress"))
-    for task in range(1, tasks + 1):
-        for state in ("In progress", "Completed"):
-            relay.put(task_patch(task, workflow, status=state))
-    relay.put(workflow_patch(workflow, True, status="Completed"))
 
 
 def in_order(history):

@@ -9,23 +9,25 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cli.errors import CommandError
-from dotflow.delivery import dead_letters
+from dotflow.delivery import dead_letters, earlier
 from dotflow.delivery.channel import Channel, outbox_name
+from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import VARIABLES, find_destination
 from dotflow.delivery.revival import revive
-from dotflow.delivery.state import outbox_dir
-from dotflow.delivery.survey import survey
+from dotflow.delivery.survey import OTLP, survey
+from dotflow.runlog.files import folder
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from dotflow.delivery.dead_letters import DeadLetter
-    from dotflow.delivery.relay import Relay
+    from dotflow.delivery.waiting import Waiting
+    from dotflow.otel.export.replay import SpanReplay
 
 TIMEOUT = 30.0
-OTLP = "OTLP "
 SHORT = 12
 """Characters of an id that are shown; as many as tell it from the others are enough to name it."""
 
@@ -61,6 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the action."""
+    earlier.move_dead_letters()
     status: int = arguments.act(arguments)
     return status
 
@@ -81,14 +84,14 @@ def _status(arguments: argparse.Namespace) -> int:
     letters = dead_letters.all_letters()
     if arguments.json:
         report = {
-            "folder": str(outbox_dir()),
+            "folder": str(folder()),
             "destinations": list(found.values()),
             "dead_letters": [_described(letter) for letter in letters],
         }
         _say(json.dumps(report, indent=2))
         return 0
     if not found:
-        _say(f"Nothing waits in {outbox_dir()}.")
+        _say(f"Nothing waits in {folder()}.")
     for entry in found.values():
         _say(_line(entry))
     for letter in letters:
@@ -105,7 +108,7 @@ def _by_destination() -> dict[str, dict[str, Any]]:
         return found.setdefault(name, {"destination": name, **empty})
 
     oldest: dict[str, float] = {}
-    for one in survey():
+    for one in _survey():
         entry = of(one.destination)
         entry["pending"] += one.pending
         entry["bytes"] += one.bytes
@@ -172,16 +175,27 @@ def _flush(arguments: argparse.Namespace) -> int:
     return _report(delivered, set(senders))
 
 
-def _senders() -> dict[str, Channel | Relay]:
+def _survey() -> list[Waiting]:
+    return survey(_spans_left)
+
+
+def _spans_left(log: str, segments: list[Path], key: str) -> int:
+    # OpenTelemetry is loaded only where it is needed: it takes its time.
+    from dotflow.otel.export.replay import spans_left
+
+    return spans_left(log, segments, key)
+
+
+def _senders() -> dict[str, Channel | SpanReplay]:
     """What sends to each destination that the environment names."""
-    senders: dict[str, Channel | Relay] = {}
+    senders: dict[str, Channel | SpanReplay] = {}
     for dialect in Dialect:
         destination = find_destination(dialect=dialect)
         if destination is not None:
             senders[outbox_name(destination)] = Channel(destination)
     # OpenTelemetry is loaded only where it is needed: it takes its time.
-    if any(one.destination.startswith(OTLP) for one in survey()):
-        from dotflow.otel.export.spill import otlp_relay_from_environment
+    if any(one.destination.startswith(OTLP) for one in _survey()):
+        from dotflow.otel.export.replay import otlp_relay_from_environment
 
         relay = otlp_relay_from_environment()
         if relay is not None:
@@ -194,7 +208,7 @@ def _report(delivered: int, names: set[str]) -> int:
     _say(f"delivered: {delivered}")
     left: dict[str, int] = {}
     theirs: dict[str, int] = {}
-    for one in survey():
+    for one in _survey():
         counted = theirs if one.is_owned else left
         counted[one.destination] = counted.get(one.destination, 0) + one.pending
     for destination, pending in theirs.items():
@@ -216,8 +230,25 @@ def _how(destination: str) -> str:
 
 def _retry(arguments: argparse.Namespace) -> int:
     letters = _chosen(arguments.id) if arguments.id else dead_letters.all_letters()
-    _say(f"tried again: {revive(letters)}")
-    return _flush(arguments)
+    clients = _clients()
+    known = [one for one in letters if one.destination in clients]
+    _say(f"tried again: {len(known)}")
+    answered = 0
+    for name, client in clients.items():
+        of_one = [one for one in known if one.destination == name]
+        answered += revive(of_one, client, max(0.0, arguments.timeout))
+        client.close()
+    for letter in letters:
+        if letter.destination not in clients:
+            _say(f"left: {_what(letter)}: {_how(letter.destination)}")
+    status = _flush(arguments)
+    return status if answered == len(letters) else 1
+
+
+def _clients() -> dict[str, Client]:
+    """What sends to each dotflow-api that the environment names."""
+    found = (find_destination(dialect=dialect) for dialect in Dialect)
+    return {outbox_name(one): Client(one) for one in found if one is not None}
 
 
 def _drop(arguments: argparse.Namespace) -> int:

@@ -1,358 +1,400 @@
-"""Spans on their way to an exporter; what an OTLP exporter cannot deliver is kept."""
+"""Spans on their way to an OTLP endpoint: in a queue that a thread empties, and in the run log."""
 
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import deque
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import SpanProcessor
 
+from dotflow.abc.facts import next_number
 from dotflow.logging import logger
-from dotflow.otel.export.faults import faults
-from dotflow.otel.export.journal import Journal
+from dotflow.otel import attributes as names
+from dotflow.otel.export.children import step_child
+from dotflow.otel.export.log import OwnLog
+from dotflow.otel.export.others import LOOK_AT_CHILDREN
 from dotflow.otel.export.otlp import (
     OtlpSettings,
-    ProcessExporter,
     SpanCounts,
-    exports,
-    parts,
+    address,
+    batch_size,
     queue_size,
+    schedule_delay,
 )
-from dotflow.otel.export.spill import Backlog, leaves_to_parent
+from dotflow.otel.export.sending import Item, Sender
+from dotflow.otel.spans.fields import Writer
 from dotflow.process.forking import renew_in_child
+from dotflow.runlog import files
+from dotflow.runlog.lines import RunLines
+from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
+    from opentelemetry.sdk.trace.export import SpanExporter
 
-    from dotflow.otel.export.otlp import Export
+    from dotflow.otel.spans.light import LightSpan
 
-BATCH = 512
-"""Spans that are kept as one message."""
+SPANS = "spans"
+"""What a reader of the run log makes of lines that are for spans."""
 
-COLLECT = 0.1
-"""Seconds that spans which found the queue full are collected for one batch."""
+BURST_BATCH = 64
+"""Spans that are sent at a time while the work reports one after another."""
+
+BURST_SHARE = 50
+"""In a burst the thread sleeps so many times as long as it has worked."""
+
+QUIET = 0.25
+"""Seconds of a burst in which nothing is sent: most runs are over by then."""
+
+FIRST_LOOK = 2.0
+"""Seconds before what dead processes left is looked for by itself: a program that dies young has
+not begun to send it, and what it had sent would be sent again."""
+
+POLL = 0.02  # seconds between two looks at the queue in a burst
+CARE = 2.0  # seconds between two signs of life
 
 STEP_TIMEOUT = 2.0
 """Seconds for an export in a child that runs one step: the run waits for its end."""
 
-KEEPING_SECONDS = 0.0001
-"""What it takes to keep a span, at most: to encode it, mostly."""
 
+class OtlpProcessor(SpanProcessor):
+    """Hands ended spans to an OTLP exporter, in a thread; none is lost.
 
-class Waiting:
-    """The spans that the batch processor has and no exporter has taken, by identity.
-
-    Takes no lock: every step is one operation of a dict, which no other thread sees half done.
-
-    Args:
-        limit: How many there may be.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.renew()
-        renew_in_child(self)
-
-    def __len__(self) -> int:
-        return len(self._spans)
-
-    def renew(self) -> None:
-        """Begin with none in a forked child: they are the parent's to export."""
-        self._spans: dict[int, ReadableSpan] = {}
-
-    def add(self, span: ReadableSpan) -> bool:
-        """Add one; False where there is no room for it."""
-        spans = self._spans
-        spans[id(span)] = span
-        # After, not before: of threads that add at once none can find room that is not there.
-        if len(spans) <= self._limit:
-            return True
-        del spans[id(span)]
-        return False
-
-    def among(self, spans: Sequence[ReadableSpan]) -> list[ReadableSpan]:
-        """Those that wait here still."""
-        return [span for span in spans if id(span) in self._spans]
-
-    def take(self, spans: Sequence[ReadableSpan]) -> list[ReadableSpan]:
-        """Take these out; return those that nobody else has taken."""
-        return [span for span in spans if self._spans.pop(id(span), None) is not None]
-
-    def take_all(self) -> list[ReadableSpan]:
-        """Take out all that are there."""
-        return self.take(list(self._spans.copy().values()))  # a copy is one step
-
-
-class KeptExporter(ProcessExporter):
-    """Exports a batch, or keeps it where the endpoint does not take it.
-
-    Once the endpoint has not taken one, the next are kept at once: an exporter tries for ten
-    seconds, and meanwhile the queue would fill. The relay finds out when the endpoint is back.
+    Each span is in the run log before it is queued: what finds the queue full, what the endpoint
+    does not take and what has not left when the process dies is made again from there. To put a
+    span takes no lock, so that any thread, signal handler or finalizer may end one. Only a batch
+    whose answer did not come may arrive twice, with the same ids: nobody can know whether the
+    endpoint has it.
 
     Args:
+        settings: Which endpoint.
         make: Makes the exporter.
         counts: Where spans are counted.
-        waiting: What is on its way.
-        backlog: Where spans are kept.
-        journal: Where they are written down until they have left.
-    """
 
-    def __init__(
-        self,
-        make: Callable[[], SpanExporter],
-        counts: SpanCounts,
-        waiting: Waiting,
-        backlog: Backlog,
-        journal: Journal,
-    ) -> None:
-        super().__init__(make, counts)
-        self._journal = journal
-        self._waiting = waiting
-        self._backlog = backlog
-        self.renew()
-        renew_in_child(self)
-
-    def renew(self) -> None:
-        """Have a lock that nobody holds, in a forked child."""
-        self._keeping = threading.Lock()
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export or keep a batch; called by the batch processor's thread."""
-        for part in parts(self._waiting.among(spans)):  # others were kept meanwhile
-            self._export_part(part)
-        return SpanExportResult.SUCCESS
-
-    def _export_part(self, spans: Sequence[ReadableSpan]) -> None:
-        if self._backlog.is_away or self._backlog.is_left_to_parent:
-            self._keep(spans)
-        elif self._exported(spans):
-            self._waiting.take(spans)
-            self._counts.add(exported=len(spans))
-            self._journal.left(spans)
-            self._backlog.took()
-        else:
-            self._keep(spans, has_failed=True)
-            self._backlog.look()
-
-    def keep_all(self) -> None:
-        """Keep all that waits."""
-        with self._keeping:  # and have kept what another thread has taken
-            spans = self._waiting.take_all()
-            for begin in range(0, len(spans), BATCH):
-                batch = spans[begin : begin + BATCH]
-                self._backlog.put(batch, at_once=False)
-                self._journal.left(batch)
-
-    def _make_here(self) -> SpanExporter:
-        if leaves_to_parent():
-            return self._backlog.make_exporter(STEP_TIMEOUT)
-        return super()._make_here()
-
-    def _exported(self, spans: Sequence[ReadableSpan]) -> bool:
-        try:
-            with faults.once():
-                return self._send(spans) is SpanExportResult.SUCCESS
-        except Exception as error:  # noqa: BLE001 - the spans are kept, whatever it is
-            logger.debug("Spans could not be exported: %s", error)
-            return False
-
-    def _keep(self, spans: Sequence[ReadableSpan], has_failed: bool = False) -> None:
-        with self._keeping:
-            taken = self._waiting.take(spans)
-            if taken:
-                self._backlog.put(taken, has_failed)
-                self._journal.left(taken)
-
-
-class Overflow:
-    """Spans that found the queue full: collected and kept by a thread that is there meanwhile.
-
-    Args:
-        backlog: Where they are kept.
-        journal: Where they are written down until then.
-    """
-
-    def __init__(self, backlog: Backlog, journal: Journal) -> None:
-        self._backlog = backlog
-        self._journal = journal
-        self.renew()
-        renew_in_child(self)
-
-    def renew(self) -> None:
-        """Begin with none in a forked child."""
-        self._spans: deque[ReadableSpan] = deque()
-        self._lock = threading.Lock()
-        self._full = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._at_once = True
-
-    def __len__(self) -> int:
-        return len(self._spans)
-
-    def add(self, span: ReadableSpan) -> None:
-        """Take one in; called by the thread that ends the span."""
-        self._spans.append(span)
-        if len(self._spans) >= BATCH:
-            self._full.set()
-        if self._thread is None:
-            self._start()
-
-    def keep_all(self, at_once: bool = True) -> None:
-        """Keep all that is here, and return when that is done.
-
-        Args:
-            at_once: Whether there is time to send it now.
-        """
-        self._at_once = at_once
-        self._full.set()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
-        self._keep()
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                thread = threading.Thread(target=self._work, name="dotflow-spill", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # at the end of the process: keep_all() comes
-                    return
-                self._thread = thread
-
-    def _work(self) -> None:
-        while True:
-            self._full.wait(COLLECT)
-            self._full.clear()
-            try:
-                self._keep()
-            except Exception:  # noqa: BLE001 - a thread that died would hold all that come
-                logger.warning("Spans could not be kept, and are lost.", exc_info=True)
-            with self._lock:
-                if not self._spans:
-                    self._thread = None
-                    return
-
-    def _keep(self) -> None:
-        while self._spans:
-            batch: list[ReadableSpan] = []
-            while self._spans and len(batch) < BATCH:
-                batch.append(self._spans.popleft())
-            self._backlog.put(batch, at_once=self._at_once)
-            self._journal.left(batch)
-
-
-class KeepingProcessor(BatchSpanProcessor):
-    """The SDK's batch processor for an OTLP exporter, but no span is lost.
-
-    What the exporter does not take, what finds the queue full, and what is not exported when the
-    process ends goes to the backlog, and from there to the endpoint when it is back. Only a batch
-    that is under way when time is over, or whose answer did not come, may arrive twice, with the
-    same ids: nobody can know whether the endpoint has it.
-
-    Args:
-        make: Makes the exporter.
-        counts: Where spans are counted.
-        backlog: Where spans are kept.
+    Attributes:
+        name: What a line of the log calls the endpoint, without credentials.
+        key: What stands for it in lines of the run log.
 
     Raises:
-        ValueError: The SDK's variables for batches contradict each other.
+        ValueError: The endpoint is no URL, or the SDK's variables contradict each other.
     """
 
     def __init__(
-        self, make: Callable[[], SpanExporter], counts: SpanCounts, backlog: Backlog
+        self, settings: OtlpSettings, make: Callable[[], SpanExporter], counts: SpanCounts
     ) -> None:
-        limit = queue_size()
-        self.backlog = backlog
-        self._waiting = Waiting(limit)
-        self._journal = Journal(backlog.opened)
-        self._overflow = Overflow(backlog, self._journal)
-        self._door = KeptExporter(make, counts, self._waiting, backlog, self._journal)
-        self._has_ended = False
-        super().__init__(self._door, max_queue_size=limit)
-        _keeping.add(self)
+        self.name = f"OTLP endpoint {address(settings)}"
+        self.key = files.reader_key(self.name)
+        self.limit, self._batch = queue_size(), batch_size()
+        if not 0 < self._batch <= self.limit:
+            raise ValueError(
+                f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {self._batch}, and OTEL_BSP_MAX_QUEUE_SIZE "
+                f"{self.limit}: a batch is not longer than the queue"
+            )
+        self._delay = schedule_delay()
+        self._settings = settings
+        self._counts = counts
+        self._lines = RunLines("", 0, {self.key: SPANS})
+        self._writer = Writer()
+        self._sender = Sender(settings, make, counts, self.name)
+        self.has_ended = False
+        run_log.read_by(self.key, self.name)
+        _open.add(self)
+        self._begin()
+        renew_in_child(self)
+        if not step_child.only_writes:
+            self._start()
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Write down a span of ours; called by the thread that starts it."""
-        super().on_start(span, parent_context)
-        if not self._has_ended:
-            self._journal.started(span)
+    def _begin(self) -> None:
+        self._queue: deque[Item] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._waiters: deque[SimpleQueue[bool]] = deque()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_idle = True
+        self._is_stopped = False
+        self._hurry_until = 0.0
+        self._first_at: float | None = None
+        self._seen = 0
+        self._burst_until = 0.0
+        self._care_at = 0.0
+        self._look_at = time.monotonic() + FIRST_LOOK
+        self._runs_in_children = 0
+        self._log = OwnLog(self.key, self._counts)
+
+    def renew(self) -> None:
+        """Begin with nothing in a forked child: what waits is the parent's to send."""
+        self._sender.renew(STEP_TIMEOUT)
+        self._log.forget()
+        self._begin()
+
+    # What ends, on the workflow's path.
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
+        """Write down a span of ours that starts; called by the thread that starts it."""
+        scope = span.instrumentation_scope
+        if scope is not None and scope.name == names.SCOPE and not self.has_ended:
+            context = span.context
+            if context is not None and context.trace_flags.sampled:
+                n = self._write(span)
+                self._log.opened[context.span_id] = n
+
+    def _on_ending(self, span: Span) -> None:
+        """Nothing: it has not ended."""
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a span; called by the thread that ends it, which waits for nothing."""
+        """Take a span, and write it down; called by the thread that ends it."""
         context = span.context
-        if self._has_ended or context is None or not context.trace_flags.sampled:
+        if self.has_ended or context is None or not context.trace_flags.sampled:
             return
-        self._journal.ended(span)
-        if self._waiting.add(span):
-            super().on_end(span)
-        else:
-            self._overflow.add(span)
+        n = self._write(span)
+        base = self._log.opened.pop(context.span_id, n)
+        if not step_child.only_writes:
+            self._put(Item(span, n, base, None))
+
+    def on_end_of_light(self, span: LightSpan) -> None:
+        """Take a light span, which the fact that ended it has written down."""
+        if span.is_changed:
+            self.on_end(span)
+        elif not self.has_ended and not step_child.only_writes:
+            self._put(Item(span, span.said.n, span.place.run, None))
+
+    def _put(self, item: Item) -> None:
+        queue = self._queue
+        if len(queue) >= self.limit:
+            self._log.owe(item)
+            return
+        queue.append(item)
+        if self._is_idle:
+            self._is_idle = False
+            self._wake()
+
+    def _write(self, span: ReadableSpan) -> int:
+        """Write a span down whole; the line's number."""
+        n = next_number()
+        if run_log.is_durable:
+            try:
+                line = self._lines.span(n, self._writer.write(span))
+            except Exception as error:  # noqa: BLE001 - a value may raise when it is looked at
+                logger.debug("A span cannot be written down: %s", error)
+            else:
+                if step_child.is_one:
+                    step_child.say_so()
+                run_log.append(line)
+        return n
+
+    # Whoever waits for it.
 
     @property
-    def has_ended(self) -> bool:
-        """Whether it takes no more spans, and has none that waits."""
-        return self._has_ended
+    def waiting(self) -> int:
+        """How many spans have not left."""
+        return len(self._queue) + self._sender.waiting + self._log.waiting
 
     @property
-    def keeping_time(self) -> float:
-        """Seconds that `keep_all` may take."""
-        return (len(self._waiting) + len(self._overflow)) * KEEPING_SECONDS
+    def kept(self) -> int:
+        """How many spans wait for the endpoint to be back."""
+        return self.waiting if self._sender.is_away else self._log.waiting
 
-    def flush(self, timeout: float) -> bool:
-        """Send what is kept, within `timeout` seconds; whether nothing is left."""
-        self._overflow.keep_all()
-        return self.backlog.flush(timeout)
+    def watch(self) -> None:
+        """Read the logs of children while they live, until `look`."""
+        self._runs_in_children += 1
+        self._look_at = min(self._look_at, time.monotonic() + LOOK_AT_CHILDREN)
+        self._wake()
 
-    def force_flush(self, timeout_millis: int | None = None) -> bool:
-        """Export or keep all that waits; nothing does after the end, and an export may hang."""
-        return self._has_ended or super().force_flush(timeout_millis)
+    def look(self) -> None:
+        """Look at once for what children left, and dead processes: a run in children has ended."""
+        self._runs_in_children = max(0, self._runs_in_children - 1)
+        self._look_at = 0.0
+        self._wake()
 
-    def end(self) -> None:
-        """Take no more spans, keep all that wait, and have an export that is under way end."""
-        self._has_ended = True
-        self._door.keep_all()
-        self._overflow.keep_all(at_once=False)
-        if self.backlog.ends_at_shutdown:
-            self._door.shutdown()
+    def begin_flush(self, timeout: float) -> Callable[[float], bool]:
+        """Begin to send all; return what waits for it, at most some seconds, and says if all is."""
+        answer: SimpleQueue[bool] = SimpleQueue()
+        self._hurry_until = max(self._hurry_until, time.monotonic() + timeout)
+        self._look_at = 0.0
+        self._waiters.append(answer)
+        self._wake()
+
+        def waited(seconds: float) -> bool:
+            self._hurry_until = max(self._hurry_until, time.monotonic() + seconds)
+            try:
+                return answer.get(timeout=max(0.0, seconds))
+            except Empty:
+                return False
+
+        return waited
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send all, within the time; whether that was done. After the end nothing is to be sent."""
+        if self.has_ended or step_child.only_writes:
+            return True
+        seconds = timeout_millis / 1000
+        return self.begin_flush(seconds)(seconds)
 
     def shutdown(self) -> None:
-        """Export or keep all that waits, and end; called by the provider."""
-        super().shutdown()  # type: ignore[no-untyped-call] # the SDK's
-        self.end()
+        """Send what can be at once, and end; called by an application's provider."""
+        if not self.has_ended:
+            self.force_flush(int(1000 * min(STEP_TIMEOUT, self._sender.timeout)))
+            self.end()
+
+    def end(self) -> int:
+        """Take no more spans, and stop; return how many have not left."""
+        if self.has_ended:
+            return 0
+        self.has_ended = True
+        left = self.waiting
+        self._is_stopped = True
+        self._bell.put(None)
+        self._sender.stop()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(0.0 if left else STEP_TIMEOUT)
+        if step_child.is_one:
+            if left:
+                self._say_lost(left)
+            return left
+        is_kept = run_log.is_durable
+        self._log.close([*self._queue, *self._sender.items()])
+        if left and is_kept:
+            logger.warning(
+                "%d spans for %s wait in %s: the next run, or `dotflow outbox flush`, sends them.",
+                left, self.name, files.folder(),
+            )  # fmt: skip
+        elif left:
+            self._say_lost(left)
+        return left
+
+    def _say_lost(self, left: int) -> None:
+        self._counts.add(failed=left)
+        logger.warning("Not all spans could be exported in time: those are lost.")
+
+    # The thread.
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._start()
+        self._bell.put(None)
+
+    def _start(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None and not self._is_stopped:
+                thread = threading.Thread(target=self._work, name="dotflow-otlp", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError:  # at the end of the process: the log has them
+            logger.debug("No thread can be started for spans any more.")
+        finally:
+            self._starting.release()
+
+    def _work(self) -> None:
+        while not self._is_stopped:
+            try:
+                pause = self._step()
+            except Exception:  # noqa: BLE001 - a thread that died would hold all that come
+                logger.warning("Spans could not be exported; that is tried again.", exc_info=True)
+                pause = 1.0
+            if pause > 0:
+                self._rest(pause)
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep until somebody calls, at most some seconds."""
+        if not self._queue:
+            self._is_idle = True
+        try:
+            # A span may have come before it was said that nobody looks.
+            self._bell.get(timeout=0.0 if self._is_idle and self._queue else seconds)
+            while True:
+                self._bell.get_nowait()
+        except Empty:
+            pass
+        self._is_idle = False
+
+    def _step(self) -> float:
+        """Do what is due; return the seconds to rest."""
+        now = time.monotonic()
+        is_hurried = now < self._hurry_until
+        count = len(self._queue)
+        if not count:
+            self._first_at = None
+        elif self._first_at is None:
+            self._first_at, self._seen, self._burst_until = now, 0, now + QUIET
+        if is_hurried or not count:
+            self._see_to_others(now)
+        if not self.waiting:
+            self._answer(True)
+            return min(CARE, max(0.01, self._look_at - now))
+        pause = self._sender.pause(now, is_hurried)
+        if pause > 0:
+            self._see_to_others(now)
+            return min(pause, CARE)
+        if is_hurried or count > self.limit // 2 or not count:
+            self._export(self._batch)
+            return 0.0
+        return self._step_of_day(now, count)
+
+    def _step_of_day(self, now: float, count: int) -> float:
+        """Do what is due while nobody waits for it."""
+        first_at = self._first_at or now
+        has_grown, self._seen = count > self._seen, count
+        is_due = count >= self._batch or now - first_at >= self._delay
+        if not has_grown:
+            self._see_to_others(now)
+            if is_due:
+                self._export(self._batch)
+                self._first_at = None
+                return 0.0
+            return min(5 * POLL, first_at + self._delay - now + 0.001)
+        if is_due and now >= self._burst_until:
+            began = time.thread_time()
+            self._export(BURST_BATCH)
+            self._burst_until = time.monotonic() + BURST_SHARE * (time.thread_time() - began)
+            self._seen = len(self._queue)
+        return POLL
+
+    def _export(self, most: int) -> None:
+        """Send a batch: what failed, what was queued, else what is in the log alone."""
+        batch = self._sender.next_batch(self._queue, most)
+        if batch is None:
+            batch = self._sender.batch_of(self._log.owed_items(most))
+        if batch is None:
+            return
+        is_over = self._sender.send(batch) or batch.is_refused
+        self._log.left([*batch.bad, *(batch.items if is_over else ())])
+        batch.bad = []
+
+    def _see_to_others(self, now: float) -> None:
+        """Give a sign of life, and look for what children and dead processes left."""
+        if now >= self._care_at:
+            self._care_at = now + CARE
+            self._log.care([*self._queue, *self._sender.items()])
+        if self._sender.is_away and now >= self._hurry_until:
+            return
+        if now >= self._look_at:
+            self._look_at = now + self._log.others.look(self._runs_in_children > 0)
+        room = self.limit // 2 - len(self._queue)
+        if room > 0:
+            for item in self._log.others.more(min(room, self._batch)):
+                self._queue.append(item)
+
+    def _answer(self, is_all: bool) -> None:
+        self._hurry_until = 0.0
+        while self._waiters:
+            self._waiters.popleft().put(is_all)
 
 
-_keeping: weakref.WeakSet[KeepingProcessor] = weakref.WeakSet()
+_open: weakref.WeakSet[OtlpProcessor] = weakref.WeakSet()
 
 
-def keep_in_child() -> None:
-    """Keep what a child process could not send before its end."""
-    for processor in list(_keeping):
-        processor.end()
-        processor.backlog.close(0)
-
-
-def span_processors(settings: OtlpSettings, counts: SpanCounts) -> list[BatchSpanProcessor]:
-    """One batch processor for each exporter that the settings or the environment switch on.
-
-    One that cannot be made, because a variable is wrong, is warned of and left out.
-    """
-    made = (_processor(export, settings, counts) for export in exports(settings))
-    return [processor for processor in made if processor is not None]
-
-
-def _processor(
-    export: Export, settings: OtlpSettings, counts: SpanCounts
-) -> BatchSpanProcessor | None:
-    try:
-        if export.is_otlp:
-            return KeepingProcessor(export.make, counts, Backlog(settings, counts))
-        return BatchSpanProcessor(ProcessExporter(export.make, counts), max_queue_size=queue_size())
-    except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the rest
-        logger.warning("Spans are not exported: %s", error)
-        return None
+def end_in_child() -> None:
+    """End what would send spans, at the end of a child: what it could not send is said."""
+    for processor in list(_open):
+        if not step_child.only_writes:
+            processor.end()

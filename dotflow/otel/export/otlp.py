@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
 from opentelemetry.sdk.environment_variables import (
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
     OTEL_BSP_MAX_QUEUE_SIZE,
+    OTEL_BSP_SCHEDULE_DELAY,
     OTEL_EXPORTER_OTLP_ENDPOINT,
     OTEL_EXPORTER_OTLP_PROTOCOL,
     OTEL_EXPORTER_OTLP_TIMEOUT,
@@ -26,11 +29,13 @@ from dotflow.process.at_exit import seconds_from_environment
 from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
 OTLP = "otlp"
+HTTP_MODULE = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+GRPC_MODULE = "dotflow.otel.export.grpc"
 GRPC, HTTP = "grpc", "http/protobuf"
 PATH = "/v1/traces"
 DEFAULT_TIMEOUT = 10.0  # seconds
@@ -40,6 +45,9 @@ MOST_BYTES = 3 * 2**20
 
 SPAN_BYTES = 1000
 """About what a span takes beside its texts."""
+
+BATCH_SIZE = 512
+DEFAULT_DELAY = 5000  # milliseconds
 
 QUEUE_SIZE = 65_536
 """Spans that may wait for export, unless OTEL_BSP_MAX_QUEUE_SIZE says otherwise. The SDK's own
@@ -65,7 +73,6 @@ class SpanCounts:
     Attributes:
         exported: Spans that an exporter delivered, at once or from the outbox.
         failed: Spans that are lost: no exporter will deliver them.
-        kept: Spans of this process that wait in an outbox.
     """
 
     def __init__(self) -> None:
@@ -73,18 +80,16 @@ class SpanCounts:
         renew_in_child(self)
         self.exported = 0
         self.failed = 0
-        self.kept = 0
 
     def renew(self) -> None:
         """Have a lock that nobody holds, in a forked child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def add(self, exported: int = 0, failed: int = 0, kept: int = 0) -> None:
-        """Count spans; fewer are kept where `kept` is negative."""
+    def add(self, exported: int = 0, failed: int = 0) -> None:
+        """Count spans."""
         with self._lock:
             self.exported += exported
             self.failed += failed
-            self.kept += kept
 
 
 class ProcessExporter(SpanExporter):
@@ -191,6 +196,19 @@ def make_exporter(settings: OtlpSettings, timeout: float | None = None) -> SpanE
     return http.OTLPSpanExporter(endpoint=_with_path(settings.endpoint), timeout=timeout)
 
 
+def load(settings: OtlpSettings) -> None:
+    """Load the library that exports, if there is to be an export: a run need not wait for that."""
+    named = os.environ.get(OTEL_TRACES_EXPORTER, "")
+    endpoints = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT)
+    is_on = settings.endpoint is not None or OTLP in named.split(",")
+    if not is_on and (named or not any(os.environ.get(name) for name in endpoints)):
+        return
+    try:
+        import_module(GRPC_MODULE if is_grpc(settings) else HTTP_MODULE)
+    except Exception as error:  # noqa: BLE001 - said when the first run begins
+        logger.debug("The OTLP exporter cannot be loaded: %s", error)
+
+
 def ends_at_shutdown(settings: OtlpSettings) -> bool:
     """Whether an export that is under way ends soon when the exporter is shut down.
 
@@ -229,38 +247,35 @@ def address(settings: OtlpSettings) -> str:
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", "")).removeprefix("//")
 
 
-def parts(spans: Sequence[ReadableSpan]) -> Iterator[Sequence[ReadableSpan]]:
-    """A batch in parts that an endpoint takes: by default one over gRPC takes 4 MiB at a time."""
-    part: list[ReadableSpan] = []
-    room = MOST_BYTES
-    for span in spans:
-        size = _size(span)
-        if part and size > room:
-            yield part
-            part, room = [], MOST_BYTES
-        part.append(span)
-        room -= size
-    if part:
-        yield part
-
-
-def _size(span: ReadableSpan) -> int:
+def size_of(span: ReadableSpan) -> int:
     """About as many bytes as a span takes, rather too many; its texts are what is long."""
     said = [span.attributes or {}, *(event.attributes or {} for event in span.events)]
     texts = (value for one in said for value in one.values() if isinstance(value, str))
     return SPAN_BYTES + sum(len(text) * (1 if text.isascii() else 4) for text in texts)
 
 
+def batch_size() -> int:
+    """Spans that are sent at a time: OTEL_BSP_MAX_EXPORT_BATCH_SIZE, else the SDK's 512."""
+    return _number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, BATCH_SIZE)
+
+
+def schedule_delay() -> float:
+    """Seconds that a span waits for others, at most: OTEL_BSP_SCHEDULE_DELAY, else the SDK's 5."""
+    return _number(OTEL_BSP_SCHEDULE_DELAY, DEFAULT_DELAY) / 1000
+
+
 def queue_size() -> int:
     """Spans that may wait for export: OTEL_BSP_MAX_QUEUE_SIZE, else QUEUE_SIZE."""
-    given = os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE)
+    return _number(OTEL_BSP_MAX_QUEUE_SIZE, QUEUE_SIZE)
+
+
+def _number(name: str, default: int) -> int:
+    given = os.environ.get(name)
     try:
-        return int(given) if given else QUEUE_SIZE
+        return int(given) if given else default
     except ValueError:
-        logger.warning(
-            "%s=%r is no number: %d is used.", OTEL_BSP_MAX_QUEUE_SIZE, given, QUEUE_SIZE
-        )
-        return QUEUE_SIZE
+        logger.warning("%s=%r is no number: %d is used.", name, given, default)
+        return default
 
 
 def _protocol(settings: OtlpSettings) -> str:

@@ -12,29 +12,34 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+)
 
 from dotflow import __version__
 from dotflow.logging import logger
+from dotflow.otel import attributes as names
 from dotflow.otel import propagation
-from dotflow.otel.export.batch import KeepingProcessor, span_processors
+from dotflow.otel.export.batch import SPANS, OtlpProcessor
+from dotflow.otel.export.children import for_a_child
 from dotflow.otel.export.deadline import DeadlineRunner
-from dotflow.otel.export.journal import SCOPE
 from dotflow.otel.export.otlp import OtlpSettings, SpanCounts
-from dotflow.otel.ids import WorkflowIdGenerator, chosen_generator
-from dotflow.otel.spans.sampling import UuidFairSampler, make_fair
+from dotflow.otel.export.own import OwnTracerProvider, SpanProcessors, span_processors
+from dotflow.otel.ids import WorkflowIdGenerator
+from dotflow.otel.spans.light import Place
+from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
 from dotflow.process import at_exit
+from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    from dotflow.otel.processor import OwnSpanProcessor
+
+    Exporting = OtlpProcessor | BatchSpanProcessor
 
 CHILD_KEY = "dotflow-provider"
 """Where a carrier says what provider a child makes; no propagator reads it."""
-
-MOST_FOR_KEEPING = 0.5
-"""Of the time that a close has, what is left at most to keep what could not be exported."""
 
 Wait = Callable[[float], bool]
 """Waits at most some seconds, and says whether all went well in that time."""
@@ -51,101 +56,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-class SpanProcessors(SpanProcessor):
-    """The processors of a provider that we made: unlike the SDK's list, one can be taken out."""
-
-    def __init__(self) -> None:
-        self._processors: tuple[SpanProcessor, ...] = ()
-        self._lock = threading.Lock()
-
-    def add_span_processor(self, processor: SpanProcessor) -> None:
-        """Add one; the provider's method of the same name calls this."""
-        with self._lock:
-            self._processors = (*self._processors, processor)
-
-    def remove(self, processor: SpanProcessor) -> None:
-        """Take one out."""
-        with self._lock:
-            self._processors = tuple(one for one in self._processors if one is not processor)
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Hand on the start."""
-        for processor in self._processors:
-            processor.on_start(span, parent_context)
-
-    def _on_ending(self, span: Span) -> None:
-        for processor in self._processors:
-            processor._on_ending(span)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Hand on the end."""
-        for processor in self._processors:
-            processor.on_end(span)
-
-    def shutdown(self) -> None:
-        """Shut down all."""
-        for processor in self._processors:
-            processor.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush all, also those behind one that fails; whether all did."""
-        flushed = [processor.force_flush(timeout_millis) for processor in self._processors]
-        return all(flushed)
-
-
-class OwnTracerProvider(TracerProvider):
-    """The provider that we make where the application has none.
-
-    Args:
-        resource: What produces the spans.
-    """
-
-    def __init__(self, resource: Resource) -> None:
-        self.processors = SpanProcessors()
-        super().__init__(
-            resource=resource,
-            shutdown_on_exit=False,  # dotflow.process.at_exit does, with a deadline
-            active_span_processor=self.processors,  # type: ignore[arg-type]
-            id_generator=chosen_generator(),
-        )
-        if self.sampler not in (ALWAYS_ON, ALWAYS_OFF):
-            self.sampler = UuidFairSampler(self.sampler)
-        self._shared: dict[OtlpSettings, tuple[list[BatchSpanProcessor], SpanCounts, int]] = {}
-
-    def acquire(self, settings: OtlpSettings) -> tuple[list[BatchSpanProcessor], SpanCounts]:
-        """Have spans exported as the settings say; users with the same settings share."""
-        processors, counts, users = self._shared.get(settings) or ([], SpanCounts(), 0)
-        if not users:
-            processors = span_processors(settings, counts)
-            for processor in processors:
-                self.processors.add_span_processor(processor)
-        self._shared[settings] = (processors, counts, users + 1)
-        return processors, counts
-
-    def flush_exports(self) -> bool:
-        """Export all that has ended; whether all was."""
-        batches = [one for processors, _, _ in list(self._shared.values()) for one in processors]
-        flushed = [bool(one.force_flush()) for one in batches]
-        return all(flushed)
-
-    def release(self, settings: OtlpSettings) -> list[BatchSpanProcessor]:
-        """Take back `acquire`; the processors that nobody uses any more are to be shut down."""
-        processors, counts, users = self._shared[settings]
-        if users > 1:
-            self._shared[settings] = (processors, counts, users - 1)
-            return []
-        del self._shared[settings]
-        for processor in processors:
-            self.processors.remove(processor)
-        return list(processors)
-
-
 class Pipeline:
     """What one ServerOtel has of a provider: a tracer, and the processors that it added.
 
     Args:
         settings: What the arguments say of OTLP.
-        processor: What turns spans into reports to dotflow-api, or None.
+        processor: What stands for the dotflow-api of the server on the provider, or None.
         set_global: Whether a provider that is made becomes the global one.
         tracer_provider: The provider to use, in place of the global one.
         service_name: `service.name` of a provider that is made, where the environment has none.
@@ -160,18 +76,19 @@ class Pipeline:
     def __init__(
         self,
         settings: OtlpSettings,
-        processor: SpanProcessor | None = None,
+        processor: OwnSpanProcessor | None = None,
         set_global: bool = True,
         tracer_provider: Any = None,
-        service_name: str = SCOPE,
+        service_name: str = names.SCOPE,
     ) -> None:
         self._settings = settings
         self._service_name = service_name
         self._processor = processor
         self._begun, self._closed = threading.Lock(), threading.Event()
         self._has_complained = False
-        self._taken_out: list[BatchSpanProcessor] | None = None
+        self._taken_out: list[Exporting] | None = None
         self._runner = DeadlineRunner()
+        self._sending: list[Wait] = []
         with _lock:
             self.provider = tracer_provider or _existing() or _make(set_global, service_name)
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
@@ -179,44 +96,96 @@ class Pipeline:
             self._batches, self.counts = self._add_processors()
         generator = getattr(self.provider, "id_generator", None)
         self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
-        self.tracer: trace.Tracer = self.provider.get_tracer(SCOPE, __version__)
+        self.tracer: trace.Tracer = self.provider.get_tracer(names.SCOPE, __version__)
         if self.pins_trace_ids:
             make_fair(self.tracer)
+        if self._own is not None:
+            self.new_span_id = self._own.id_generator.generate_span_id
+        # The SDK counts its own spans, where that is wanted.
+        self._may_be_light = (
+            self._own is not None
+            and is_decided_by_parent(self.tracer)
+            and not os.environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED")
+        )
         # Kept, for whoever made the runs may be gone at exit, and their spans not yet sent.
         at_exit.keep(self)
+
+    # What spans of ours need of it.
+
+    @property
+    def is_light(self) -> bool:
+        """Whether nobody but our own exporters sees spans, and the sampler takes those of a run."""
+        return self._may_be_light and self._own is not None and self._own.processors.are_light
+
+    def place_of(self, parent: trace.Span, run: int) -> Place | None:
+        """Where the light spans below a root are; None where they cannot be light.
+
+        Args:
+            parent: The root.
+            run: The run's number.
+        """
+        own, found = self._own, parent.get_span_context()
+        if not self._may_be_light or own is None or not found.trace_flags.sampled:
+            return None
+        if not isinstance(parent, ReadableSpan):
+            return None
+        end = own.processors.on_end_of_light
+        return Place(found, parent.resource, parent.instrumentation_scope, own.limits, end, run)
+
+    def readers(self) -> dict[str, str]:
+        """Which endpoints read spans from the run log, by their keys."""
+        if not run_log.is_durable:
+            return {}
+        ours = self._keeping() if self._own is None else self._own.processors.ours
+        return {one.key: SPANS for one in ours}
 
     @property
     def for_a_child(self) -> dict[str, str]:
         """What a child that is not forked makes a provider like this one from.
 
-        Nothing where the provider is the application's: its own code sets up the child's.
+        Of the provider nothing where it is the application's: its own code sets up the child's.
         """
         if self._own is None:
-            return {}
+            return for_a_child()
         known = {
             "endpoint": self._settings.endpoint,
             "protocol": self._settings.protocol,
             "service_name": self._service_name,
         }
-        return {CHILD_KEY: json.dumps(known)}
+        return {CHILD_KEY: json.dumps(known), **for_a_child()}
+
+    @property
+    def kept(self) -> int:
+        """How many spans wait for their endpoints to be back."""
+        return sum(one.kept for one in self._keeping())
+
+    def watch(self) -> None:
+        """Have the logs of children be read while they live, until `look`."""
+        for processor in self._keeping():
+            processor.watch()
+
+    def look(self) -> None:
+        """Have the spans that children wrote be sent: the run that they were of has ended."""
+        for processor in self._keeping():
+            processor.look()
+
+    # How it ends.
 
     def begin_flush(self) -> Wait:
         """Begin to export all that has ended; return what waits for it, at most some seconds."""
         failed_before = self.counts.failed
-        wait = self._runner.begin(self._flush)
+        sending = self._begin_to_send(at_exit.flush_timeout())
+        wait = self._runner.begin(self._flush_others)
 
         def waited(timeout: float) -> bool:
             deadline = time.monotonic() + timeout
-            is_flushed = wait(timeout)
-            sent = [one.flush(max(0.0, deadline - time.monotonic())) for one in self._keeping()]
-            return is_flushed and all(sent) and self.counts.failed == failed_before
+            sent = [wait(max(0.0, deadline - time.monotonic())) for wait in [*sending, wait]]
+            return all(sent) and self.counts.failed == failed_before
 
         return waited
 
-    def look(self) -> None:
-        """Have the spans that children kept be sent, in the background."""
-        for processor in self._keeping():
-            processor.backlog.look(at_once=True)
+    def _begin_to_send(self, timeout: float) -> list[Wait]:
+        return [one.begin_flush(timeout) for one in self._keeping() if not one.has_ended]
 
     def hurry(self) -> None:
         """Begin to close, without waiting for it.
@@ -224,19 +193,24 @@ class Pipeline:
         Takes no lock that it could wait for: the garbage collector may call it anywhere.
         """
         if self._begun.acquire(blocking=False):
-            self._runner.begin(self._close)
+            self._sending = self._begin_to_send(at_exit.flush_timeout())
+            self._runner.begin(self._close_others)
 
     def abandon(self) -> None:
         """Close, without anybody waiting for it; as `hurry`, for the garbage collector."""
         self.hurry()
-        self._runner.begin(lambda: self._close_backlogs(at_exit.flush_timeout()))
+        self._runner.begin(self._close_abandoned)
         self._runner.stop()
+
+    def _close_abandoned(self) -> None:
+        self._close_keeping(at_exit.flush_timeout())
+        at_exit.forget(self)
 
     def close(self, timeout: float | None = None) -> bool:
         """Export what has ended and take out what was added.
 
-        What an OTLP exporter has not taken when time is nearly over is kept for the next process,
-        also where that takes a little longer: to encode it does, 0.1 ms a span at most.
+        What an OTLP exporter has not taken when time is over is in the run log, for the next
+        process.
 
         Returns:
             Whether all was sent within `timeout` seconds.
@@ -245,73 +219,52 @@ class Pipeline:
         deadline = time.monotonic() + seconds
         failed_before = self.counts.failed
         self.hurry()
-        is_closed = self._wait_for_end(deadline, seconds * MOST_FOR_KEEPING)
-        if not is_closed:
-            for processor in self._take_out():
-                if isinstance(processor, KeepingProcessor):
-                    processor.end()
-        is_sent = self._close_backlogs(max(0.0, deadline - time.monotonic()))
+        is_sent = self._close_keeping(seconds)
+        is_closed = self._closed.wait(max(0.0, deadline - time.monotonic()))
         self._runner.stop()
         if is_closed:
-            self._runner.join(max(0.0, deadline - time.monotonic()))
+            self._runner.join(max(0.1, deadline - time.monotonic()))
         if self._loses(is_closed) and not self._has_complained:
             self._has_complained = True
             logger.warning("Not all spans could be exported in time: those are lost.")
+        at_exit.forget(self)
         return is_closed and is_sent and self.counts.failed == failed_before
 
-    def _wait_for_end(self, deadline: float, most_for_keeping: float) -> bool:
-        """Wait until all is exported, as long as there is time to keep what is not."""
-        while not self._have_ended():
-            keeping = min(most_for_keeping, sum(one.keeping_time for one in self._keeping()))
-            left = deadline - time.monotonic() - keeping
-            if left <= 0 or self._closed.wait(left):
-                break
-        return self._closed.is_set()
-
-    def _have_ended(self) -> bool:
-        """Whether there is nothing to wait for: all that waited is kept."""
-        kept = [isinstance(one, KeepingProcessor) and one.has_ended for one in self._batches]
-        return bool(kept) and all(kept)
+    def _close_keeping(self, timeout: float) -> bool:
+        """Send what ends here to OTLP endpoints, and end those that nobody else uses."""
+        deadline = time.monotonic() + timeout
+        sent = [wait(max(0.0, deadline - time.monotonic())) for wait in self._sending]
+        left = [one.end() for one in self._take_out() if isinstance(one, OtlpProcessor)]
+        return all(sent) and not any(left)
 
     def _loses(self, is_closed: bool) -> bool:
         """Whether spans were with an exporter that keeps none, when time was over."""
-        return not is_closed and any(
-            not isinstance(one, KeepingProcessor) for one in self._take_out()
-        )
+        return not is_closed and any(not isinstance(one, OtlpProcessor) for one in self._take_out())
 
-    def _keeping(self) -> list[KeepingProcessor]:
+    def _keeping(self) -> list[OtlpProcessor]:
         """The processors of this pipeline's OTLP exporters; others may use them too."""
-        return [one for one in self._batches if isinstance(one, KeepingProcessor)]
+        return [one for one in self._batches if isinstance(one, OtlpProcessor)]
 
-    def _flush(self) -> bool:
+    def _flush_others(self) -> bool:
+        """Have whatever else exports do so: what is the application's, or writes elsewhere."""
         if self._own is not None:
-            return self._own.flush_exports()
+            others = [one for one in self._batches if not isinstance(one, OtlpProcessor)]
+            flushed = [bool(one.force_flush()) for one in others]
+            return all(flushed)
         flush = getattr(self.provider, "force_flush", None)
         return flush is None or bool(flush())
 
-    def _close(self) -> None:
+    def _close_others(self) -> None:
         try:
-            self._flush()
-            for processor in self._take_out():
-                processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
-            for keeping in self._keeping():
-                keeping.backlog.hurry()
+            ended = self._take_out()
+            self._flush_others()
+            for processor in ended:
+                if not isinstance(processor, OtlpProcessor):
+                    processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
         finally:
-            at_exit.forget(self)
             self._closed.set()
 
-    def _close_backlogs(self, timeout: float) -> bool:
-        """Send what is kept within `timeout` seconds; whether nothing is left."""
-        deadline = time.monotonic() + timeout
-        ended, sent = self._take_out(), True
-        for processor in self._keeping():
-            left = max(0.0, deadline - time.monotonic())
-            is_ours = any(one is processor for one in ended)
-            send = processor.backlog.close if is_ours else processor.flush
-            sent = send(left) and sent
-        return sent
-
-    def _take_out(self) -> list[BatchSpanProcessor]:
+    def _take_out(self) -> list[Exporting]:
         """Take out what was added; return what nobody else uses, to be shut down."""
         with _lock:
             if self._taken_out is None:
@@ -325,7 +278,7 @@ class Pipeline:
                         self._processors.remove(batch)
             return self._taken_out
 
-    def _add_processors(self) -> tuple[list[BatchSpanProcessor], SpanCounts]:
+    def _add_processors(self) -> tuple[list[Exporting], SpanCounts]:
         """Add our processors; return those that export, and where they count."""
         counts = SpanCounts()
         # Not the SDK's: it makes spans, and only it knows what becomes of them.

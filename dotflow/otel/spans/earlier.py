@@ -11,6 +11,7 @@ from opentelemetry.trace import Link
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.otel import attributes as names
+from dotflow.otel.spans.light import LightSpan
 from dotflow.otel.spans.starting import is_sampled
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _propagator = TraceContextTextMapPropagator()
 
 def note_of(span: trace.Span) -> dict[str, str]:
     """What leads to a span, to be kept; nothing for one that is not sampled, and leads nowhere."""
+    if type(span) is LightSpan:  # all of them are sampled
+        return {"traceparent": f"{span.place.traceparent}{span.span_id:016x}-01"}
     if not is_sampled(span):
         return {}
     found = span.get_span_context()

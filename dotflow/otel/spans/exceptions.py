@@ -12,13 +12,10 @@ from opentelemetry import _logs, trace
 from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
-from dotflow.otel.export.journal import SCOPE
-from dotflow.otel.spans.values import MESSAGE_LIMIT, STACKTRACE_LIMIT, cut, cut_start, short
+from dotflow.otel.spans.record import ErrorSaid
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
-
-    from dotflow.abc.task import Failure
 
 OPT_IN = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 """Of the semantic conventions: `logs` in place of span events, `logs/dup` beside them."""
@@ -36,35 +33,29 @@ class Exceptions:
         self._logs = bool(chosen & {"logs", "logs/dup"})
         self._events = not self._logs or "logs/dup" in chosen
 
-    def tell(self, span: Span, operation: str, error: Failure, time_ns: int | None) -> None:
+    def tell(self, span: Span, operation: str, error: str, time_ns: int | None) -> None:
         """Tell of an exception; nothing is raised.
 
         Args:
             span: The innermost span that it failed.
             operation: What it failed, such as "dotflow.task": the record's event name begins so.
-            error: The exception.
+            error: The exception, as `Texts.of_error` has it.
             time_ns: When it was raised, nanoseconds since the epoch; now without one.
         """
-        found = _attributes(error)
-        is_told = self._logs and _log(span, f"{operation}.exception", error, found, time_ns)
-        if self._events or not is_told:
-            span.add_event("exception", found, timestamp=time_ns)
+        if self.is_event(span, operation, error, time_ns):
+            span.add_event("exception", ErrorSaid.of(error).attributes(), timestamp=time_ns)
+
+    def is_event(self, span: Span, operation: str, error: str, time_ns: int | None) -> bool:
+        """Whether an exception is to be an event of the span; what else tells of it is done."""
+        if not self._logs:
+            return True
+        is_told = _log(span, f"{operation}.exception", ErrorSaid.of(error), time_ns)
+        return self._events or not is_told
 
 
-def _attributes(error: Failure) -> dict[str, str]:
-    # For a failure that the engine names itself (a timeout) `error_type` is no class.
-    is_class = error.error_type.endswith(error.exception)
-    return {
-        names.EXCEPTION_TYPE: short(error.error_type if is_class else error.exception),
-        names.EXCEPTION_MESSAGE: cut(error.message, MESSAGE_LIMIT),
-        names.EXCEPTION_STACKTRACE: cut_start(error.traceback, STACKTRACE_LIMIT),
-    }
-
-
-def _log(
-    span: Span, event_name: str, error: Failure, found: dict[str, str], time_ns: int | None
-) -> bool:
+def _log(span: Span, event_name: str, error: ErrorSaid, time_ns: int | None) -> bool:
     """Emit a log record; whether there is somebody to take it."""
+    found = error.attributes()
     # What will be tried again is expected to be handled.
     is_final = error.attempt is None
     severity = _logs.SeverityNumber.ERROR if is_final else _logs.SeverityNumber.WARN
@@ -74,7 +65,7 @@ def _log(
             _complain("the program has no logger provider")
             return False
         _emit(
-            provider.get_logger(SCOPE, __version__),
+            provider.get_logger(names.SCOPE, __version__),
             timestamp=time_ns,
             context=trace.set_span_in_context(span),
             severity_number=severity,

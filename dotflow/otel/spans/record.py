@@ -1,145 +1,305 @@
-"""What a span says: attributes, events and status."""
+"""What spans say of workflows, tasks and attempts: attributes, the exception, the status."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import Span, Status, StatusCode
 
-from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.otel import attributes as names
-from dotflow.otel.spans.exceptions import Exceptions
 from dotflow.otel.spans.values import (
     MESSAGE_LIMIT,
     PATH_LIMIT,
-    ContextText,
-    Redact,
+    STACKTRACE_LIMIT,
+    clean,
     cut,
+    cut_start,
     short,
 )
+from dotflow.runlog.texts import cut as cut_json
 
 if TYPE_CHECKING:
-    from dotflow.abc.task import ContextView, Failure, TaskView
-    from dotflow.otel.spans.runs import TaskRun, WorkflowRun
+    from dotflow.otel.spans.light import Said
 
 Attributes = dict[str, Any]
 
+NULL = "null"
+UNNAMED = "workflow"
+COMPLETED, FAILED = "Completed", "Failed"
 
-class SpanRecorder:
-    """Writes what is known of workflows, tasks and attempts to their spans.
+Shown = tuple[str, bool] | str | None
+"""A context's text: whole, or cut and whether it was, or None where there is no context."""
 
-    Args:
-        contexts: Whether spans carry contexts.
-        context_limit: Characters of a context that a span carries.
-        redact: What a program wants hidden.
+
+class StepSaid(NamedTuple):
+    """What spans say of a step, the same in each task that it does."""
+
+    name: str
+    max_attempts: int
+    timeout: float
+    function: str
+    file: str | None
+    line: int | None
+    context_limit: int
+
+    @classmethod
+    def of(cls, step: Any, context_limit: int) -> StepSaid:
+        """What is to be said of a step (see `dotflow.abc.task.Step`)."""
+        function, file, line = step.source
+        return cls(
+            short(step.name), max(1, step.retry), float(step.timeout or 0), short(function),
+            None if file is None else cut(file, PATH_LIMIT), line, context_limit,
+        )  # fmt: skip
+
+
+class ErrorSaid(NamedTuple):
+    """A failed attempt, as it may be shown: see `dotflow.abc.task.Failure`."""
+
+    attempt: int | None
+    exception: str
+    message: str
+    traceback: str
+    error_type: str
+
+    @classmethod
+    def of(cls, text: str) -> ErrorSaid:
+        """What `Texts.of_error` made of a failure."""
+        found = json.loads(text)
+        return cls(
+            found.get("attempt"), *(clean(str(found.get(one) or "")) for one in cls._fields[1:])
+        )
+
+    def attributes(self) -> dict[str, str]:
+        """The attributes of an `exception` event."""
+        # For a failure that the engine names itself (a timeout) `error_type` is no class.
+        is_class = self.error_type.endswith(self.exception)
+        return {
+            names.EXCEPTION_TYPE: short(self.error_type if is_class else self.exception),
+            names.EXCEPTION_MESSAGE: cut(self.message, MESSAGE_LIMIT),
+            names.EXCEPTION_STACKTRACE: cut_start(self.traceback, STACKTRACE_LIMIT),
+        }
+
+
+class TaskSaid:
+    """What the span of a task says.
+
+    Attributes:
+        n: The number of the fact that ended it; 0 until then.
+        began: The number of the fact that it began with.
+        error: The text of the error that failed it (JSON), or None.
+        error_at: When that was, where its exception is an event of this span.
+        reason: Why it has no outcome of its own, where that is so.
     """
 
-    def __init__(self, contexts: bool, context_limit: int, redact: Redact | None) -> None:
-        self._context_text = ContextText(context_limit, redact) if contexts else None
-        self._exceptions = Exceptions()
+    __slots__ = ("began", "current", "duration", "error", "error_at", "group", "initial", "n",
+                 "previous", "reason", "restored", "retry_count", "status", "step", "task_id",
+                 "workflow")  # fmt: skip
 
-    def workflow(self, run: WorkflowRun) -> Attributes:
-        """What is known of a workflow when it begins."""
-        found: Attributes = {
-            names.WORKFLOW_ID: short(run.workflow),
-            names.WORKFLOW_MODE: run.description.mode or "",
-            names.WORKFLOW_TASK_COUNT: len(run.description.tasks),
-        }
-        if run.description.name:
-            found[names.WORKFLOW_NAME] = short(run.name)
-        return found
+    def __init__(
+        self, workflow: str, step: StepSaid, task_id: int, group: str, began: int,
+        initial: Shown, previous: Shown,
+    ) -> None:  # fmt: skip
+        self.workflow = workflow
+        self.step = step
+        self.task_id = task_id
+        self.group = group
+        self.began = began
+        self.initial = initial
+        self.previous = previous
+        self.n = 0
+        self.status: str | None = None
+        self.duration: float | None = None
+        self.retry_count = 0
+        self.restored = False
+        self.current: Shown = None
+        self.error: str | None = None
+        self.error_at: int | None = None
+        self.reason: str | None = None
 
-    def end_workflow(self, run: WorkflowRun) -> None:
-        """The outcome of a workflow."""
-        if run.error is not None:
-            self._exceptions.tell(run.span, "dotflow.workflow", run.error, None)
-        if not run.span.is_recording():
-            return
-        run.span.set_attribute(names.WORKFLOW_STATUS, run.status)
-        if run.duration is not None:
-            run.span.set_attribute(names.WORKFLOW_DURATION, run.duration)
-        if run.status != WorkflowStatus.FAILED:
-            return
-        task = run.first_failed
-        if task is not None and task.errors:
-            fail_by(run.span, task)
-        elif run.error is not None:
-            _fail(run.span, run.error.message, run.error.error_type)
-        else:
-            _fail(run.span, "the run ended before its tasks did", "_OTHER")
-
-    @staticmethod
-    def abandon_task(span: Span, status: str) -> None:
-        """The outcome of a task that had none when its run ended."""
-        span.set_attribute(names.TASK_STATUS, status)
-        _fail(span, "the run ended before the task did", "_OTHER")
-
-    def task(self, run: TaskRun) -> Attributes:
+    def at_start(self) -> Attributes:
         """What is known of a task when it begins."""
-        task = run.task
-        step = task.step
-        source = step.source
+        step = self.step
         found: Attributes = {
-            names.WORKFLOW_ID: short(run.workflow.workflow),
-            names.TASK_ID: task.task_id,
-            names.TASK_NAME: short(step.name),
-            names.TASK_GROUP: short(str(task.group_name)),
-            names.TASK_MAX_ATTEMPTS: max(1, step.retry),
-            names.CODE_FUNCTION_NAME: short(source.function),
+            names.WORKFLOW_ID: self.workflow,
+            names.TASK_ID: self.task_id,
+            names.TASK_NAME: step.name,
+            names.TASK_GROUP: short(self.group),
+            names.TASK_MAX_ATTEMPTS: step.max_attempts,
+            names.CODE_FUNCTION_NAME: step.function,
         }
-        if source.file is not None:
-            found[names.CODE_FILE_PATH] = cut(source.file, PATH_LIMIT)
-            found[names.CODE_LINE_NUMBER] = source.line
+        if step.file is not None:
+            found[names.CODE_FILE_PATH] = step.file
+            found[names.CODE_LINE_NUMBER] = step.line
         if step.timeout:
-            found[names.TASK_TIMEOUT] = float(step.timeout)
+            found[names.TASK_TIMEOUT] = step.timeout
         return found
 
-    def end_task(self, run: TaskRun) -> None:
+    def at_end(self) -> Attributes:
         """The outcome of a task."""
-        task = run.task
-        error = task.errors[-1] if task.status == TypeStatus.FAILED and task.errors else None
-        # With attempts the exception is on the attempt's span: once, on the innermost.
-        if error is not None and max(1, task.step.retry) == 1:
-            self._exceptions.tell(run.span, "dotflow.task", error, task.finished_ns)
-        if not run.span.is_recording():
-            return
+        if self.reason is not None:
+            return {names.TASK_STATUS: self.status or "", names.ERROR_TYPE: "_OTHER"}
         found: Attributes = {
-            names.TASK_STATUS: task.status,
-            names.TASK_RETRY_COUNT: task.retry_count,
-            names.TASK_RESTORED: task.restored,
+            names.TASK_STATUS: self.status or "",
+            names.TASK_RETRY_COUNT: self.retry_count,
+            names.TASK_RESTORED: self.restored,
         }
-        if task.duration is not None:
-            found[names.TASK_DURATION] = task.duration
-        self._add_context(found, "initial", names.TASK_CONTEXT_INITIAL, task.initial_context)
-        self._add_context(found, "previous", names.TASK_CONTEXT_PREVIOUS, task.previous_context)
-        self._add_context(found, "current", names.TASK_CONTEXT_CURRENT, task.current_context)
-        run.span.set_attributes(found)
-        if error is not None:
-            _fail(run.span, error.message, error.error_type)
+        if self.duration is not None:
+            found[names.TASK_DURATION] = self.duration
+        limit = self.step.context_limit
+        _add_context(found, names.TASK_CONTEXT_INITIAL, self.initial, limit)
+        _add_context(found, names.TASK_CONTEXT_PREVIOUS, self.previous, limit)
+        _add_context(found, names.TASK_CONTEXT_CURRENT, self.current, limit)
+        if self.error is not None:
+            found[names.ERROR_TYPE] = short(ErrorSaid.of(self.error).error_type)
+        return found
 
-    def attempt(self, number: int) -> Attributes:
-        """What is known of an attempt when it begins."""
-        return {names.ATTEMPT_NUMBER: number}
+    def event(self) -> tuple[dict[str, str], int | None] | None:
+        """The exception that failed it; with attempts it is on the attempt's span."""
+        if self.error is None or self.error_at is None:
+            return None
+        return ErrorSaid.of(self.error).attributes(), self.error_at
 
-    def end_attempt(self, span: Span, error: Failure | None, time_ns: int | None) -> None:
-        """End the span of an attempt, with the error that it failed with."""
-        if error is not None:
-            self._exceptions.tell(span, "dotflow.task", error, time_ns)
-            _fail(span, error.message, error.error_type)
-        span.end(time_ns)
+    def failed(self) -> str | None:
+        """What failed it."""
+        if self.reason is not None:
+            return self.reason
+        return None if self.error is None else cut(ErrorSaid.of(self.error).message, MESSAGE_LIMIT)
 
-    def _add_context(self, found: Attributes, role: str, name: str, context: ContextView) -> None:
-        if self._context_text is None or context.storage is None:
-            return
-        found[name], truncated = self._context_text.write(role, context)
-        if truncated:
-            found[name + names.TRUNCATED] = True
+    def length(self) -> int:
+        """About how many characters it says in words of its own."""
+        length = 0 if self.error is None else min(STACKTRACE_LIMIT, len(self.error))
+        for one in (self.initial, self.previous, self.current):
+            if one is not None:
+                length += len(one) if type(one) is str else len(one[0])
+        return length
 
 
-def fail_by(span: Span, task: TaskView) -> None:
+class AttemptSaid:
+    """What the span of an attempt says.
+
+    Attributes:
+        n: The number of the fact that ended it; 0 until then.
+        error: The text of the error that it failed with (JSON), or None.
+        error_at: When that was, where its exception is an event of this span.
+    """
+
+    __slots__ = ("error", "error_at", "n", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.n = 0
+        self.error: str | None = None
+        self.error_at: int | None = None
+
+    def at_start(self) -> Attributes:
+        """Which attempt it is."""
+        return {names.ATTEMPT_NUMBER: self.number}
+
+    def at_end(self) -> Attributes:
+        """What failed it."""
+        if self.error is None:
+            return {}
+        return {names.ERROR_TYPE: short(ErrorSaid.of(self.error).error_type)}
+
+    def event(self) -> tuple[dict[str, str], int | None] | None:
+        """The exception that failed it."""
+        if self.error is None or self.error_at is None:
+            return None
+        return ErrorSaid.of(self.error).attributes(), self.error_at
+
+    def failed(self) -> str | None:
+        """What failed it."""
+        return None if self.error is None else cut(ErrorSaid.of(self.error).message, MESSAGE_LIMIT)
+
+    def length(self) -> int:
+        """About how many characters it says in words of its own."""
+        return min(STACKTRACE_LIMIT, len(self.error or ""))
+
+
+def _add_context(found: Attributes, name: str, shown: Shown, limit: int) -> None:
+    if shown is None:
+        return
+    text, is_cut = shown if isinstance(shown, tuple) else cut_json(shown, limit)
+    found[name] = text
+    if is_cut:
+        found[name + names.TRUNCATED] = True
+
+
+def shown(text: str, limit: int) -> Shown:
+    """A context's text as it is held until its span leaves: a long one is cut at once."""
+    if text == NULL:
+        return None
+    return text if len(text) <= limit else cut_json(text, limit)
+
+
+def tell_end(span: Span, said: Said) -> None:
+    """Say on a span of any provider how it ended."""
+    told = said.event()
+    if told is not None:
+        span.add_event("exception", told[0], timestamp=told[1])
+    if not span.is_recording():
+        return
+    span.set_attributes(said.at_end())
+    failed = said.failed()
+    if failed is not None:
+        span.set_status(Status(StatusCode.ERROR, failed))
+
+
+def workflow_attributes(
+    workflow: str, mode: str | None, name: str | None, task_count: int
+) -> Attributes:
+    """What is known of a workflow when it begins."""
+    found: Attributes = {
+        names.WORKFLOW_ID: short(workflow),
+        names.WORKFLOW_MODE: mode or "",
+        names.WORKFLOW_TASK_COUNT: task_count,
+    }
+    if name:
+        found[names.WORKFLOW_NAME] = short(name)
+    return found
+
+
+class FailedTask(NamedTuple):
+    """The first task of a run, or of a part of it, that failed."""
+
+    task_id: int
+    name: str
+    error: str
+
+
+def tell_end_of_workflow(
+    span: Span, status: str, duration: float | None, task: FailedTask | None, error: str | None
+) -> None:
+    """The outcome of a workflow.
+
+    Args:
+        span: Its span.
+        status: How it ended.
+        duration: Seconds; None where nobody knows.
+        task: The first task that failed.
+        error: What ended the run where it was no task (JSON).
+    """
+    if not span.is_recording():
+        return
+    span.set_attribute(names.WORKFLOW_STATUS, status)
+    if duration is not None:
+        span.set_attribute(names.WORKFLOW_DURATION, duration)
+    if status != FAILED:
+        return
+    if task is not None:
+        fail_by(span, task)
+    elif error is not None:
+        said = ErrorSaid.of(error)
+        _fail(span, said.message, said.error_type)
+    else:
+        _fail(span, "the run ended before its tasks did", "_OTHER")
+
+
+def fail_by(span: Span, task: FailedTask) -> None:
     """Have the span of a run, or of a part of it, fail by a task that failed."""
-    error = task.errors[-1]
-    message = f"task {task.task_id} ({task.step.name}) failed: {error.message}"
+    error = ErrorSaid.of(task.error)
+    message = f"task {task.task_id} ({task.name}) failed: {error.message}"
     _fail(span, message, error.error_type)
 
 

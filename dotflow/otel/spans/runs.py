@@ -1,199 +1,253 @@
-"""What is under way: each workflow and task with its span, and what it has to report."""
+"""What is under way: each run of a workflow and each task of it, with its span."""
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, format_trace_id
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, Span
 
-from dotflow.core.types.workflow import WorkflowStatus
-from dotflow.delivery.bodies import (
-    plan,
-    task_patch,
-    task_post,
-    workflow_open,
-    workflow_patch,
-    workflow_post,
-)
-from dotflow.otel.ids import trace_id_of
-from dotflow.otel.spans.values import clean
+from dotflow.otel.spans.record import UNNAMED, FailedTask, StepSaid, TaskSaid
+from dotflow.otel.spans.values import clean, short
+from dotflow.runlog.lines import RunLines, compact
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
 
-    from dotflow.abc.server import WorkflowDescription
-    from dotflow.abc.task import Failure, TaskView
-    from dotflow.delivery.message import Message
-    from dotflow.otel.exporter import DotflowSpanExporter
+    from dotflow.abc.facts import RunBegan
+    from dotflow.abc.task import TaskView
     from dotflow.otel.spans.splitting import Part
 
-UNNAMED = "workflow"
+KNOWN_ROOTS = 1000
+"""Workflow ids whose last root is remembered, to be linked to by a second run."""
+
+OPEN_RUNS = 10_000
+"""Workflow ids with runs under way; of more the oldest is taken for one whose end never came."""
+
+MOST_NESTED = 100
+"""Runs under way under one id, each within a step of the one before."""
+
+KNOWN_STEPS = 1000
+"""Steps of a run of which it is known what spans say of them."""
+
+POLICY_OTEL, POLICY_SPANS = "otel", "spans"
+"""What readers of the run log make of its lines: records of dotflow-api, spans."""
 
 _RUN = otel_context.create_key("dotflow-run")
 
+_SPAN_KEY = next(iter(trace.set_span_in_context(INVALID_SPAN, otel_context.Context())))
 
-def with_run(run: Run, context: Context) -> Context:
+
+def with_run(run: WorkflowRun, context: Context) -> Context:
     """A context to start a run's span in: processors find the run in it, steps never see it."""
     return otel_context.set_value(_RUN, run, context)
 
 
-def run_in(context: Context | None) -> Run | None:
+def run_in(context: Context | None) -> WorkflowRun | None:
     """The run that a span is started for; None for a span of anybody else."""
     if context is None:
         return None
     run = otel_context.get_value(_RUN, context)
-    return run if isinstance(run, Run) else None
+    return run if isinstance(run, WorkflowRun) else None
 
 
-class Run(ABC):
-    """A workflow or a task that is under way.
-
-    Attributes:
-        exporter: What reports it to dotflow-api; None where ServerOtel has none.
-        span: Its span.
-        started_by: The exporter that has reported its start and not yet its end.
-        headers: What its reports carry, so that dotflow-api can join the trace.
-        context: The context that it runs in, with its span once that has begun.
-    """
-
-    context: Context
-
-    def __init__(self, exporter: DotflowSpanExporter | None) -> None:
-        self.exporter = exporter
-        self.span: Span = INVALID_SPAN
-        self.started_by: DotflowSpanExporter | None = None
-        self.headers = ""
-
-    @abstractmethod
-    def start_messages(self, span_context: SpanContext) -> list[Message]:
-        """What to report at the start of the span."""
-
-    @abstractmethod
-    def update_message(self) -> Message:
-        """What to report between start and end."""
-
-    @abstractmethod
-    def end_message(self) -> Message:
-        """What to report at the end of the span."""
+def with_span(span: Span, context: Context) -> Context:
+    """A context in which a span is current; as `trace.set_span_in_context`, in half the time."""
+    return otel_context.Context({**context, _SPAN_KEY: span})
 
 
-class WorkflowRun(Run):
+class WorkflowRun:
     """One run of a workflow.
 
     Args:
         workflow: The id of the workflow.
-        description: What else is known of it.
+        began: What is known of the run.
         context: The context that it runs in.
-        exporter: As in Run.
-        known: Whether dotflow-api has a record of the workflow.
-        again: Whether it may have records of the tasks too, of an earlier run.
+        channel: What reports it to dotflow-api, or None.
+        again: Whether a run of the same id went before.
 
     Attributes:
+        span: Its span.
+        lines: Makes its lines of the run log; None where nobody reads them.
+        is_replayed: Whether its spans are made from the run log where they could not leave.
         tasks: The tasks that are under way, by their numbers.
         ended: The numbers of those that have ended.
         first_failed: The first task that failed.
-        error: What ended the run where it was no task.
+        error: What ended the run where it was no task (JSON).
         part: The part of the run that its next task belongs to.
         has_children: Whether tasks of it ran in other processes.
+        last: The last result: its value, its text, and where in the run log that is.
     """
 
     part: Part
 
     def __init__(
-        self,
-        workflow: str,
-        description: WorkflowDescription,
-        context: Context,
-        exporter: DotflowSpanExporter | None,
-        *,
-        known: bool,
-        again: bool,
+        self, workflow: str, began: RunBegan, context: Context, channel: Any, again: bool
     ) -> None:
-        super().__init__(exporter)
         self.workflow = workflow
-        self.description = description
+        self.short = short(workflow)
+        self.number = began.n
+        self.began = began
         self.context = context
-        self.known = known
-        self.again = again
+        self.channel = channel
+        self.is_known = began.managed or again
+        self.is_again = began.resumed or again
+        self.span: Span = INVALID_SPAN
+        self.lines: RunLines | None = None
+        self.is_replayed = False
         self.tasks: dict[int, TaskRun] = {}
         self.ended: set[int] = set()
-        self.first_failed: TaskView | None = None
-        self.error: Failure | None = None
+        self.first_failed: FailedTask | None = None
+        self.error: str | None = None
         self.has_children = False
-        self.status: str = WorkflowStatus.IN_PROGRESS
-        self.duration: float | None = None
+        self.last: tuple[Any, str, int, Any] | None = None
+        self._steps: dict[int, tuple[Any, StepSaid, str, str]] = {}
         self._started = time.perf_counter()
 
     @property
     def name(self) -> str:
         """The name that was given, else a word that all runs without one share."""
-        return clean(str(self.description.name or UNNAMED))
+        return clean(str(self.began.name or UNNAMED))
 
-    def finish(self, status: str) -> None:
-        """Set the outcome."""
-        self.status = status
-        self.duration = time.perf_counter() - self._started
+    @property
+    def secret(self) -> str:
+        """What is in no line that says where its spans are: the token of its dotflow-api."""
+        return "" if self.channel is None else str(self.channel.destination.token)
 
-    def start_messages(self, span_context: SpanContext) -> list[Message]:
-        """A POST of a new workflow, a PATCH of one that dotflow-api knows."""
-        # Without a span (the SDK is switched off) the id that the trace would have.
-        trace_id = span_context.trace_id or trace_id_of(self.workflow)
-        make = workflow_open if self.known else workflow_post
-        return [
-            make(
-                self.workflow,
-                name=self.name,
-                mode=self.description.mode,
-                status=self.status,
-                trace_id=format_trace_id(trace_id),
-                tasks=plan(self.description.tasks),
-            )
-        ]
+    @property
+    def duration(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self._started
 
-    def update_message(self) -> Message:
-        """A PATCH of the status."""
-        return workflow_patch(self.workflow, status=self.status)
+    def report_to(self, readers: dict[str, str]) -> None:
+        """Have lines be written for readers of the run log: their policies by their keys."""
+        to = dict(readers)
+        self.is_replayed = bool(to)
+        if self.channel is not None:
+            to[self.channel.key] = POLICY_OTEL
+        self.lines = RunLines(clean(self.workflow), self.number, to) if to else None
 
-    def end_message(self) -> Message:
-        """A PATCH of the status and the duration, to be sent after the tasks'."""
-        return workflow_patch(self.workflow, status=self.status, duration=self.duration)
+    def step(self, step: Any, context_limit: int) -> tuple[Any, StepSaid, str, str]:
+        """A step, what spans say of it, the same as a part of a line, and its whole name."""
+        known = self._steps.get(id(step))
+        if known is None:
+            if len(self._steps) >= KNOWN_STEPS:
+                self._steps.clear()
+            said = StepSaid.of(step, context_limit)
+            # With the step itself, for an id is a thing's only as long as that is there.
+            part = f',"step":{compact(list(said[1:]))}'
+            known = self._steps[id(step)] = step, said, part, clean(step.name)
+        return known
 
 
-class TaskRun(Run):
+class TaskRun:
     """One run of a task.
 
     Args:
-        task: The task.
         workflow: The run that it is part of.
+        part: The part of it that the task is in.
+        said: What its span says.
 
     Attributes:
+        span: Its span.
         attempt: The span of the try that is under way, where tries have spans.
         attempt_number: Which try that is.
-        part: The part of the run that the task is in.
-        context: The context that the step runs in.
     """
 
-    def __init__(self, task: TaskView, workflow: WorkflowRun) -> None:
-        super().__init__(workflow.exporter)
-        self.task = task
+    __slots__ = ("_context", "attempt", "attempt_number", "part", "said", "span", "workflow")
+
+    def __init__(self, workflow: WorkflowRun, part: Part, said: TaskSaid) -> None:
         self.workflow = workflow
+        self.part = part
+        self.said = said
+        self.span: Span = INVALID_SPAN
         self.attempt: Span | None = None
         self.attempt_number = 0
-        self.part = workflow.part
-        self.context = workflow.part.context
+        self._context: Context | None = None
 
-    def start_messages(self, _span_context: SpanContext) -> list[Message]:
-        """A POST; also a PATCH where a record of an earlier run may be there to be moved."""
-        post = task_post(self.workflow.workflow, self.task)
-        return [post, self.update_message()] if self.workflow.again else [post]
+    @property
+    def context(self) -> Context:
+        """The context that the step runs in, but for the attempt's span."""
+        if self._context is None:
+            self._context = with_span(self.span, self.part.context)
+        return self._context
 
-    def update_message(self) -> Message:
-        """A PATCH of the task as it is."""
-        return task_patch(self.workflow.workflow, self.task)
+    @property
+    def innermost(self) -> Context:
+        """The context that the step runs in."""
+        return self.context if self.attempt is None else with_span(self.attempt, self.context)
 
-    def end_message(self) -> Message:
-        """A PATCH of the task as it ended."""
-        return self.update_message()
+
+class OpenRuns:
+    """The runs that are under way, and the roots of those that were."""
+
+    def __init__(self) -> None:
+        self._by_number: dict[int, WorkflowRun] = {}
+        # Several under one id where a step starts a run under it (WORKFLOW_ID): the last is inner.
+        self._by_workflow: dict[str, list[WorkflowRun]] = {}
+        self._roots: OrderedDict[str, SpanContext] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_workflow.values()))
+
+    def add(self, run: WorkflowRun) -> list[WorkflowRun]:
+        """Add one that began; return those that are taken for ones whose ends never came."""
+        runs = self._by_workflow.setdefault(run.workflow, [])
+        runs.append(run)
+        self._by_number[run.number] = run
+        _remember(self._roots, run.workflow, run.span.get_span_context(), KNOWN_ROOTS)
+        lost = []
+        if len(runs) > MOST_NESTED:
+            lost.append(runs.pop(0))
+        while len(self._by_workflow) > OPEN_RUNS:
+            lost += self._by_workflow.pop(next(iter(self._by_workflow)))
+        for one in lost:
+            self._by_number.pop(one.number, None)
+        return lost
+
+    def forget(self) -> None:
+        """Forget what is under way: it is another process's."""
+        self._by_number, self._by_workflow = {}, {}
+
+    def take(self, workflow: str, number: int | None = None) -> WorkflowRun | None:
+        """Take out one that ended: the innermost under an id, or the one of a number."""
+        runs = self._by_workflow.get(workflow)
+        if not runs:
+            return None
+        run = self._by_number.get(number) if number else None
+        if run is None or run not in runs:
+            run = runs[-1]
+        runs.remove(run)
+        if not runs:
+            del self._by_workflow[workflow]
+        self._by_number.pop(run.number, None)
+        return run
+
+    def of_workflow(self, workflow: str) -> WorkflowRun | None:
+        """The innermost run under an id."""
+        runs = self._by_workflow.get(workflow)
+        return runs[-1] if runs else None
+
+    def of_task(self, task: TaskView) -> WorkflowRun | None:
+        """The run that a task is in."""
+        run = self._by_number.get(task.run)
+        return run if run is not None else self.of_workflow(str(task.workflow_id))
+
+    def last_root(self, workflow: str) -> SpanContext | None:
+        """The root of the last run under an id."""
+        return self._roots.get(workflow)
+
+
+Known = TypeVar("Known")
+
+
+def _remember(known: OrderedDict[str, Known], key: str, value: Known, most: int) -> None:
+    """Keep a value under a key, of the last `most` keys."""
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > most:
+        known.popitem(last=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,19 @@ def make_fair(tracer: Tracer) -> None:
     sampler = getattr(tracer, "sampler", None)
     if isinstance(sampler, Sampler) and not isinstance(sampler, UuidFairSampler):
         tracer.sampler = UuidFairSampler(sampler)  # type: ignore[attr-defined]
+
+
+def is_decided_by_parent(tracer: Tracer) -> bool:
+    """Whether a tracer samples whatever has a sampled parent in this process, unseen."""
+    sampler = getattr(tracer, "sampler", None)
+    if isinstance(sampler, UuidFairSampler):
+        sampler = sampler.inner
+    if sampler is ALWAYS_ON:
+        return True
+    if type(sampler) is not ParentBased:
+        return False
+    said: str = sampler.get_description()  # type: ignore[no-untyped-call] # the SDK's
+    return "localParentSampled:AlwaysOnSampler" in said
 
 
 def fair(trace_id: int) -> int:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from dotflow.core.types import TypeStatus
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.ids import pinned, trace_id_of
+from dotflow.otel.spans.carriers import template_of
 from dotflow.otel.spans.earlier import link
 from dotflow.otel.spans.record import fail_by
 from dotflow.otel.spans.starting import is_sampled, started
 from dotflow.otel.spans.values import short
+from dotflow.runlog.lines import compact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from dotflow.abc.task import TaskView
     from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.spans.light import Place
+    from dotflow.otel.spans.record import FailedTask, TaskSaid
     from dotflow.otel.spans.runs import WorkflowRun
 
 TASKS_PER_TRACE = 10_000
@@ -43,7 +45,6 @@ VARIABLE = "DOTFLOW_TRACE_MAX_TASKS"
 
 _HASHED_BITS = 48
 _SHARED_MASK = (1 << (128 - _HASHED_BITS)) - 1
-_TEXTS = (names.TASK_CONTEXT_INITIAL, names.TASK_CONTEXT_PREVIOUS, names.TASK_CONTEXT_CURRENT)
 
 
 class Part:
@@ -56,6 +57,8 @@ class Part:
         known: What the root of its own says.
 
     Attributes:
+        place: Where the light spans of its tasks are; None where they are none.
+        extra: What the lines of its tasks say of it.
         weight: The tasks that have begun; one with much text counts as several.
         running: The tasks that have not ended.
         ended_ns: When the last of them ended, in nanoseconds since the epoch.
@@ -69,31 +72,26 @@ class Part:
         self.number = number
         self.span = span
         self.context = context
+        self.place: Place | None = None
+        self.extra = ""
         self.weight = 0
         self.running = 0
         self.ended_ns: int | None = None
-        self.first_failed: TaskView | None = None
+        self.first_failed: FailedTask | None = None
 
     def begin(self) -> None:
         """Count a task that begins."""
         self.weight += 1
         self.running += 1
 
-    def end(self, task: TaskView, span: Span) -> None:
+    def end(self, said: TaskSaid, failed: FailedTask | None, at_ns: int | None) -> None:
         """Count the end of a task."""
         self.running -= 1
-        self.weight += text_of(task, span) // TEXT_OF_A_TASK
-        if task.finished_ns is not None:
-            self.ended_ns = max(self.ended_ns or 0, task.finished_ns)
-        if task.errors and self.first_failed is None and task.status == TypeStatus.FAILED:
-            self.first_failed = task
-
-
-def text_of(task: TaskView, span: Span) -> int:
-    """The characters of what the spans of a task say in words of its own."""
-    said: Any = getattr(span, "attributes", None) or {}
-    length = sum(len(said.get(name, "")) for name in _TEXTS)
-    return length + sum(min(len(error.traceback), TEXT_OF_A_TASK * 32) for error in task.errors)
+        self.weight += said.length() // TEXT_OF_A_TASK
+        if at_ns is not None:
+            self.ended_ns = max(self.ended_ns or 0, at_ns)
+        if self.first_failed is None:
+            self.first_failed = failed
 
 
 def part_trace_id(workflow: str, number: int) -> int:
@@ -143,9 +141,12 @@ class Splitter:
             _end(full)
         return True
 
-    def leave(self, run: WorkflowRun, part: Part, task: TaskView, span: Span) -> None:
+    def leave(
+        self, run: WorkflowRun, part: Part, said: TaskSaid, failed: FailedTask | None,
+        at_ns: int | None,
+    ) -> None:  # fmt: skip
         """Count the end of a task; a part that was its last one's ends."""
-        part.end(task, span)
+        part.end(said, failed, at_ns)
         if part.running == 0 and part is not run.part:
             _end(part)
 
@@ -163,7 +164,7 @@ def _begun(run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part |
         names.WORKFLOW_ID: short(run.workflow),
         names.WORKFLOW_PART: number,
     }
-    if run.description.name:
+    if run.began.name:
         known[names.WORKFLOW_NAME] = short(run.name)
     trace_id = part_trace_id(run.workflow, number)
     with pinned(trace_id) if pipeline.pins_trace_ids else nullcontext():
@@ -182,7 +183,17 @@ def _begun(run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part |
     if number <= MOST_LINKS:
         there = link(span.get_span_context(), names.LINK_PART)
         run.span.add_link(there.context, there.attributes)
-    return Part(number, span, trace.set_span_in_context(span, run.context), known)
+    part = Part(number, span, trace.set_span_in_context(span, run.context), known)
+    part.place = pipeline.place_of(span, run.number)
+    part.extra = f',"part":{number}'
+    if run.channel is not None:
+        found = {"carrier": template_of(part.context, span, run.secret), "trace_id": _hex(span)}
+        part.extra += f",{compact(found)[1:-1]}"
+    return part
+
+
+def _hex(span: Span) -> str:
+    return trace.format_trace_id(span.get_span_context().trace_id)
 
 
 def _end(part: Part) -> None:

@@ -1,0 +1,345 @@
+"""What a dead process left of its log: folded as its own relay would have, its ends added.
+
+The log itself is never changed. What is said of it goes into receipts beside it, and the ends that
+its process did not live to report follow from it: whoever takes it over finds the same ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from dotflow.core.types import TypeStatus
+from dotflow.delivery.bodies import Source
+from dotflow.delivery.held import HeldTasks
+from dotflow.delivery.message import Kind
+from dotflow.delivery.records import OF_TASKS, OTEL, POLICIES
+from dotflow.delivery.references import resolve_all
+from dotflow.delivery.replay import replay
+from dotflow.delivery.unit import Unit
+from dotflow.logging import logger
+from dotflow.runlog import files, lines
+from dotflow.runlog.carrying import CARRIED
+from dotflow.runlog.claims import Claims
+from dotflow.runlog.reader import Fact, dead_lines
+from dotflow.runlog.receipts import Receipt, Receipts, read_receipts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from dotflow.delivery.server_ids import ServerIds
+
+ERROR = "ProcessEnded"
+"""The name of the error of a task whose process did not live to end it."""
+
+LAST = 2**63
+"""Stands for the time of a run that did not begin: what is said of it comes after all else."""
+
+DONE = "done"
+"""The receipt of a reader that needs a dead log no more."""
+
+
+class AdoptedLog:
+    """A log whose process is dead, seen by one reader.
+
+    Args:
+        log: The log's id.
+        segments: Its files, in order.
+        reader: The reader's key.
+        breathe: Called while much is read, to leave the interpreter to the work.
+
+    Attributes:
+        readers: The names of its readers by their keys.
+        last_seen: When its process gave the last sign of life: seconds since the epoch.
+    """
+
+    def __init__(
+        self, log: str, segments: list[Path], reader: str, breathe: Callable[[], None] | None = None
+    ) -> None:
+        self.id = log
+        self.reader = reader
+        self.segments = segments
+        self.last_seen = files.last_seen(log, segments)
+        facts, damaged = dead_lines(segments, breathe)
+        if damaged:
+            logger.warning("%d lines of %s* are damaged, and passed over.", damaged, segments[0])
+        self.readers = _readers(facts)
+        self._facts: dict[str, list[Fact] | None] = dict(_by_workflow(facts, reader))
+        self._receipts = Receipts(segments[-1], reader)
+        self._open: dict[str, int] = {}
+        self.nested: dict[str, set[str]] = {}
+
+    @property
+    def workflows(self) -> set[str]:
+        """The ids of the workflows that it speaks of to this reader."""
+        return set(self._facts)
+
+    def take_over(self, workflow: str, ids: ServerIds) -> list[Unit]:
+        """What it says of a workflow, the oldest run first, and what is left to say of it.
+
+        What was said is read now: another process may have gone on with it until a moment ago.
+
+        Args:
+            workflow: The workflow's id.
+            ids: Where to put the ids that dotflow-api gave to tasks.
+        """
+        facts = sorted(self._facts_of(workflow), key=lambda fact: int(fact["n"]))
+        resolve_all(facts)
+        self.nested[workflow] = Claims(self.id, self.reader).nested_in(workflow)
+        said = _of_workflow(self.segments, self.reader, workflow)
+        units: list[Unit] = []
+        if self.is_gone:
+            self._facts.clear()
+            return units
+        last = int(facts[-1]["n"])
+        for run, known in reversed(_runs(facts)):  # the inner ones end first
+            log = next((str(one[CARRIED]) for one in known if CARRIED in one), self.id)
+            source = Source(log, run, workflow, str(known[0]["to"][self.reader]))
+            unit = Unit(source, Counter(), self)
+            owed = ends_owed(known, self.last_seen, said.get(run, ()), last)
+            last = max([last, *(one["n"] for one in owed)])
+            replay(unit, known + owed, said.get(run, ()))
+            units.insert(0, unit)
+        for unit, later in zip(reversed(units[:-1]), reversed(units[1:]), strict=True):
+            unit.up = unit.up or later.up  # what was before a run goes before it
+        if units:
+            units[-1].up = units[-1].up or LAST
+        _learn_ids(workflow, said, ids)
+        self._open[workflow] = len(units)
+        if not units:
+            self._is_done(workflow)
+        return units
+
+    def _facts_of(self, workflow: str) -> list[Fact]:
+        """The facts of a workflow; the memory is free afterwards."""
+        facts, self._facts[workflow] = self._facts[workflow], None
+        if facts is None:  # it was taken over once, and left to another process
+            facts = _by_workflow(dead_lines(self.segments)[0], self.reader).get(workflow, [])
+        return facts
+
+    def forget_done(self, workflows: Iterable[str]) -> None:
+        """Forget the workflows of which another process has said everything."""
+        left = [one for one in workflows if one not in self._open]
+        if not left:
+            return
+        done = _done_workflows(self.segments, self.reader)
+        is_gone = self.is_gone
+        for workflow in left:
+            if workflow in done or is_gone:
+                self._facts.pop(workflow, None)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether another process has said everything, and deleted it.
+
+        The files of the log go before its receipts: where they are there after the receipts were
+        read, those were all.
+        """
+        return not all(path.exists() for path in self.segments)
+
+    def knows(self, workflow: str) -> bool:
+        """Whether it speaks of a workflow of which nobody has said everything."""
+        return workflow in self._facts
+
+    def write(self, receipts: list[Receipt]) -> None:
+        """Write receipts."""
+        self._receipts.write(receipts)
+
+    def unit_is_done(self, unit: Unit) -> None:
+        """Learn that nothing is left to say of a unit."""
+        workflow = unit.source.workflow
+        left = self._open.get(workflow, 0) - 1
+        if left > 0:
+            self._open[workflow] = left
+        elif workflow in self._open:
+            self._is_done(workflow)
+
+    def _is_done(self, workflow: str) -> None:
+        del self._open[workflow]
+        self._facts.pop(workflow, None)
+        self._receipts.write([{"k": DONE, "w": workflow}])
+
+    def is_open(self, workflow: str) -> bool:
+        """Whether this process has taken over a workflow, and not said everything."""
+        return workflow in self._open
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to say of it."""
+        return not self._facts
+
+    def let_go(self, workflow: str) -> None:
+        """Leave a workflow to the process that claimed it."""
+        self._open.pop(workflow, None)
+
+    def close(self) -> None:
+        """Release the receipts; where this reader is done, say so, and delete what none needs."""
+        if self.is_done and not self.is_gone:
+            self._receipts.write([{"k": DONE}])
+            if all(is_done(self.segments, key) for key in self.readers):
+                for path in self.segments:
+                    path.unlink(missing_ok=True)
+                files.delete_log(self.id)
+        self._receipts.close()
+
+
+def is_done(segments: list[Path], reader: str) -> bool:
+    """Whether a reader has said that it needs a dead log no more."""
+    receipts = read_receipts(segments[-1], reader)
+    return any(one.get("k") == DONE and "w" not in one for one in receipts)
+
+
+def _done_workflows(segments: list[Path], reader: str) -> set[str]:
+    receipts = read_receipts(segments[-1], reader)
+    return {str(one["w"]) for one in receipts if one.get("k") == DONE and "w" in one}
+
+
+def _readers(facts: list[Fact]) -> dict[str, str]:
+    """The names of the readers that the lines speak to; a key stands for a name that is missing."""
+    names = {str(fact.get("key")): str(fact.get("name")) for fact in facts if fact["f"] == "reader"}
+    to = [fact["to"] for fact in facts if isinstance(fact.get("to"), dict)]
+    return {str(key): names.get(str(key), str(key)) for one in to for key in one}
+
+
+def _by_workflow(facts: list[Fact], reader: str) -> dict[str, list[Fact]]:
+    found: dict[str, list[Fact]] = {}
+    for fact in facts:
+        to = fact.get("to")
+        if _is_sound(fact) and isinstance(to, dict) and to.get(reader) in POLICIES:
+            found.setdefault(fact["w"], []).append(fact)
+    return found
+
+
+def _is_sound(fact: Fact) -> bool:
+    """Whether a line has what is needed of it: a damaged disk may have changed any byte."""
+    is_whole = isinstance(fact.get("w"), str) and isinstance(fact.get("r"), int)
+    if fact["f"] in OF_TASKS:
+        return is_whole and isinstance(fact.get("n"), int) and isinstance(fact.get("t"), int)
+    known = (lines.CREATED, lines.RUN_BEGAN, lines.RUN_FAILED, lines.RUN_ENDED)
+    return is_whole and isinstance(fact.get("n"), int) and fact["f"] in known
+
+
+def _of_workflow(segments: list[Path], reader: str, workflow: str) -> dict[int, list[Receipt]]:
+    """What was said of each run of a workflow."""
+    found: dict[int, list[Receipt]] = {}
+    for segment in segments:
+        for receipt in read_receipts(segment, reader):
+            run = receipt.get("r")
+            if receipt.get("w") == workflow and isinstance(run, int):
+                found.setdefault(run, []).append(receipt)
+    return found
+
+
+def _learn_ids(workflow: str, said: dict[int, list[Receipt]], ids: ServerIds) -> None:
+    for receipts in said.values():
+        for receipt in receipts:
+            given, task = receipt.get("id"), receipt.get("t")
+            if not isinstance(task, int):
+                continue
+            if isinstance(given, str):
+                ids.add(workflow, task, given)
+            elif receipt.get("k") == "refused" and receipt.get("m") == Kind.TASK_POST.value:
+                ids.refuse(workflow, task)
+
+
+def _runs(facts: list[Fact]) -> list[tuple[int, list[Fact]]]:
+    """The facts of each run, in the order in which the runs began."""
+    runs: list[tuple[int, list[Fact]]] = []
+    of_run: dict[int, list[Fact]] = {}
+    held = HeldTasks(Counter())
+    for fact in facts:
+        run, workflow, kind = int(fact["r"]), fact["w"], fact["f"]
+        if kind == lines.CREATED and fact.get("managed") and OTEL not in fact["to"].values():
+            held.begin(workflow)
+        elif kind == lines.ADDED and workflow in held:
+            held.add(workflow, fact, 0)
+        else:
+            if run not in of_run:
+                of_run[run] = []
+                runs.append((run, of_run[run]))
+            of_run[run].append(fact)
+        if kind == lines.RUN_BEGAN:
+            of_run.pop(0, None)
+            of_run[run] += [one for one, _ in held.release(workflow, fact.get("plan") or (), run)]
+    # Tasks whose run did not begin are said as what they are.
+    waiting = [one for one, _ in held.release(facts[0]["w"], (), 0)] if facts else []
+    if waiting:
+        runs.append((0, waiting))
+    return runs
+
+
+# The ends that a dead process owes.
+
+
+def ends_owed(
+    facts: list[Fact], last_seen: float, said: Sequence[Receipt] = (), last: int = 0
+) -> list[Fact]:
+    """The facts that its process did not live to report: they follow from those of one run.
+
+    Args:
+        facts: All that it reported of the run, by number.
+        last_seen: When the process gave the last sign of life: seconds since the epoch.
+        said: The receipts of the run. What it had said itself it knew, whatever the disk has kept.
+        last: The highest number that any of its runs has come to.
+    """
+    began = next((fact for fact in facts if fact["f"] == lines.RUN_BEGAN), None)
+    known = [one for one in said if not one.get("owed") and isinstance(one.get("n"), int)]
+    ended = {one.get("t") for one in known if one.get("end") and one.get("k") != "sending"}
+    if None in ended or any(fact["f"] == lines.RUN_ENDED for fact in facts):
+        return []
+    open_tasks, retries = _left_open(facts)
+    open_tasks = {task: fact for task, fact in open_tasks.items() if task not in ended}
+    if began is None and not open_tasks:
+        return []
+    n = max([last, *(int(fact["n"]) for fact in (*facts, *known))])
+    at = int(last_seen * 1e9)
+    tail = {"w": facts[0]["w"], "r": facts[0]["r"], "to": facts[0]["to"], "owed": True}
+    owed: list[Fact] = []
+    for task in sorted(open_tasks):
+        n += 1
+        owed.append({
+            "f": lines.TASK_ENDED, "n": n, "t": task, "at": at, "status": TypeStatus.FAILED,
+            "duration": _since(open_tasks[task], at), "retries": retries.get(task, 0),
+            "current": None, "error": error_of_the_dead(last_seen), **tail,
+        })  # fmt: skip
+    if began is not None:
+        owed.append({
+            "f": lines.RUN_ENDED, "n": n + 1, "at": at, "status": TypeStatus.FAILED,
+            "duration": _since(began, at), **tail,
+        })  # fmt: skip
+    return owed
+
+
+def _left_open(facts: list[Fact]) -> tuple[dict[int, Fact], dict[int, int]]:
+    """How each task began that has not ended, and how often each was tried again."""
+    open_tasks: dict[int, Fact] = {}
+    retries: dict[int, int] = {}
+    for fact in facts:
+        kind, task = fact["f"], fact.get("t")
+        if task is None:
+            continue
+        if kind == lines.TASK_BEGAN:
+            open_tasks[task] = fact
+        elif kind == lines.RETRIED:
+            retries[task] = int(fact.get("retries") or 0)
+        elif kind in (lines.TASK_ENDED, lines.RESTORED):
+            open_tasks.pop(task, None)
+    return open_tasks, retries
+
+
+def _since(fact: Fact, at: int) -> float:
+    return max(0, at - int(fact.get("at") or at)) / 1e9
+
+
+def error_of_the_dead(last_seen: float) -> dict[str, Any]:
+    """The error of a task whose process was last seen alive then (seconds since the epoch)."""
+    try:
+        seen = datetime.fromtimestamp(last_seen, timezone.utc).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # by a clock that was never right
+        seen = f"{last_seen:.0f} seconds since 1970"
+    return {
+        "attempt": None, "exception": ERROR, "traceback": "",
+        "message": f"the process ended before its task did; it was last seen at {seen}",
+    }  # fmt: skip

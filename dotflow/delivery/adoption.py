@@ -1,0 +1,333 @@
+"""Takes over what dead processes left, workflow by workflow; called by the relay's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from json.encoder import encode_basestring_ascii
+from typing import TYPE_CHECKING
+
+from dotflow.delivery import earlier
+from dotflow.delivery.adopted import AdoptedLog, is_done
+from dotflow.delivery.calls import Calls
+from dotflow.delivery.earlier_file import EarlierFile
+from dotflow.logging import logger
+from dotflow.runlog import files
+from dotflow.runlog.claims import Claims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dotflow.delivery.lanes import Lanes
+    from dotflow.delivery.unit import Flight, Unit
+    from dotflow.runlog.writer import RunLog
+
+    Left = AdoptedLog | EarlierFile
+
+LOOK_EVERY = 10.0
+"""Seconds between two looks at what others have left."""
+
+LONGEST_CALL = 60.0
+"""Seconds to wait for another process's call about a workflow that is resumed here."""
+
+
+class Adoption:
+    """What this process has taken over for one destination.
+
+    Args:
+        key: The key of the destination's reader.
+        lanes: Where what was left goes, ahead of what this process says.
+        log: The log of this process.
+
+    Attributes:
+        breathe: Called while much is read, to leave the interpreter to the work.
+    """
+
+    def __init__(self, key: str, lanes: Lanes, log: RunLog) -> None:
+        self.breathe: Callable[[], None] = _nothing
+        self._key = key
+        self._lanes = lanes
+        self._log = log
+        self._look_at = float("-inf")
+        self._earlier = earlier.EarlierMessages(key)
+        self._adopted: dict[str, Left] = {}
+        self._not_ours: set[str] = set()
+        self._unreadable: set[str] = set()
+        self._calls = Calls(key)
+        self._claims: dict[str, tuple[int, Claims]] = {}
+        self._resuming: dict[str, tuple[list[Left], float]] = {}
+
+    # Looking.
+
+    def look(self, at_once: bool = False) -> None:
+        """Take over what was left, where nobody did it a moment ago.
+
+        Args:
+            at_once: Do it in any case.
+        """
+        now = time.monotonic()
+        if now < self._look_at and not at_once:
+            return
+        self._look_at = now + LOOK_EVERY
+        self._close_done()
+        self.go_on()
+        is_anything = self._adopted or self._earlier.are_there() or self._dead_logs()
+        if not self._may_adopt() or not is_anything:
+            return
+        earlier.move_dead_letters(is_thorough=False)
+        me = self._claimant()
+        if me is not None:
+            self._leave_lost()
+            with files.alone():
+                self._take_over(me)
+        self._close_done()
+
+    def _may_adopt(self) -> bool:
+        is_there = files.folder().is_dir() or self._earlier.are_there()
+        return self._log.is_durable and is_there
+
+    def _claimant(self) -> str | None:
+        """The id under which this process takes over; None if it cannot. Claims have a folder."""
+        me = self._log.claimant()
+        if me is not None and not files.folder().is_dir():  # somebody has deleted it
+            try:
+                files.make_folder()
+            except OSError:
+                return None
+        return me
+
+    @property
+    def is_more_left(self) -> bool:
+        """Whether there are files that wait until others are delivered."""
+        return self._earlier.are_more
+
+    def _dead_logs(self) -> dict[str, list[Path]]:
+        """The logs of dead processes that may have something for this reader, unopened."""
+        return {
+            log: segments
+            for log, segments in files.logs().items()
+            if log != self._log.id
+            and log not in self._not_ours
+            and log not in self._adopted
+            and not files.is_alive(log)
+        }
+
+    def _take_over(self, me: str) -> None:
+        for log, segments in self._dead_logs().items():
+            self._open(log, segments)
+        self._adopted |= {found.id: found for found in self._earlier.take(self._adopted)}
+        claims = {log: Claims(log, self._key) for log in self._adopted}
+        theirs = self._not_free(claims, me)
+        logs: dict[str, list[Left]] = {}
+        for log, found in self._adopted.items():
+            mine = [one for one in found.workflows - theirs if not found.is_open(one)]
+            with contextlib.suppress(OSError):
+                claims[log].claim([one for one in mine if claims[log].owner(one) != me], me)
+            for workflow in mine:
+                logs.setdefault(workflow, []).append(found)
+            found.forget_done(found.workflows & theirs)
+        for workflow, found_in in logs.items():
+            if workflow in self._resuming:
+                self._resuming[workflow][0].extend(found_in)
+            else:
+                self._wait_for_call(workflow, found_in)
+
+    def _not_free(self, claims: dict[str, Claims], me: str) -> set[str]:
+        """The workflows of which a living process sees to a log: all others are that one's too."""
+        lives: dict[str, bool] = {me: False}
+        found: set[str] = set()
+        for log, adopted in self._adopted.items():
+            for workflow in adopted.workflows:
+                owner = claims[log].owner(workflow)
+                if owner is not None and owner not in lives:
+                    lives[owner] = files.is_alive(owner)
+                if owner is not None and lives[owner]:
+                    found.add(workflow)
+        return found
+
+    def _leave_lost(self) -> None:
+        """Leave what another process has claimed: if that is dead by now, it is taken again.
+
+        Else what that one has left would come before what it had taken.
+        """
+        for unit in list(self._lanes):
+            if unit.log is not None and not unit.flying and not self._is_ours(unit):
+                unit.log.let_go(unit.source.workflow)
+                self._lanes.leave(unit.source.workflow, unit)
+
+    def _adopt(self, workflow: str, logs: list[Left]) -> None:
+        """Take over a workflow from several logs: a later one makes states of an earlier void."""
+        logs = [log for log in logs if log.knows(workflow) and not log.is_open(workflow)]
+        units: list[Unit] = []
+        for log in logs:
+            units += log.take_over(workflow, self._lanes.ids)
+        self._lanes.adopt(workflow, sorted(units, key=lambda unit: unit.up))
+
+    def _open(self, log: str, segments: list[Path]) -> AdoptedLog | None:
+        try:
+            if is_done(segments, self._key):
+                self._not_ours.add(log)
+                return None
+            found = AdoptedLog(log, segments, self._key, self.breathe)
+        except Exception as error:  # noqa: BLE001 - whatever is in it, the others are to go on
+            self._not_ours.add(log)
+            logger.warning("%s cannot be read (%s): it is left as it is.", segments[0], error)
+            return None
+        if not found.workflows:
+            self._not_ours.add(log)
+            found.close()
+            return None
+        self._adopted[log] = found
+        return found
+
+    def _close_done(self) -> None:
+        for found in self._adopted.values():
+            found.forget_done(found.workflows)
+        for log, found in list(self._adopted.items()):
+            if found.is_done:
+                del self._adopted[log]
+                self._claims.pop(log, None)
+                found.close()
+                self._not_ours.add(log)
+
+    # A run that goes on here.
+
+    def resume(self, workflow: str, run: int) -> None:
+        """Have what others left of a workflow be this process's: a run of it has begun here.
+
+        Whoever sends something of it now is waited for: at most for that one call.
+        """
+        if not self._may_adopt():
+            return
+        me = self._claimant()
+        others = list(self._logs_about(workflow))
+        if me is None or not (others or self._earlier.are_there()):
+            return
+        dead: list[Left] = []
+        with files.alone():
+            dead += self._earlier_about(workflow, me)
+            for log, segments in others:
+                is_alive = files.is_alive(log)
+                with contextlib.suppress(OSError):
+                    Claims(log, self._key).claim([workflow], me, run if is_alive else 0)
+                if is_alive:
+                    continue
+                found = self._adopted.get(log) or self._open(log, segments)
+                if found is not None and found.knows(workflow):
+                    dead.append(found)
+        if dead:
+            self._wait_for_call(workflow, dead)
+
+    def _earlier_about(self, workflow: str, me: str) -> Iterator[EarlierFile]:
+        """Claim a workflow in the files of the version before that speak of it."""
+        self._adopted |= {found.id: found for found in self._earlier.take(self._adopted)}
+        for found in list(self._adopted.values()):
+            if isinstance(found, EarlierFile) and found.knows(workflow):
+                with contextlib.suppress(OSError):
+                    Claims(found.id, self._key).claim([workflow], me)
+                yield found
+
+    def _wait_for_call(self, workflow: str, logs: list[Left]) -> None:
+        """Take a workflow over once nobody else's call about it is under way."""
+        self._lanes.block(workflow)
+        self._resuming[workflow] = logs, time.monotonic() + LONGEST_CALL
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Take over the workflows that waited for another process's call, where that is over."""
+        for workflow, (logs, deadline) in list(self._resuming.items()):
+            if not self._calls.hold(workflow) and time.monotonic() < deadline:
+                continue
+            try:
+                self._adopt(workflow, logs)
+            finally:
+                self._calls.let_go(workflow)
+                del self._resuming[workflow]
+                self._lanes.unblock(workflow)
+
+    def _logs_about(self, workflow: str) -> Iterator[tuple[str, list[Path]]]:
+        """The logs of others that speak of a workflow."""
+        said = f'"w":{encode_basestring_ascii(workflow)},'.encode()
+        for log, segments in files.logs().items():
+            if log != self._log.id and any(_contains(path, said) for path in segments):
+                yield log, segments
+
+    # Sending what was taken over.
+
+    def allowed(self, flights: list[Flight]) -> list[Flight]:
+        """Those messages that may go now; nobody else's about the same workflows may until `sent`.
+
+        Another process may have claimed what was taken over here.
+        """
+        may_go: dict[Unit, bool] = {}
+        for unit in {one.unit: None for one in flights if one.unit.log is not None}:
+            may_go[unit] = self._may_send(unit)
+        refused = [one for one in flights if not may_go.get(one.unit, True)]
+        if not refused:
+            return self._held(flights)
+        self._lanes.put_back(refused)
+        for unit, may in may_go.items():
+            if not may and unit.log is not None and not self._is_ours(unit):
+                unit.log.let_go(unit.source.workflow)
+                self._lanes.leave(unit.source.workflow, unit)
+        return self._held([one for one in flights if may_go.get(one.unit, True)])
+
+    def _held(self, flights: list[Flight]) -> list[Flight]:
+        for flight in flights:
+            if flight.unit.log is not None:
+                self._calls.hold(flight.unit.source.workflow)
+        for flight in {one.unit: one for one in flights if one.unit.log is not None}.values():
+            self._calls.let_go(flight.unit.source.workflow)  # that of the look
+        return flights
+
+    def _may_send(self, unit: Unit) -> bool:
+        """Whether a unit may be spoken of; if so nobody else may until the lock is let go."""
+        if not self._calls.hold(unit.source.workflow):
+            return False
+        if self._is_ours(unit):
+            return True
+        self._calls.let_go(unit.source.workflow)
+        return False
+
+    def _is_ours(self, unit: Unit) -> bool:
+        log = unit.log
+        if log is None:
+            return True
+        path = files.folder() / f"{log.id}.{self._key}{files.CLAIMS}"
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return False
+        seen, claims = self._claims.get(log.id, (-1, None))
+        if claims is None or seen != size:
+            claims = Claims(log.id, self._key)
+            self._claims[log.id] = size, claims
+        return claims.owner(unit.source.workflow) == self._log.claimant()
+
+    def sent(self, flights: list[Flight]) -> None:
+        """Let others go on with workflows of which nothing is under way any more."""
+        for one in flights:
+            if one.unit.log is not None:
+                self._calls.let_go(one.message.workflow)
+
+    def close(self) -> None:
+        """Leave what is left to the next process."""
+        self._close_done()
+        for found in self._adopted.values():
+            found.close()
+        self._calls.close()
+        for workflow in self._resuming:
+            self._lanes.unblock(workflow)
+        self._adopted, self._resuming = {}, {}
+
+
+def _nothing() -> None:
+    """Take no rest."""
+
+
+def _contains(path: Path, text: bytes) -> bool:
+    try:
+        return text in files.read_file(path)
+    except OSError:
+        return False

@@ -1,0 +1,399 @@
+"""The order in which messages go: who waits for whom. Decides in memory, and writes nothing.
+
+A workflow's first call goes before its tasks', a task's POST before its PATCH, the workflow's end
+after its tasks'; one run of a workflow after the other, except for a run within a run.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from dotflow.delivery import bodies
+from dotflow.delivery.held import HeldTasks
+from dotflow.delivery.message import Delivered, Instead, Kind, Outcome, Refused, TryLater
+from dotflow.delivery.order import has_turn, is_before, is_open, leave_out, nest, unfinished
+from dotflow.delivery.records import OTEL
+from dotflow.delivery.server_ids import ServerIds
+from dotflow.delivery.unit import Flight, Key, Unit, slot_of
+from dotflow.runlog import lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dotflow.delivery.message import Message
+    from dotflow.runlog.reader import Fact
+
+FIRST_DELAY = 0.5  # seconds
+LONGEST_DELAY = 60.0  # seconds
+SOON = 0.05  # seconds
+
+NO_RECORD = Refused(0, "its POST was refused")
+
+
+class Lanes:
+    """Puts what is to be said in order. One thread calls it.
+
+    Attributes:
+        ids: The ids that dotflow-api gave to tasks.
+        used: How many records need a file of this process's log, by the file's number.
+        delivered: How many messages were taken.
+        dead: How many were refused for good.
+        blocked: The workflows of which nothing may be sent for now.
+        unsent: What became a dead letter without being sent, since it was last asked for.
+    """
+
+    def __init__(self) -> None:
+        self.ids = ServerIds()
+        self.used: Counter[int] = Counter()
+        self.delivered = self.dead = 0
+        self.blocked: set[str] = set()
+        self.unsent: list[tuple[Message, Refused]] = []
+        self._spoken_since: set[str] = set()
+        self._held = HeldTasks(self.used)
+        self._workflows: dict[str, deque[Unit]] = {}
+        self._units: dict[tuple[str, int], Unit] = {}
+        self._ready: dict[str, None] = {}
+        self._later: list[tuple[float, int, Unit, Key, float]] = []
+        self._numbers = itertools.count()
+        # One for all: what went in one bulk is due together. It spreads load, and keeps no secrets.
+        self._spread = random.uniform(0.8, 1.2)  # noqa: S311
+
+    # What comes in.
+
+    def take(self, fact: Fact, policy: str, log: str, segment: int) -> None:
+        """Fold a line of this process's own log.
+
+        Args:
+            fact: The line.
+            policy: Which calls its Server wants.
+            log: The log's id.
+            segment: Which file of it the line is in.
+        """
+        workflow, run = str(fact["w"]), int(fact["r"])
+        if fact["f"] == lines.CREATED and fact.get("managed") and policy != OTEL:
+            self._held.begin(workflow, bodies.Source(log, 0, workflow, policy))
+            for source in self._held.too_many():
+                self._add_held(source)
+            return
+        if fact["f"] == lines.ADDED and workflow in self._held:
+            self._held.add(workflow, fact, segment)
+            return
+        unit = self._units.get((workflow, run))
+        if unit is None:
+            unit = self._begun(bodies.Source(log, run, workflow, policy), workflow, run)
+        unit.take(fact, segment)
+        if fact["f"] == lines.RUN_BEGAN:
+            self._units.pop((workflow, 0), None)
+            for added, file in self._held.release(workflow, fact.get("plan") or (), run):
+                unit.take(added, file)
+        if self._workflows[workflow][0].log is not None:
+            self._spoken_since.add(workflow)
+        if unit.owes:
+            self._ready[workflow] = None
+        elif unit.is_complete:
+            self._sweep(workflow)
+
+    def release_held(self) -> None:
+        """Let go of the tasks that wait for runs to begin: they will not."""
+        for source in self._held.sources():
+            self._add_held(source)
+
+    def _add_held(self, source: bodies.Source) -> None:
+        """Say of tasks what they are without a run."""
+        workflow = source.workflow
+        for fact, file in self._held.release(workflow, (), 0):
+            unit = self._units.get((workflow, 0)) or self._begun(source, workflow, 0)
+            unit.take(fact, file)
+            self._ready[workflow] = None
+
+    def _begun(self, source: bodies.Source, workflow: str, run: int) -> Unit:
+        unit = Unit(source, self.used)
+        queue = self._workflows.get(workflow)
+        if queue is None:
+            queue = self._workflows[workflow] = deque()
+            self.ids.begin(workflow)
+        # What begins before a run has ended is within that one.
+        outer = next((one for one in reversed(queue) if is_open(one)), None)
+        if outer is not None:
+            unit.outer = outer
+            outer.inner.append(unit)
+        queue.append(unit)
+        self._units[workflow, run] = unit
+        return unit
+
+    def adopt(self, workflow: str, units: list[Unit]) -> None:
+        """Take over what dead processes left of a workflow.
+
+        Args:
+            workflow: The workflow's id.
+            units: Its units, the oldest first.
+        """
+        queue = self._workflows.get(workflow)
+        if queue is None:
+            queue = self._workflows[workflow] = deque()
+            self.ids.begin(workflow)
+        for unit in units:
+            place = sum(is_before(one, unit) for one in queue)
+            queue.insert(place, unit)
+        leave_out(queue)
+        nest(queue, units)
+        self._sweep(workflow)
+
+    # What goes out.
+
+    def claim(self, limit: int) -> list[Flight]:
+        """Take up to `limit` messages that may be sent now, each by itself."""
+        self._let_due()
+        claimed: list[Flight] = []
+        while self._ready and len(claimed) < limit:
+            workflow = next(iter(self._ready))
+            before = len(claimed)
+            active = [] if workflow in self.blocked else self._active(workflow)
+            for unit in active:
+                keys = itertools.islice(self._sendable(unit, active), limit - len(claimed))
+                for key in list(keys):
+                    message = unit.message(key)
+                    unit.fly(key, message)
+                    claimed.append(Flight(unit, key, message))
+            if len(claimed) == before:
+                self._ready.pop(workflow, None)
+        return claimed
+
+    def claim_bulk(self, limit: int, most_bytes: int) -> list[Flight]:
+        """Take messages that may go together, in order."""
+        self._let_due()
+        claimed: list[Flight] = []
+        passed: list[str] = []
+        while self._ready:
+            workflow = next(iter(self._ready))
+            active = [] if workflow in self.blocked else self._active(workflow)
+            if any(one.inner for one in active):  # several runs at a time: one by one
+                del self._ready[workflow]
+                passed.append(workflow)
+                continue
+            found = 0
+            for unit in active:
+                list(self._sendable(unit, active))
+                for key, message in unit.in_bulk(limit - len(claimed)):
+                    if key is None and message.final and unit.owing:
+                        break  # the end comes after its tasks, also after those that are not taken
+                    most_bytes -= message.size
+                    if most_bytes < 0 and claimed:
+                        break
+                    claimed.append(Flight(unit, key, message))
+                    found += 1
+            is_full = most_bytes < 0 or len(claimed) >= limit - 1
+            if not found and not is_full:
+                passed.append(workflow)
+            if not is_full:
+                self._ready.pop(workflow, None)
+            else:
+                break
+        self._ready.update(dict.fromkeys(passed))  # by itself something may go
+        for flight in claimed:
+            flight.unit.fly(flight.key, flight.message)
+        return claimed
+
+    def _sendable(self, unit: Unit, active: list[Unit]) -> Iterator[Key]:
+        """The records of a unit of which a message may go now."""
+        workflow = unit.source.workflow
+        if self.ids.has_refused(workflow):
+            for task in list(unit.owing):
+                if self.ids.is_refused(workflow, task) and not unit.makes(task):
+                    # It would hit somebody else's record.
+                    self.unsent += [(one, NO_RECORD) for one in unit.refuse(task)]
+            self._sweep(workflow)
+        if len(active) == 1 and not unit.inner:
+            yield from unit.sendable()
+            return
+        for key in unit.sendable():
+            if key is None or has_turn(unit, key, active):
+                yield key
+
+    def _active(self, workflow: str) -> list[Unit]:
+        """The units of a workflow that have their turn: the oldest, and what began within it."""
+        if workflow in self._spoken_since:  # more of what the dead left is void
+            self._spoken_since.discard(workflow)
+            leave_out(self._workflows.get(workflow, deque()))
+            self._sweep(workflow)
+        active: list[Unit] = []
+        for place, unit in enumerate(self._workflows.get(workflow, ())):
+            outer = unit.outer
+            if place == 0 or (
+                outer in active
+                and outer is not None
+                and not outer.owes_first
+                and outer.inner[0] is unit
+            ):
+                active.append(unit)
+        return active
+
+    # What became of it.
+
+    def settle(self, flight: Flight, outcome: Outcome) -> list[tuple[Message, Refused]]:
+        """Take note of what became of a message; return the dead letters that follow."""
+        unit, key, message = flight.unit, flight.key, flight.message
+        unit.land(key)
+        buried: list[tuple[Message, Refused]] = []
+        if isinstance(outcome, Delivered):
+            self.delivered += 1
+            if outcome.server_id is not None and key is not None:
+                self.ids.add(message.workflow, key, outcome.server_id)
+            if key is not None and message.kind is Kind.TASK_POST:
+                self.ids.is_made(message.workflow, key)
+            unit.note(key, message.kind, message.n)
+        elif isinstance(outcome, Refused):
+            buried = self._refused(flight, outcome)
+            self.dead += len(buried)
+        elif isinstance(outcome, TryLater):
+            unit.unanswered[slot_of(key, message.kind, message.final)] = message
+            self._postpone(unit, key, outcome)
+        elif isinstance(outcome, Instead):
+            unit.unanswered[slot_of(key, message.kind, message.final)] = outcome.message
+        if unit.owes:
+            self._ready[message.workflow] = None
+        self._sweep(message.workflow)
+        return buried
+
+    def _refused(self, flight: Flight, outcome: Refused) -> list[tuple[Message, Refused]]:
+        unit, key, message = flight.unit, flight.key, flight.message
+        buried = [(message, outcome)]
+        if key is not None and message.kind is Kind.TASK_POST:
+            # A PATCH would hit somebody else's record.
+            why = Refused(outcome.status, f"its POST was refused: {outcome.reason}")
+            self.ids.refuse(message.workflow, key)
+            buried += [(one, why) for one in unit.refuse(key)]
+        else:
+            unit.note(key, message.kind, message.n)
+        return buried
+
+    def _postpone(self, unit: Unit, key: Key, outcome: TryLater) -> None:
+        if outcome.everywhere:
+            return  # the relay waits for the destination; the message has done nothing wrong
+        tries = unit.tries[key] = unit.tries.get(key, 0) + 1
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(tries - 1, 10))
+        self._delay(unit, key, delay * self._spread, outcome.after or 0.0)
+
+    def _delay(self, unit: Unit, key: Key, delay: float, asked: float) -> None:
+        now = time.monotonic()
+        unit.delay(key)
+        entry = (now + max(delay, asked), next(self._numbers), unit, key, now + asked)
+        heapq.heappush(self._later, entry)
+
+    def _let_due(self) -> None:
+        now = time.monotonic()
+        while self._later and self._later[0][0] <= now:
+            _, _, unit, key, _ = heapq.heappop(self._later)
+            unit.is_due(key)
+            self._ready[unit.source.workflow] = None
+
+    def due_in(self) -> float | None:
+        """Seconds until a message may be sent; None where none waits for its time."""
+        if any(one not in self.blocked for one in self._ready):
+            return 0.0
+        later = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+        if self.blocked:
+            return SOON if later is None else min(later, SOON)
+        return later
+
+    def hurry(self) -> None:
+        """Let messages that wait for their time be sent now, unless the server asked for it."""
+        now, waiting = time.monotonic(), self._later
+        self._later = [entry for entry in waiting if entry[4] > now]
+        heapq.heapify(self._later)
+        for _, _, unit, key, asked_until in waiting:
+            if asked_until <= now:
+                unit.is_due(key)
+                self._ready[unit.source.workflow] = None
+
+    def _sweep(self, workflow: str) -> None:
+        """Forget the units of a workflow of which nothing is left to say."""
+        queue = self._workflows.get(workflow)
+        if queue is None:
+            return
+        has_ended = False
+        while (unit := next((one for one in queue if one.is_complete), None)) is not None:
+            self._take_out(queue, unit)
+            unit.release()
+            has_ended = unit.head.ended
+        if queue:
+            self._ready[workflow] = None
+            return
+        del self._workflows[workflow]
+        self._ready.pop(workflow, None)
+        if has_ended:
+            self.ids.end(workflow)
+        else:
+            self.ids.rest(workflow)
+
+    def _take_out(self, queue: deque[Unit], unit: Unit) -> None:
+        queue.remove(unit)
+        if unit.outer is not None:
+            unit.outer.inner.remove(unit)
+        for one in unit.inner:
+            one.outer = None
+        if unit.log is not None:
+            unit.log.unit_is_done(unit)
+        at = (unit.source.workflow, unit.source.run)
+        if self._units.get(at) is unit:
+            del self._units[at]
+
+    def leave(self, workflow: str, unit: Unit) -> None:
+        """Forget what another process has claimed: all that is from the same log."""
+        queue = self._workflows.get(workflow)
+        if queue is not None:
+            for one in [one for one in queue if one.log is unit.log]:
+                self._take_out(queue, one)
+            self._sweep(workflow)
+
+    def put_back(self, flights: list[Flight]) -> None:
+        """Have messages not be under way, for they were not sent; they are tried again soon."""
+        for flight in flights:
+            flight.unit.land(flight.key)
+            self._delay(flight.unit, flight.key, SOON, 0.0)
+
+    def land(self) -> None:
+        """Have nothing be under way: of what was, nobody will hear."""
+        for unit in self:
+            unit.land_all()
+            if unit.owes:
+                self._ready[unit.source.workflow] = None
+
+    def block(self, workflow: str) -> None:
+        """Have nothing of a workflow be sent until `unblock`."""
+        self.blocked.add(workflow)
+
+    def unblock(self, workflow: str) -> None:
+        """Have a workflow's messages go again."""
+        self.blocked.discard(workflow)
+        if workflow in self._workflows:
+            self._ready[workflow] = None
+
+    def carried(self) -> Iterator[tuple[str, int, str | None]]:
+        """The ids of tasks that may be spoken of again; without an id, what was refused."""
+        return unfinished(self._workflows, self.ids)
+
+    def __iter__(self) -> Iterator[Unit]:
+        """All units, those of dead processes too."""
+        for queue in self._workflows.values():
+            yield from queue
+
+    @property
+    def pending(self) -> int:
+        """How many messages are to be sent."""
+        return sum(unit.pending for unit in self)
+
+    @property
+    def records(self) -> int:
+        """How many records have something to say."""
+        return sum(len(unit.owing) for unit in self)
+
+    @property
+    def running(self) -> int:
+        """How many runs of this process are under way."""
+        return sum(unit.log is None and is_open(unit) for unit in self)

@@ -1,0 +1,294 @@
+"""The rounds of delivery: read the log, claim messages, send them, note what became of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from dotflow.delivery.message import Message, Outcome, TryLater
+from dotflow.delivery.outbox import Counts
+from dotflow.delivery.pace import BREATH
+from dotflow.delivery.patience import Patience
+from dotflow.logging import logger
+from dotflow.runlog import files
+
+if TYPE_CHECKING:
+    from dotflow.delivery.outbox import Outbox
+    from dotflow.delivery.senders import Senders
+    from dotflow.delivery.unit import Flight
+
+BULK_BYTES = 5 * 2**20 - 2**10
+"""Bytes that the messages of one bulk may have together."""
+
+CARE_EVERY = 10.0
+"""Seconds between two signs of life."""
+
+POLL = 0.002
+"""Seconds between two looks of whoever waits for a flush."""
+
+
+class Sender(Protocol):
+    """Sends messages; called by several threads at a time.
+
+    Attributes:
+        name: What a line of the log calls the destination.
+        timeout: Seconds that one call may take.
+    """
+
+    name: str
+    timeout: float
+
+    @property
+    def bulk_limit(self) -> int:
+        """How many messages one call may take; 0 as long as the server has not said so."""
+
+    def send(self, message: Message, server_id: str | None, timeout: float | None) -> Outcome:
+        """Send one message, in `timeout` seconds if they are given."""
+
+    def send_bulk(self, messages: list[Message], timeout: float | None) -> list[Outcome]:
+        """Send several messages in one call; what became of each."""
+
+    def release(self) -> None:
+        """Release what this thread holds: a connection."""
+
+    def close(self) -> None:
+        """Release what all threads hold."""
+
+    def renewed(self) -> Sender:
+        """One for a forked child, which has none of the parent's connections."""
+
+
+class Flush:
+    """What somebody who waits for delivery is told.
+
+    Attributes:
+        is_begun: A round has ended the pauses for it, which is done once.
+        is_drained: All that was reported before is delivered, or dead.
+        stuck_until: Until then nothing more is sent.
+    """
+
+    __slots__ = ("is_begun", "is_drained", "stuck_until")
+
+    def __init__(self) -> None:
+        self.is_begun = self.is_drained = False
+        self.stuck_until = 0.0
+
+    def is_over(self, deadline: float) -> bool:
+        """Whether waiting longer changes nothing before a time."""
+        return self.is_drained or self.stuck_until >= deadline
+
+
+class Rounds:
+    """Decides what is sent, and notes what became of it; one thread at a time calls it.
+
+    Args:
+        outbox: What waits.
+        sender: What sends.
+        workers: How many calls may be under way.
+
+    Attributes:
+        counts: How many messages there were after the last round.
+        under_way: How many calls are not answered.
+        patience: When the destination is tried again.
+        owes_look: Whether what dead processes left is to be looked for at once.
+    """
+
+    def __init__(self, outbox: Outbox, sender: Sender, workers: int) -> None:
+        self.counts = Counts()
+        self.under_way = 0
+        self.patience = Patience(sender.name)
+        self.owes_look = False
+        self._outbox = outbox
+        self._sender = sender
+        self._workers = workers
+        self._answers: deque[tuple[list[Flight], list[Outcome]]] = deque()
+        self._care_at = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and no run is under way that needs a sign of life."""
+        return not (self.under_way or self.counts.pending or self.counts.running)
+
+    def whole(
+        self, now: float, senders: Senders[list[Flight]], flushes: list[Flush], is_hurried: bool
+    ) -> float:
+        """Do all that can be done now.
+
+        Args:
+            now: The time.
+            senders: The threads that send.
+            flushes: Those that wait for it.
+            is_hurried: Whether pauses end now, unless the server asked for them.
+
+        Returns:
+            Seconds until there may be more to do.
+        """
+        self._care(now)
+        self._take_answers()
+        if is_hurried or not all(one.is_begun for one in flushes):
+            self._hurry(now, flushes)
+        more = self._outbox.read()
+        if self.patience.resume_at <= now:
+            self._dispatch(senders, self._workers)
+        self.counts = counts = self._outbox.counts()
+        wait = self._until_next(now)
+        if self.under_way:
+            return min(wait, CARE_EVERY)
+        if not counts.pending:
+            for flush in flushes:
+                flush.is_drained = True
+            return CARE_EVERY
+        if more and wait <= 0:
+            return 0.0
+        for flush in flushes:
+            flush.stuck_until = now + wait
+        return min(max(wait, 0.01), CARE_EVERY)
+
+    def _until_next(self, now: float) -> float:
+        """Seconds until something more may be sent if no answer and no report comes before."""
+        due_in = self._outbox.lanes.due_in()
+        if due_in is None or self.under_way >= self._workers:
+            return math.inf
+        return max(due_in, self.patience.resume_at - now, 0.02 if self.under_way else 0.0)
+
+    def short(self, now: float, senders: Senders[list[Flight]]) -> None:
+        """Read a little, and send one message, so that the run is seen while it goes on.
+
+        Args:
+            now: The time.
+            senders: The threads that send.
+        """
+        self._care(now)
+        self._take_answers()
+        self._outbox.read(BREATH)
+        if self.patience.resume_at <= now and not self.under_way:
+            self._dispatch(senders, 1)
+
+    def _care(self, now: float) -> None:
+        is_owed = self.owes_look
+        if is_owed or now >= self._care_at:
+            self.owes_look = False
+            self._care_at = now + CARE_EVERY
+            self._outbox.care(at_once=is_owed)
+
+    # Sending.
+
+    def _dispatch(self, senders: Senders[list[Flight]], most: int) -> None:
+        """Hand messages to the threads that send, in bulks if the server takes them."""
+        limit = self._sender.bulk_limit if most > 1 else 0
+        while limit > 1 and self.under_way < most:
+            flights = self._outbox.claim_bulk(limit, BULK_BYTES)
+            if not flights:
+                break
+            self._hand_over(senders, flights)
+        while (room := most - self.under_way) > 0:
+            flights = self._outbox.claim(room)
+            if not flights:
+                return
+            for flight in flights:
+                self._hand_over(senders, [flight])
+
+    def _hand_over(self, senders: Senders[list[Flight]], flights: list[Flight]) -> None:
+        self.under_way += 1
+        if not senders.hand_over(flights, self.under_way):
+            self._settle(flights, self._send(flights, None))
+
+    def send(self, flights: list[Flight]) -> None:
+        """Send what was handed over; the only method that the sending threads call.
+
+        Args:
+            flights: What goes in one call.
+        """
+        self._answers.append((flights, self._send(flights, None)))
+
+    def _send(self, flights: list[Flight], timeout: float | None) -> list[Outcome]:
+        try:
+            messages = [one.message for one in flights]
+            if len(messages) > 1:
+                return self._sender.send_bulk(messages, timeout)
+            [message] = messages
+            server_id = self._outbox.lanes.ids.get(message.workflow, message.task)
+            return [self._sender.send(message, server_id, timeout)]
+        except Exception as error:  # noqa: BLE001 - a thread that died would end all delivery
+            self.patience.complain(
+                "send", "A message could not be sent; it is tried again.", fault=True
+            )
+            return [TryLater(type(error).__name__)] * len(flights)
+
+    def _take_answers(self) -> None:
+        while self._answers:
+            self._settle(*self._answers.popleft())
+
+    def _settle(self, flights: list[Flight], outcomes: list[Outcome]) -> None:
+        self.under_way -= 1
+        try:
+            self._outbox.settle(flights, outcomes)
+        except Exception:  # noqa: BLE001 - what has no receipt is repeated
+            self.patience.complain(
+                "settle", "A report could not be noted as delivered.", fault=True
+            )
+            self._outbox.lanes.put_back(flights)
+        messages = [one.message for one in flights]
+        self.patience.learn(messages, outcomes, time.monotonic())
+
+    def alone(self, flush: Flush, left: float) -> None:
+        """Send one call's messages from this thread, if no other can be started.
+
+        Args:
+            flush: The one that waits for it.
+            left: Seconds that it waits still.
+        """
+        now = time.monotonic()
+        self._take_answers()
+        if not flush.is_begun:
+            self._hurry(now, [flush])
+        self._outbox.read(left / 4)
+        flights = self._claim_here() if self.patience.resume_at <= now else []
+        if flights:
+            # To connect may take that long, and to answer too.
+            self.under_way += 1
+            self._settle(flights, self._send(flights, min(left / 2, self._sender.timeout)))
+        self.counts = counts = self._outbox.counts()
+        if flights:
+            return
+        if not counts.pending and not self.under_way:
+            flush.is_drained = True
+            return
+        wait = max(POLL, self._until_next(now))
+        if not self.under_way:
+            flush.stuck_until = now + wait
+        time.sleep(min(left, POLL if self.under_way else wait))
+
+    def _hurry(self, now: float, flushes: list[Flush]) -> None:
+        for flush in flushes:
+            flush.is_begun = True
+        self.patience.hurry(now)
+        self._outbox.lanes.hurry()
+
+    def _claim_here(self) -> list[Flight]:
+        limit = self._sender.bulk_limit
+        bulk = self._outbox.claim_bulk(limit, BULK_BYTES) if limit > 1 else []
+        return bulk or self._outbox.claim(1)
+
+    def close(self, timeout: float) -> None:
+        """Note what was answered, and let go of the outbox."""
+        self._take_answers()
+        self._outbox.read(timeout)
+        self.counts = self._outbox.counts()
+        self._outbox.close()
+
+    def say_what_is_left(self) -> None:
+        """Write a line if not all was delivered."""
+        pending = self.counts.pending
+        if pending and self._outbox.is_durable:
+            logger.warning(
+                "%d reports to %s wait in %s: the next run, or `dotflow outbox flush`, sends them.",
+                pending, self._sender.name, files.folder(),
+            )  # fmt: skip
+        elif pending:
+            logger.warning(
+                "%d reports could not be delivered to %s in time. They were held in memory, and "
+                "are lost.", pending, self._sender.name,
+            )  # fmt: skip

@@ -1,0 +1,225 @@
+"""The logs of other processes: of children, while they live, and of those that died."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dotflow.otel.export.children import CHILD
+from dotflow.otel.export.earlier import EarlierFiles
+from dotflow.otel.export.receipts import LEFT, SpanReceipts, is_done, left_of
+from dotflow.otel.export.sending import Item
+from dotflow.otel.spans.past import PastSpans
+from dotflow.runlog import files
+from dotflow.runlog.claims import Claims
+from dotflow.runlog.reader import SegmentReader
+from dotflow.runlog.writer import run_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from dotflow.otel.export.sending import LeftBehind
+    from dotflow.runlog.reader import Fact
+
+LOOK_EVERY = 10.0
+"""Seconds between two looks for what dead processes have left."""
+
+LOOK_AT_CHILDREN = 0.5
+"""The same while tasks run in children."""
+
+HEAD_BYTES = 4096
+"""Of a log, in which it says whose child wrote it."""
+
+CLAIM = "spans"
+"""What is claimed of a log: its spans, of whichever workflow."""
+
+
+class OtherLog:
+    """The spans that the log of another process speaks of; called by one thread.
+
+    Args:
+        log: The log's id.
+        key: The endpoint's key.
+        segments: Its files, in order.
+    """
+
+    def __init__(self, log: str, key: str, segments: list[Path]) -> None:
+        self.id = log
+        self.under_way = 0
+        self._key = key
+        self._segments: list[Path] = []
+        self._readers: list[SegmentReader] = []
+        self._past = PastSpans(key)
+        self._has_left = left_of(segments, key)
+        self._last_seen: float | None = None
+        self._keys: set[str] = {key}
+        self.is_read = False
+        self.find(segments)
+
+    def find(self, segments: list[Path]) -> None:
+        """Learn of its files."""
+        for path in segments:
+            if path not in self._segments:
+                self._segments.append(path)
+                self._readers.append(SegmentReader(path))
+
+    def more(self, most: int) -> Iterator[Item]:
+        """Spans that have not left, about so many; those that a death ended come last."""
+        is_dead = self._is_dead()
+        found = 0
+        for reader in self._readers:
+            while found < most and (facts := reader.read()):
+                for item in self._of(facts):
+                    found += 1
+                    yield item
+        if is_dead and found < most and not self.is_read:
+            self.is_read = True
+            for span, n in self._past.unended(int((self._last_seen or 0) * 1e9)):
+                yield from self._item(span, n)
+
+    def _is_dead(self) -> bool:
+        """Whether its process is; seen before its last lines are read."""
+        if self._last_seen is None and not files.is_alive(self.id):
+            self._last_seen = files.last_seen(self.id, self._segments)
+            self.find(files.logs().get(self.id, []))
+        return self._last_seen is not None
+
+    def _of(self, facts: list[Fact]) -> Iterator[Item]:
+        for fact in facts:
+            self._keys.update(fact.get("to") or ())
+            ended = self._past.take(fact)
+            if ended is not None:
+                yield from self._item(*ended)
+
+    def _item(self, span: ReadableSpan, n: int) -> Iterator[Item]:
+        if n not in self._has_left:
+            self.under_way += 1
+            yield Item(span, n, 0, self)
+
+    def left(self, numbers: list[int]) -> None:
+        """Write receipts for spans of it that have left."""
+        self.under_way -= len(numbers)
+        receipts = SpanReceipts(self._segments[-1], self._key)
+        receipts.write([{"k": LEFT, "n": numbers}])
+        receipts.close()
+
+    def finish(self) -> bool:
+        """Say that nothing of it is left, where that is so; delete what no reader needs."""
+        if not self.is_read or self.under_way > 0:
+            return False
+        receipts = SpanReceipts(self._segments[-1], self._key)
+        receipts.done()
+        receipts.close()
+        if all(is_done(self._segments, key) for key in self._keys):
+            files.delete_log(self.id)
+        return True
+
+
+class OtherLogs:
+    """The logs of other processes that this one sends the spans of.
+
+    Args:
+        key: The endpoint's key.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._logs: dict[str, OtherLog] = {}
+        self._not_ours: set[str] = set()
+        self._earlier = EarlierFiles(key)
+
+    def look(self, has_children: bool) -> float:
+        """Look for logs; return the seconds until the next look.
+
+        Args:
+            has_children: Whether tasks run in children, whose logs are read while they live.
+        """
+        if run_log.is_durable:
+            self._earlier.look()
+        if run_log.is_durable and files.folder().is_dir():
+            for log, segments in files.logs().items():
+                if log in self._logs:
+                    self._logs[log].find(segments)
+                elif log != run_log.id and log not in self._not_ours:
+                    self._see(log, segments, has_children)
+        return LOOK_AT_CHILDREN if has_children else LOOK_EVERY
+
+    def _see(self, log: str, segments: list[Path], has_children: bool) -> None:
+        is_alive = files.is_alive(log)
+        if is_alive and not (has_children and _is_child(segments[0])):
+            return
+        if not is_alive and not has_spans(segments, self._key):
+            self._not_ours.add(log)
+        elif self._claimed(log):
+            self._logs[log] = OtherLog(log, self._key, segments)
+
+    def _claimed(self, log: str) -> bool:
+        """Claim a log; False where a process that lives has it."""
+        with files.alone():
+            me = run_log.claimant()
+            if me is None:
+                return False
+            claims = Claims(log, self._key)
+            owner = claims.owner(CLAIM)
+            if owner not in (None, me) and files.is_alive(str(owner)):
+                return False
+            try:
+                if owner != me:
+                    claims.claim([CLAIM], me)
+            except OSError:
+                return False
+        return True
+
+    def more(self, most: int) -> Iterator[Item]:
+        """Spans of them that have not left, and of files of the version before."""
+        yield from self._earlier.more()
+        for log in list(self._logs.values()):
+            if log.finish():
+                self._logs.pop(log.id, None)
+                self._not_ours.add(log.id)
+                continue
+            for item in log.more(most):
+                most -= 1
+                yield item
+            if most <= 0:
+                return
+
+    def left(self, items: Sequence[Item]) -> None:
+        """Write receipts for spans of theirs that have left."""
+        found: dict[LeftBehind, list[int]] = {}
+        for item in items:
+            if item.log is not None:
+                found.setdefault(item.log, []).append(item.n)
+        for log, numbers in found.items():
+            log.left(numbers)
+
+    def close(self) -> None:
+        """Leave what is left to the next process."""
+        for log in self._logs.values():
+            log.finish()
+        self._logs.clear()
+        self._earlier.close()
+
+
+def _is_child(path: Path) -> bool:
+    """Whether a log is that of a child of this process."""
+    said = f'{{"f":"{CHILD}","of":"{run_log.id}"}}\n'.encode()
+    try:
+        return said in files.read_file(path, 0, HEAD_BYTES)
+    except OSError:
+        return False
+
+
+def has_spans(segments: list[Path], key: str) -> bool:
+    """Whether a log has lines for an endpoint, which does not need it no more."""
+    said = f'"{key}":"spans"'.encode()
+    return any(_contains(path, said) for path in segments) and not is_done(segments, key)
+
+
+def _contains(path: Path, said: bytes) -> bool:
+    try:
+        return said in files.read_file(path)
+    except OSError:
+        return False

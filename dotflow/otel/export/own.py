@@ -1,0 +1,173 @@
+"""The tracer provider that we make where an application has none, and its processors."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+    Span,
+    SpanLimits,
+    SpanProcessor,
+    TracerProvider,
+)
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+from dotflow.logging import logger
+from dotflow.otel.export.batch import OtlpProcessor
+from dotflow.otel.export.otlp import (
+    OtlpSettings,
+    ProcessExporter,
+    SpanCounts,
+    exports,
+    queue_size,
+)
+from dotflow.otel.ids import chosen_generator
+from dotflow.otel.processor import OwnSpanProcessor
+from dotflow.otel.spans.sampling import UuidFairSampler
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.resources import Resource
+
+    from dotflow.otel.export.otlp import Export
+    from dotflow.otel.spans.light import LightSpan
+
+Exporting = OtlpProcessor | BatchSpanProcessor
+"""A processor that hands spans to an exporter."""
+
+
+class SpanProcessors(SpanProcessor):
+    """The processors of a provider that we made: unlike the SDK's list, one can be taken out.
+
+    Attributes:
+        are_light: Whether all of them are ours: then spans of tasks need not be the SDK's.
+    """
+
+    def __init__(self) -> None:
+        self._processors: tuple[SpanProcessor, ...] = ()
+        self._ours: tuple[OtlpProcessor, ...] = ()
+        self.are_light = True
+        self._lock = threading.RLock()
+
+    def add_span_processor(self, processor: SpanProcessor) -> None:
+        """Add one; the provider's method of the same name calls this."""
+        with self._lock:
+            self._set((*self._processors, processor))
+
+    def remove(self, processor: SpanProcessor) -> None:
+        """Take one out."""
+        with self._lock:
+            self._set(tuple(one for one in self._processors if one is not processor))
+
+    def _set(self, processors: tuple[SpanProcessor, ...]) -> None:
+        self._processors = processors
+        self._ours = tuple(one for one in processors if isinstance(one, OtlpProcessor))
+        self.are_light = all(
+            isinstance(one, (OtlpProcessor, OwnSpanProcessor)) for one in processors
+        )
+
+    @property
+    def ours(self) -> tuple[OtlpProcessor, ...]:
+        """Those that send spans to OTLP endpoints."""
+        return self._ours
+
+    def on_end_of_light(self, span: LightSpan) -> None:
+        """Hand on the end of a light span."""
+        for processor in self._ours:
+            processor.on_end_of_light(span)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Hand on the start."""
+        for processor in self._processors:
+            processor.on_start(span, parent_context)
+
+    def _on_ending(self, span: Span) -> None:
+        for processor in self._processors:
+            processor._on_ending(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Hand on the end."""
+        for processor in self._processors:
+            processor.on_end(span)
+
+    def shutdown(self) -> None:
+        """Shut down all."""
+        for processor in self._processors:
+            processor.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush all, also those behind one that fails; whether all did."""
+        flushed = [processor.force_flush(timeout_millis) for processor in self._processors]
+        return all(flushed)
+
+
+class OwnTracerProvider(TracerProvider):
+    """The provider that we make where the application has none.
+
+    Args:
+        resource: What produces the spans.
+
+    Attributes:
+        limits: What a span may have of each thing.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        self.processors = SpanProcessors()
+        self.limits = SpanLimits()
+        super().__init__(
+            resource=resource,
+            shutdown_on_exit=False,  # dotflow.process.at_exit does, with a deadline
+            active_span_processor=self.processors,  # type: ignore[arg-type]
+            id_generator=chosen_generator(),
+            span_limits=self.limits,
+        )
+        if self.sampler not in (ALWAYS_ON, ALWAYS_OFF):
+            self.sampler = UuidFairSampler(self.sampler)
+        self._shared: dict[OtlpSettings, tuple[list[Exporting], SpanCounts, int]] = {}
+
+    def acquire(self, settings: OtlpSettings) -> tuple[list[Exporting], SpanCounts]:
+        """Have spans exported as the settings say; users with the same settings share."""
+        processors, counts, users = self._shared.get(settings) or ([], SpanCounts(), 0)
+        if not users:
+            processors = span_processors(settings, counts)
+            for processor in processors:
+                self.processors.add_span_processor(processor)
+        self._shared[settings] = (processors, counts, users + 1)
+        return processors, counts
+
+    def release(self, settings: OtlpSettings) -> list[Exporting]:
+        """Take back `acquire`; the processors that nobody uses any more are to be shut down."""
+        processors, counts, users = self._shared[settings]
+        if users > 1:
+            self._shared[settings] = (processors, counts, users - 1)
+            return []
+        del self._shared[settings]
+        for processor in processors:
+            self.processors.remove(processor)
+        return list(processors)
+
+
+def span_processors(
+    settings: OtlpSettings, counts: SpanCounts
+) -> list[OtlpProcessor | BatchSpanProcessor]:
+    """One processor for each exporter that the settings or the environment switch on.
+
+    One that cannot be made, because a variable is wrong, is warned of and left out.
+    """
+    made = (_processor(export, settings, counts) for export in exports(settings))
+    return [processor for processor in made if processor is not None]
+
+
+def _processor(
+    export: Export, settings: OtlpSettings, counts: SpanCounts
+) -> OtlpProcessor | BatchSpanProcessor | None:
+    try:
+        if export.is_otlp:
+            return OtlpProcessor(settings, export.make, counts)
+        return BatchSpanProcessor(ProcessExporter(export.make, counts), max_queue_size=queue_size())
+    except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the rest
+        logger.warning("Spans are not exported: %s", error)
+        return None

@@ -1,0 +1,90 @@
+"""Sends the spans that wait for an OTLP endpoint, without a run: `dotflow outbox flush`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dotflow.abc.server import FlushResult
+from dotflow.logging import logger
+from dotflow.otel.export.batch import OtlpProcessor
+from dotflow.otel.export.others import OtherLog, has_spans
+from dotflow.otel.export.otlp import OtlpSettings, SpanCounts, exports
+from dotflow.process.at_exit import flush_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class SpanReplay:
+    """Makes the spans again that dead processes have left in their run logs, and sends them.
+
+    Args:
+        settings: Which endpoint.
+
+    Attributes:
+        name: What a line of the log calls the endpoint, without credentials.
+
+    Raises:
+        ValueError: The endpoint is no URL.
+    """
+
+    def __init__(self, settings: OtlpSettings) -> None:
+        [export] = [one for one in exports(settings) if one.is_otlp]
+        self._counts = SpanCounts()
+        self._processor = OtlpProcessor(settings, export.make, self._counts)
+        self.name = self._processor.name
+        self._wait: Callable[[float], bool] | None = None
+
+    def adopt(self) -> None:
+        """Take over what was left, and begin to send it."""
+        self._wait = self._processor.begin_flush(flush_timeout())
+
+    def flush(self, timeout: float) -> FlushResult:
+        """Send what was left, within `timeout` seconds; say what came of it."""
+        if self._wait is None:
+            self.adopt()
+        wait, self._wait = self._wait, None
+        is_all = wait is not None and wait(timeout)
+        return self._result(self._processor.waiting, is_all)
+
+    def close(self, timeout: float) -> FlushResult:
+        """The same, and end."""
+        result = self.flush(timeout)
+        left = self._processor.end()
+        return self._result(left, result.complete)
+
+    def _result(self, left: int, is_all: bool) -> FlushResult:
+        counts = self._counts
+        return FlushResult(counts.exported, left, counts.failed, complete=is_all and not left)
+
+
+def otlp_relay_from_environment() -> SpanReplay | None:
+    """What sends the spans that wait for the OTLP endpoint of the environment.
+
+    Returns:
+        It; None where the environment names no OTLP endpoint, or one that is no URL.
+    """
+    settings = OtlpSettings()
+    if not any(export.is_otlp for export in exports(settings)):
+        return None
+    try:
+        return SpanReplay(settings)
+    except ValueError as error:
+        logger.warning("The OTLP endpoint cannot be used: %s", error)
+        return None
+
+
+def spans_left(log: str, segments: list[Path], key: str) -> int:
+    """How many spans of a log wait for an endpoint; nothing is taken from who sends them.
+
+    Args:
+        log: The log's id.
+        segments: Its files, in order.
+        key: The endpoint's key.
+    """
+    if not has_spans(segments, key):
+        return 0
+    found = OtherLog(log, key, segments)
+    return sum(1 for _ in found.more(sys.maxsize))

@@ -1,0 +1,371 @@
+"""Tasks and attempts: each fact about them begins or ends a span, and is a line of the run log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc.facts import TaskBegan, next_number
+from dotflow.otel import attributes as names
+from dotflow.otel.spans.earlier import links_to
+from dotflow.otel.spans.light import LightSpan
+from dotflow.otel.spans.markers import PART, TASK, mark
+from dotflow.otel.spans.record import (
+    COMPLETED,
+    FAILED,
+    NULL,
+    AttemptSaid,
+    FailedTask,
+    TaskSaid,
+    shown,
+    tell_end,
+)
+from dotflow.otel.spans.runs import TaskRun
+from dotflow.otel.spans.starting import started
+from dotflow.otel.spans.values import clean
+from dotflow.runlog.lines import compact
+from dotflow.runlog.writer import run_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.trace import Link, Span
+
+    from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried, TaskEnded, TaskRestored
+    from dotflow.abc.task import TaskView
+    from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.spans.exceptions import Exceptions
+    from dotflow.otel.spans.light import Said
+    from dotflow.otel.spans.record import StepSaid
+    from dotflow.otel.spans.runs import OpenRuns, WorkflowRun
+    from dotflow.otel.spans.splitting import Splitter
+    from dotflow.runlog.texts import Texts
+
+OPERATION = "dotflow.task"
+
+
+SHORT = 64
+"""Characters up to which a text is written again: who reads it need not look for it."""
+
+
+class TaskTeller:
+    """Tells of tasks and attempts, by spans and lines.
+
+    Args:
+        runs: The runs that are under way.
+        opened: Gives the pipeline that spans go through.
+        texts: Makes the texts of contexts and errors.
+        context_limit: Characters of a context that a span carries.
+        exceptions: Says how it is told what failed.
+        splitter: Splits runs.
+        has_markers: Whether a tiny span says that a task has begun.
+        is_redacted: Whether a function decides what may be shown of a value in each role.
+    """
+
+    def __init__(
+        self, runs: OpenRuns, opened: Callable[[], Pipeline], texts: Texts, context_limit: int,
+        exceptions: Exceptions, splitter: Splitter, has_markers: bool, is_redacted: bool,
+    ) -> None:  # fmt: skip
+        self._runs = runs
+        self._opened = opened
+        self._text = texts.of
+        self._error_text = texts.of_error
+        self._limit = context_limit
+        self._exceptions = exceptions
+        self._splitter = splitter
+        self._has_markers = has_markers
+        self._is_redacted = is_redacted
+
+    def began(self, fact: TaskBegan, task: TaskView) -> None:
+        """A task began."""
+        run = self._runs.of_task(task)
+        if run is None or fact.task_id in run.tasks:
+            return
+        initial = self._text("initial", task.initial_context.storage)
+        value, previous = task.previous_context.storage, NULL
+        said_before: int | None = None
+        if value is not None:
+            last = run.last
+            # The engine hands on the very value whose text was made when its task ended.
+            if last is not None and last[0] is value and not self._is_redacted:
+                previous = last[1]
+                is_here = len(previous) > SHORT and last[3] is _segment()
+                said_before = last[2] if is_here else None
+            else:
+                previous = self._text("previous", value)
+        known = run.step(task.step, self._limit)
+        state = self._begin(run, fact.n, fact.at_ns, task, known[1], initial, previous)
+        lines = run.lines
+        if lines is not None:
+            extra = _extra(run, state, known[2])
+            if run.channel is None:
+                if len(initial) > self._limit:
+                    initial, extra = self._only_cut("initial", initial, extra)
+                if said_before is None and len(previous) > self._limit:
+                    previous, extra = self._only_cut("previous", previous, extra)
+            run_log.append(
+                lines.task_began(
+                    fact, known[3], clean(task.group_name), initial, said_before or previous, extra
+                )
+            )
+            if run.channel is not None:
+                run.channel.poke()
+        if self._has_markers:
+            mark(self._opened().tracer, TASK, state.span, state.said.at_start())
+
+    def attempt_began(self, fact: AttemptBegan, task: TaskView) -> None:
+        """One try of a task began."""
+        run = self._runs.of_task(task)
+        state = None if run is None else run.tasks.get(fact.task_id)
+        if run is None or state is None:
+            return
+        if state.attempt is not None:  # its end was not told
+            _whole(state.attempt).end(fact.at_ns)
+        said, extra = AttemptSaid(fact.attempt), ""
+        if isinstance(state.span, LightSpan):
+            pipeline = self._opened()
+            place = state.span.place.below(state.span.context)
+            attempt = LightSpan(place, pipeline.new_span_id(), "attempt", fact.at_ns, said)
+            extra = f',"span":"{attempt.span_id:016x}"'
+            state.attempt = attempt
+        else:
+            state.attempt = started(
+                self._opened().tracer, "attempt", context=state.context,
+                attributes=said.at_start(), start_time=fact.at_ns,
+            )  # fmt: skip
+        state.attempt_number = fact.attempt
+        if run.lines is not None:
+            run_log.append(run.lines.attempt_began(fact, extra))
+            _poke(run)
+
+    def attempt_ended(self, fact: AttemptEnded, task: TaskView) -> None:
+        """That try ended."""
+        run = self._runs.of_task(task)
+        state = None if run is None else run.tasks.get(fact.task_id)
+        # A task has one attempt at a time: the end of another one is not this one's.
+        if run is None or state is None or state.attempt_number != fact.attempt:
+            return
+        attempt, state.attempt = state.attempt, None
+        if attempt is None:
+            return
+        error = NULL if fact.error is None else self._error_text(fact.error)
+        said = AttemptSaid(fact.attempt) if not isinstance(attempt, LightSpan) else attempt.said
+        extra = self._fail(attempt, said, error, fact.at_ns)
+        said.n = fact.n
+        if is_changed := _is_changed(attempt):
+            _end(attempt, said, fact.at_ns)
+        if run.lines is not None:
+            run_log.append(run.lines.attempt_ended(fact, error, extra))
+            _poke(run)
+        if not is_changed:
+            _end(attempt, said, fact.at_ns)
+
+    def retried(self, fact: Retried, task: TaskView) -> None:
+        """A task will be tried again."""
+        run = self._runs.of_task(task)
+        if run is not None and run.lines is not None and fact.task_id in run.tasks:
+            run_log.append(run.lines.retried(fact, self._error_text(fact.error)))
+            _poke(run)
+
+    def ended(self, fact: TaskEnded, task: TaskView) -> None:
+        """A task ended."""
+        run = self._runs.of_task(task)
+        if run is None:
+            return
+        state = run.tasks.get(fact.task_id)
+        if state is None:
+            if fact.task_id in run.ended:
+                return
+            self.began(TaskBegan(next_number(), fact.task_id, task.started_ns or fact.at_ns), task)
+            state = run.tasks[fact.task_id]
+        value, current = task.current_context.storage, NULL
+        if value is not None:
+            current = self._text("current", value)
+        error = NULL if fact.error is None else self._error_text(fact.error)
+        said = state.said
+        if state.attempt is not None:  # a child that died within a try
+            self._end_lost_attempt(state, error, fact.at_ns)
+        said.status = fact.status
+        said.duration = fact.duration
+        said.retry_count = fact.retry_count
+        said.restored = task.restored
+        said.current = shown(current, self._limit)
+        self._finish(run, state, fact, error, current)
+        run.last = value, current, fact.n, _segment()
+
+    def restored(self, fact: TaskRestored, task: TaskView) -> None:
+        """A task's result came from a checkpoint."""
+        run = self._runs.of_task(task)
+        if run is None or fact.task_id in run.tasks:
+            return
+        links = links_to(fact.note, names.LINK_RESTORED_FROM) if fact.note else []
+        value = task.current_context.storage
+        texts = [
+            self._text("initial", task.initial_context.storage),
+            self._text("previous", task.previous_context.storage),
+            self._text("current", value),
+        ]
+        known = run.step(task.step, self._limit)
+        state = self._begin(run, fact.n, fact.at_ns, task, known[1], texts[0], texts[1], links)
+        said = state.said
+        said.status, said.restored = COMPLETED, True
+        said.current, said.n = shown(texts[2], self._limit), fact.n
+        is_changed = bool(links) and isinstance(state.span, LightSpan)
+        if is_changed:
+            _whole(state.span)  # a line of the fact has no room for links
+            self._leave(run, state, fact.at_ns + 1)
+        if run.lines is not None:
+            extra = _extra(run, state, known[2], is_whole=is_changed)
+            if run.channel is None:
+                for number, role in enumerate(("initial", "previous", "current")):
+                    texts[number], extra = self._only_cut(role, texts[number], extra)
+            initial, previous, current = texts
+            run_log.append(
+                run.lines.task_restored(
+                    fact, known[3], clean(task.group_name), initial, previous, current, extra
+                )
+            )
+            _poke(run)
+        if not is_changed:
+            self._leave(run, state, fact.at_ns + 1)
+        run.last = value, texts[2], fact.n, None
+
+    def abandon(self, state: TaskRun, status: str, at_ns: int | None) -> None:
+        """End the span of a task whose run ended before it."""
+        run, said = state.workflow, state.said
+        try:
+            if state.attempt is not None:
+                _whole(state.attempt).end(at_ns)
+            said.status, said.reason = status, "the run ended before the task did"
+            _end(_whole(state.span), said, at_ns)
+        finally:
+            run.tasks.pop(said.task_id, None)
+            self._splitter.leave(run, state.part, said, None, at_ns)
+
+    # The parts of it.
+
+    def _begin(
+        self, run: WorkflowRun, n: int, at_ns: int, task: TaskView, step: StepSaid,
+        initial: str, previous: str, links: Sequence[Link] = (),
+    ) -> TaskRun:  # fmt: skip
+        pipeline = self._opened()
+        if self._splitter.enter(run, pipeline, at_ns) and self._has_markers:
+            mark(pipeline.tracer, PART, run.part.span, run.part.known)
+        part = run.part
+        said = TaskSaid(
+            run.short, step, task.task_id, task.group_name, n,
+            shown(initial, self._limit), shown(previous, self._limit),
+        )  # fmt: skip
+        state = TaskRun(run, part, said)
+        if part.place is not None and pipeline.is_light:
+            state.span = LightSpan(
+                part.place, pipeline.new_span_id(), step.name, at_ns, said, links
+            )
+        else:
+            state.span = started(
+                pipeline.tracer, step.name, context=part.context,
+                attributes=said.at_start(), links=links, start_time=at_ns,
+            )  # fmt: skip
+        run.tasks[task.task_id] = state
+        run.ended.discard(task.task_id)
+        part.begin()
+        return state
+
+    def _finish(
+        self, run: WorkflowRun, state: TaskRun, fact: TaskEnded, error: str, current: str
+    ) -> None:
+        said, extra = state.said, ""
+        said.n = fact.n
+        if error != NULL:
+            if said.step.max_attempts == 1:
+                extra = self._fail(state.span, said, error, fact.at_ns)
+            else:
+                said.error = error
+            if run.first_failed is None and fact.status == FAILED:
+                run.first_failed = FailedTask(said.task_id, said.step.name, error)
+        if _is_changed(state.span):
+            self._leave(run, state, fact.at_ns)
+        lines = run.lines
+        if lines is not None:
+            if run.channel is None and len(current) > self._limit:
+                current, extra = self._only_cut("current", current, extra)
+            run_log.append(lines.task_ended(fact, current, error, extra))
+            if run.channel is not None:
+                run.channel.poke()
+        if fact.task_id in run.tasks:
+            self._leave(run, state, fact.at_ns)
+
+    def _leave(self, run: WorkflowRun, state: TaskRun, at_ns: int) -> None:
+        said = state.said
+        try:
+            _end(state.span, said, at_ns)
+        finally:  # a processor of the application may raise
+            run.tasks.pop(said.task_id, None)
+            run.ended.add(said.task_id)
+            failed = None
+            if said.error is not None and said.status == FAILED:
+                failed = FailedTask(said.task_id, said.step.name, said.error)
+            self._splitter.leave(run, state.part, said, failed, at_ns)
+
+    def _fail(self, span: Span, said: Any, error: str, at_ns: int) -> str:
+        """Have a span say what failed it; return what its line has to say of that."""
+        if error == NULL:
+            return ""
+        said.error = error
+        if self._exceptions.is_event(span, OPERATION, error, at_ns):
+            said.error_at = at_ns
+            return ""
+        return ',"event":false'
+
+    def _end_lost_attempt(self, state: TaskRun, error: str, at_ns: int) -> None:
+        attempt, state.attempt = state.attempt, None
+        if attempt is not None:
+            said = attempt.said if isinstance(attempt, LightSpan) else AttemptSaid(0)
+            self._fail(attempt, said, error, at_ns)
+            _end(_whole(attempt), said, at_ns)
+
+    def _only_cut(self, role: str, text: str, extra: str) -> tuple[str, str]:
+        """A context's text as only spans need it: where that is long, what is left of it."""
+        found = shown(text, self._limit)
+        if isinstance(found, tuple):
+            return NULL, f'{extra},"cut_{role}":{compact(list(found))}'
+        return text, extra
+
+
+def _extra(run: WorkflowRun, state: TaskRun, step: str, is_whole: bool = False) -> str:
+    """What the line of a task says beside the fact: where its span is."""
+    span = state.span
+    if not isinstance(span, LightSpan):
+        return f',"span":"{span.get_span_context().span_id:016x}"{state.part.extra}'
+    extra = f',"span":"{span.span_id:016x}"{state.part.extra}'
+    if run.is_replayed and not is_whole:  # else only its id is needed
+        extra += span.place.extra + step
+    return extra
+
+
+def _whole(span: Span) -> Span:
+    """A span whose end no fact tells: a light one is written down as it is."""
+    if isinstance(span, LightSpan):
+        span.whole()
+    return span
+
+
+def _is_changed(span: Span) -> bool:
+    """Whether a span is written down whole: then before the fact that would end it."""
+    return isinstance(span, LightSpan) and span.is_changed
+
+
+def _end(span: Span, said: Said, at_ns: int | None) -> None:
+    if not isinstance(span, LightSpan):
+        tell_end(span, said)
+    span.end(at_ns)
+
+
+def _poke(run: WorkflowRun) -> None:
+    if run.channel is not None:
+        run.channel.poke()
+
+
+def _segment() -> Any:
+    """The segment of the run log that lines go to now, more or less."""
+    segments = run_log.segments
+    return segments[-1] if segments else None

@@ -1,0 +1,100 @@
+"""What a reader has said of a segment: lines in a file beside it, only ever appended."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from dotflow.logging import logger
+from dotflow.runlog import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+Receipt = dict[str, Any]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Receipts:
+    """Appends a reader's receipts for one segment; called by the reader's thread.
+
+    Several processes that took over what a dead one left may append to the same file.
+
+    Args:
+        segment: The segment's file; None for one in memory, which needs no receipts.
+        reader: The reader's key.
+    """
+
+    def __init__(self, segment: Path | None, reader: str) -> None:
+        self._path = None if segment is None else files.receipts_path(segment, reader)
+        self._file: files.OwnFile | None = None
+        self._has_complained = False
+
+    def write(self, receipts: Iterable[Receipt]) -> bool:
+        """Write receipts; False where that failed: then a later process repeats what was said."""
+        text = "".join(f"{json.dumps(one, separators=(',', ':'))}\n" for one in receipts)
+        if not text or self._path is None:
+            return True
+        data = text.encode()
+        try:
+            self._write(data)
+        except OSError as error:
+            # A step that closes all descriptors may do so between our look and our write.
+            if error.errno == errno.EBADF:
+                return self._written_again(data)
+            self._complain(error)
+            return False
+        return True
+
+    def _written_again(self, data: bytes) -> bool:
+        try:
+            self._write(data)
+        except OSError as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None or not self._file.is_open():
+            self.close()  # before another is opened, which may get its number
+            self._file = None if self._path is None else files.OwnFile(self._path)
+            data = b"\n" + data  # the last one may have died within a line
+        if self._file is not None:
+            files.write_all(self._file.fd, data)
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _complain(self, error: OSError) -> None:
+        self.close()
+        if not self._has_complained:
+            self._has_complained = True
+            # Of a full disk the log has said enough.
+            level = logging.INFO if error.errno in _FULL else logging.WARNING
+            logger.log(
+                level, "%s cannot be written (%s): a report may be repeated.", self._path, error
+            )
+
+
+def read_receipts(segment: Path, reader: str) -> list[Receipt]:
+    """The receipts of a reader for a segment, in order; what is torn or damaged is passed over."""
+    try:
+        data = files.read_file(files.receipts_path(segment, reader))
+    except OSError:
+        return []
+    found = []
+    for line in data.split(b"\n"):
+        try:
+            receipt = json.loads(line) if line else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(receipt, dict):
+            found.append(receipt)
+    return found

@@ -1,0 +1,227 @@
+"""What reports say of values: contexts and errors as JSON text, encoded once, bounded, masked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from itertools import islice
+from json import encoder
+from typing import TYPE_CHECKING, Any
+
+from dotflow.runlog import masking, shown
+from dotflow.runlog.plain import Copy, Survey, storage_of
+from dotflow.runlog.strict_json import MAX_SIZE, ValueTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dotflow.abc.task import Failure
+
+Redact = Callable[[str, Any], Any]
+"""Called with a role ("initial", "previous", "current" or "error") and a value; returns what
+reports may say of it. Of an error it gets the message and the traceback, each as a str."""
+
+EXCEEDED = '{"message": "Context size exceeded"}'
+NULL = "null"
+
+MAX_ERROR_TEXT = 2**16
+"""Characters of an error's message, and of its traceback."""
+
+FEW = 4
+"""A limit's part that texts may have without a measure: `\\u0001` is six times as long."""
+
+PORTION = 4096
+"""Entries of a dict, or of a list, that are encoded at a time."""
+
+WHOLE_VALUES = "DOTFLOW_WHOLE_VALUES"
+
+BYTES_A_CHARACTER = 3  # of a text that was cut: most texts in any script fit whole
+
+_CUT = " [cut] "
+_WHOLE = re.compile(r"[^\n]*\n(?=.)|\S*\s", re.DOTALL)
+
+# What a strict parser or a line of a file does not take, or a terminal obeys.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found[0]
+    return f"\\u{ord(character):04x}" if character < "\ud800" else "\ufffd"
+
+
+def _unknown(value: Any) -> Any:
+    """Stop the encoder: the value changed after it was counted."""
+    raise TypeError(shown.name(value))
+
+
+def _make_encoder() -> Callable[[Any], str]:
+    """The standard encoder, made once: to make it costs as much as to use it."""
+    make: Any = vars(encoder)["c_make_encoder"]
+    if make is None:
+        return json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_unknown).encode
+    quote = encoder.encode_basestring
+    encode = make(None, _unknown, quote, None, ": ", ", ", False, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+_encode = _make_encoder()
+
+
+def _portions(value: Any) -> Iterator[str]:
+    """The text of a plain value; of many parts in portions, for the encoder needs their memory."""
+    kind = type(value)
+    if (kind is not dict and kind is not list) or len(value) <= PORTION:
+        yield _encode(value)
+        return
+    parts = iter(value.items() if kind is dict else value)
+    between = "{" if kind is dict else "["
+    while portion := kind(islice(parts, PORTION)):
+        yield between
+        yield _encode(portion)[1:-1]
+        between = ", "
+    yield "}" if kind is dict else "]"
+
+
+class Texts:
+    """What reports may say of values: chosen once a Server.
+
+    Args:
+        contexts: Whether they say anything of contexts.
+        redact: What a program wants hidden that its keys do not show.
+        whole_values: Whether the values of credential-like keys are shown. What the variable
+            DOTFLOW_WHOLE_VALUES says if it is None.
+        limit: Bytes that the text of one value may have.
+    """
+
+    def __init__(
+        self,
+        contexts: bool = True,
+        redact: Redact | None = None,
+        whole_values: bool | None = None,
+        limit: int = MAX_SIZE,
+    ) -> None:
+        if whole_values is None:
+            whole_values = os.environ.get(WHOLE_VALUES, "").strip() == "1"
+        self._contexts = contexts
+        self._redact = redact
+        self._is_masking = not whole_values
+        self._limit = limit
+
+    def of(self, role: str, value: Any) -> str:
+        """The JSON text of a value; "null" for None. Never raises.
+
+        Memory is bounded by three times the limit (more for characters beyond U+00FF, which
+        Python itself holds in two or four bytes), and time by the count of the leaves.
+
+        Args:
+            role: "initial", "previous" or "current".
+            value: Any value, or a Context.
+        """
+        if value is None or not self._contexts:
+            return NULL
+        try:
+            value = storage_of(value)
+            if self._redact is not None and value is not None:
+                value = self._redact(role, value)
+            return self._text(value)
+        except ValueTooLargeError:
+            return EXCEEDED
+        except BaseException as error:
+            if shown.is_from_signal(error):
+                raise
+            return _encode(f"{shown.name(error)} while a value was written")
+
+    def of_error(self, error: Failure | None) -> str:
+        """The JSON object of an error; "null" for None. Never raises."""
+        if error is None:
+            return NULL
+        try:
+            text = _encode(
+                {
+                    "attempt": error.attempt,
+                    "exception": _beginning(error.exception),
+                    "message": self._words(error.message, _beginning),
+                    "traceback": self._words(error.traceback, _both_ends),
+                    "error_type": _beginning(error.error_type),
+                }
+            )
+            return self._bounded(_safe(text))
+        except BaseException as fault:
+            if shown.is_from_signal(fault):
+                raise
+            return _encode({"message": f"{shown.name(fault)} while an error was written"})
+
+    def _text(self, value: Any) -> str:
+        survey = Survey(self._limit, self._is_masking)
+        survey.count(value)
+        if survey.is_plain:
+            try:
+                return self._encoded(value, survey.characters)
+            except (ValueError, TypeError, RecursionError):
+                pass  # a NaN, or another thread changed the value
+        copy = Copy(self._limit, self._is_masking)
+        value = copy.of(value)
+        return self._encoded(value, survey.characters + self._limit - copy.room)
+
+    def _encoded(self, value: Any, characters: int) -> str:
+        """The text of a plain value with so many characters that may need an escape."""
+        if characters * FEW > self._limit:
+            Survey(self._limit, is_masking=False, is_exact=True).count(value)
+        return self._bounded(_safe("".join(_portions(value))))
+
+    def _bounded(self, text: str) -> str:
+        size = len(text) if text.isascii() else len(text.encode())
+        return text if size <= self._limit else EXCEEDED
+
+    def _words(self, text: str, cut_off: Callable[[str], str]) -> str:
+        """The words of an error, as they may be said."""
+        if self._redact is not None:
+            try:
+                text = self._redact("error", text)
+            except BaseException as error:
+                if shown.is_from_signal(error):
+                    raise
+                return f"{shown.name(error)} while the text was redacted"
+        if type(text) is not str:
+            text = shown.Shown(self._is_masking, self._limit).text(text, 1)
+        text = cut_off(text)
+        return cut_off(masking.masked(text)) if self._is_masking else text
+
+
+def cut(text: str, limit: int) -> tuple[str, bool]:
+    """The beginning of a JSON text, for the attribute of a span, and whether it was cut.
+
+    Args:
+        text: The text.
+        limit: Characters. The beginning has at most three times as many bytes.
+    """
+    if text.isascii():
+        return (text, False) if len(text) <= limit else (text[:limit], True)
+    beginning = masking.clean(text[:limit]).encode()[: BYTES_A_CHARACTER * limit]
+    found = beginning.decode(errors="ignore")
+    return found, len(found) < len(text)
+
+
+def _safe(text: str) -> str:
+    """A JSON text without raw control characters and half surrogate pairs."""
+    if text.isascii():
+        return text.replace("\x7f", "\\u007f") if "\x7f" in text else text
+    return _UNSAFE.sub(_escape, text)
+
+
+def _beginning(text: str) -> str:
+    if len(text) <= MAX_ERROR_TEXT:
+        return text
+    return text[: MAX_ERROR_TEXT - len(_CUT)] + _CUT
+
+
+def _both_ends(text: str) -> str:
+    """A stack trace begins with where it happened and ends with what did."""
+    if len(text) <= MAX_ERROR_TEXT:
+        return text
+    half = (MAX_ERROR_TEXT - len(_CUT)) // 2
+    # The end begins with a whole line, or word: the half of one may be that of a credential.
+    end = _WHOLE.search(text, len(text) - half)
+    return f"{text[:half]}{_CUT}{text[end.end() :] if end is not None else ''}"

@@ -1,0 +1,400 @@
+"""Processes that run, resume, die, fork and adopt at will: no record ends up wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from support.history_lines import PADDING, line_of
+from support.outbox_model import ENDS, Books, Run
+from support.outbox_process import Process
+
+from dotflow.abc import facts
+from dotflow.delivery import dead_letters
+from dotflow.delivery.message import Delivered, Kind, NotSent, TryLater
+from dotflow.runlog import files
+from dotflow.runlog.lines import RunLines
+
+NAME = "dotflow-api of the machine"
+PICK, TASKS = st.integers(0, 1000), st.integers(0, 2)
+OUTCOMES = st.sampled_from(
+    ["taken"] * 6 + ["refused", "later", "lost", "lost", "away", "instead", "instead"]
+)
+FIRST_MANAGED = 101
+
+
+class Histories(RuleBasedStateMachine):
+    """Any number of processes on one folder, each with runs of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        os.environ["DOTFLOW_STATE_DIR"] = str(self.folder)
+        self.books = Books()
+        self.started = self.workflows = self.steps_since_death = 0
+        self.to = {files.reader_key(NAME): ""}
+        self.processes = []
+        self.start_process()
+
+    # What processes do.
+
+    @precondition(lambda self: len(self.processes) < 3)
+    @rule()
+    def start_process(self):
+        self.started += 1
+        self.processes.append(Process(self.started, NAME))
+
+    @precondition(lambda self: self.steps_since_death > 4)
+    @rule(pick=PICK, effects=PICK, how=st.sampled_from(["crash", "fork", "close"]))
+    def ends(self, pick, effects, how):
+        """A process is killed; or killed where a fork of it lives; or it closes, and goes on."""
+        self.steps_since_death = 0
+        process = self._process(pick)
+        self._die(process, effects)
+        if how == "crash":
+            self.processes.remove(process)
+            process.outbox.dies()
+            if not self.processes:
+                self.start_process()
+            return
+        if how == "fork":
+            process.outbox.forks_and_dies()
+        else:
+            process.outbox.call("close")
+        self.started += 1
+        process.number, process.under_way, process.made = self.started, [], []
+
+    @rule(pick=PICK, whole=st.booleans())
+    def torn_or_damaged(self, pick, whole):
+        self._process(pick).outbox.call("damage" if whole else "tear")
+
+    def _process(self, pick):
+        return self.processes[pick % len(self.processes)]
+
+    def _die(self, process, effects):
+        """What was under way may have arrived; nobody will know."""
+        for index, group in enumerate(process.under_way):
+            self._cut(group, effects >> index & 3)
+        now = self.books.tick()
+        for run in self._live():
+            if run.process == process.number:
+                run.is_dead, run.over = True, now
+
+    # What runs do.
+
+    @rule(pick=PICK, policy=st.sampled_from(["default", "managed"]))
+    def construct(self, pick, policy):
+        self.workflows += 1
+        self._construct(self._process(pick), f"w{self.workflows}", policy, is_new=True)
+
+    @precondition(lambda self: self._ended())
+    @rule(pick=PICK, which=PICK)
+    def construct_again(self, pick, which):
+        """What has ended is run again: by its process while that lives, else by any."""
+        ended = self._ended()
+        workflow, last = ended[which % len(ended)]
+        numbers = {run.process for run in self.books.runs if run.workflow == workflow}
+        able = [one for one in self.processes if one.number in numbers] or self.processes
+        if len(able) > 1 and any(one.number in numbers for one in able):
+            return
+        process = able[pick % len(able)]
+        if last.policy == "otel":
+            self._begin(process, workflow, "otel", True, last.tasks)
+        else:
+            self._construct(process, workflow, last.policy, is_new=False)
+
+    @precondition(lambda self: self._live() and self.steps_since_death % 4 == 3)
+    @rule(pick=PICK, which=PICK, here=st.booleans())
+    def construct_within(self, pick, which, here):
+        """Somebody begins a run of a workflow while another goes on: here, or anywhere."""
+        outer = self._live()[which % len(self._live())]
+        process = self._process_of(outer) if here else self._process(pick)
+        if outer.policy == "otel":
+            self._begin(process, outer.workflow, "otel", True, outer.tasks)
+        else:
+            self._construct(process, outer.workflow, outer.policy, is_new=False)
+
+    def _construct(self, process, workflow, policy, is_new):
+        """A workflow and its tasks come to be; under an id from outside the tasks wait."""
+        if any(made[0] == workflow for made in process.made):
+            return
+        is_managed = policy == "managed" or not is_new
+        if policy == "managed":
+            self.books.workflows.add(workflow)
+        lines = RunLines(workflow, 0, dict.fromkeys(self.to, policy))
+        count = 1 + len(workflow) % 3
+        process.outbox.call(
+            "write",
+            lines.workflow_created(facts.WorkflowCreated(process.next(), None, is_managed)),
+        )
+        for task in range(1, count + 1):
+            fact = facts.TaskAdded(process.next(), task)
+            process.outbox.call("write", lines.task_added(fact, "step", "default", PADDING))
+        first = FIRST_MANAGED if policy == "managed" else 1
+        tasks = tuple(range(first, first + count))
+        process.made.append((workflow, policy, is_managed, tasks))
+        if not is_managed:
+            self.books.created.add(workflow)
+            self.books.added |= {(workflow, task) for task in tasks}
+
+    @rule(pick=PICK)
+    def begin_with_opentelemetry(self, pick):
+        self.workflows += 1
+        self._begin(self._process(pick), f"w{self.workflows}", "otel", False, (1, 2, 3))
+
+    @precondition(lambda self: any(one.made for one in self.processes))
+    @rule(pick=PICK, which=PICK)
+    def begin(self, pick, which):
+        able = [one for one in self.processes if one.made]
+        process = able[pick % len(able)]
+        made = process.made.pop(which % len(process.made))
+        self._begin(process, made[0], made[1], made[2], made[3])
+
+    def _begin(self, process, workflow, policy, is_managed, tasks):
+        number, books = process.next(), self.books
+        is_otel = policy == "otel"
+        plan = tuple(facts.PlannedTask(one, "step", "default") for one in tasks)
+        began = books.tick()
+        fact = facts.RunBegan(
+            number, 10**18 + began, None, is_managed and not is_otel, "sequential", is_managed,
+            plan, None,
+        )  # fmt: skip
+        extra = f',"up":{began}'
+        if is_otel:
+            flag = "true" if is_managed else "false"
+            extra += f',"again":{flag},"known":{flag},"title":"w","trace_id":"t"'
+        lines = RunLines(workflow, number, dict.fromkeys(self.to, policy))
+        process.outbox.call("write", lines.run_began(fact, extra))
+        run = Run(workflow, process.number, process.outbox.log, number, policy, tasks, began)
+        run.words[None] = [(number, began, "In progress")]
+        run.lines = lines
+        books.runs.append(run)
+        if is_otel:
+            books.created.add(workflow)
+        else:
+            books.added |= {(workflow, task) for task in tasks}
+
+    def _ended(self):
+        """The workflows that nobody runs, and that somebody may run again, whoever it is."""
+        live = {run.workflow for run in self._live()}
+        last = {run.workflow: run for run in self.books.runs if run.workflow not in live}
+        return list(last.items())
+
+    def _process_of(self, run):
+        return next(one for one in self.processes if one.number == run.process)
+
+    def _live(self):
+        return [run for run in self.books.runs if run.is_open]
+
+    @precondition(lambda self: self._live())
+    @rule(pick=PICK, which=TASKS, step=st.sampled_from(["retry", "end", "end", "restore"]))
+    def task(self, pick, which, step):
+        run = self._live()[pick % len(self._live())]
+        self._step(run, run.tasks[which % len(run.tasks)], step)
+
+    def _step(self, run, task, step):
+        process, status = self._process_of(run), run.status.get(task)
+        now, n = self.books.tick(), process.next()
+        if status in ENDS:
+            return
+        line, status = line_of(run.lines, task, step, status, n, now)
+        process.outbox.call("write", line)
+        run.status[task] = status
+        run.words.setdefault(task, []).append((n, now, status))
+        if run.policy == "otel":
+            self.books.added.add((run.workflow, task))
+
+    @precondition(lambda self: self._innermost())
+    @rule(pick=PICK)
+    def end(self, pick):
+        """A run ends: each task that it opened is ended before."""
+        runs = self._innermost()
+        run = runs[pick % len(runs)]
+        for task, status in list(run.status.items()):
+            if status not in ENDS:
+                self._step(run, task, "end")
+        process, now = self._process_of(run), self.books.tick()
+        n, status = process.next(), "Completed" if now % 3 else "Failed"
+        duration = (now - run.began) / 1e9
+        fact = facts.RunEnded(n, run.number, 10**18 + now, duration, status)
+        process.outbox.call("write", run.lines.run_ended(fact))
+        run.words[None].append((n, now, status))
+        run.over = now
+
+    def _innermost(self):
+        """The runs under way within which no other of the same process goes on."""
+        live = self._live()
+        return [
+            run for run in live
+            if not any(
+                one.log == run.log and one.workflow == run.workflow and one.began > run.began
+                for one in live
+            )
+        ]  # fmt: skip
+
+    # What relays do.
+
+    @rule(pick=PICK, time_passes=st.booleans())
+    def care(self, pick, time_passes):
+        self._process(pick).outbox.call("care", time_passes)
+
+    @rule(pick=PICK, limit=st.integers(1, 5), in_bulk=st.booleans())
+    def claim(self, pick, limit, in_bulk):
+        self._claim(self._process(pick), limit, in_bulk)
+
+    @rule(
+        pick=PICK,
+        in_bulk=st.booleans(),
+        outcomes=st.lists(OUTCOMES, min_size=9, max_size=9),
+        rounds=st.integers(1, 4),
+    )
+    def deliver(self, pick, in_bulk, outcomes, rounds):
+        """A relay works for a while."""
+        process = self._process(pick)
+        for count in range(rounds):
+            self._claim(process, 4, in_bulk)
+            for index, group in enumerate(process.under_way):
+                rotated = outcomes[index + count :] + outcomes
+                _tell(process, group, self._answers(group, rotated))
+            process.under_way = []
+
+    def _claim(self, process, limit, in_bulk):
+        process.outbox.call("care", False)
+        claimed = process.outbox.call("claim", limit + in_bulk, in_bulk)
+        groups = [claimed] if in_bulk else [[one] for one in claimed]
+        busy = {_lane(one) for group in process.under_way for one in group}
+        for group in groups:
+            assert not busy & {_lane(one) for one in group}, "two messages of a record at a time"
+        process.under_way += [group for group in groups if group]
+
+    @precondition(lambda self: any(one.under_way for one in self.processes))
+    @rule(pick=PICK, which=PICK, outcomes=st.lists(OUTCOMES, min_size=6, max_size=6), cut=PICK)
+    def settle(self, pick, which, outcomes, cut):
+        busy = [one for one in self.processes if one.under_way]
+        process = busy[pick % len(busy)]
+        group = process.under_way.pop(which % len(process.under_way))
+        if len(group) > 1 and cut % 4 == 0:
+            self._cut(group, cut >> 2)
+            _tell(process, group, [TryLater("cut")] * len(group))
+        else:
+            _tell(process, group, self._answers(group, outcomes))
+
+    def _answers(self, group, outcomes):
+        """What the server answers to each: of a bulk it leaves out what follows from a fault."""
+        answers, stopped = [], set()
+        for (_, message, server_id), outcome in zip(group, outcomes * 20, strict=False):
+            if {(message.workflow, None), (message.workflow, message.task)} & stopped:
+                answers.append(NotSent())
+                continue
+            found = self._given(answers, group, message) or server_id
+            answers.append(self.books.call(message, found, outcome))
+            if not isinstance(answers[-1], Delivered):
+                stopped.add((message.workflow, message.task))
+        return answers
+
+    @staticmethod
+    def _given(answers, group, message):
+        """The id from within the same bulk: there a task is named by its number."""
+        for answer, (_, other, _) in zip(answers, group, strict=False):
+            if (other.workflow, other.task) == (message.workflow, message.task):
+                return getattr(answer, "server_id", None)
+        return None
+
+    def _cut(self, group, count):
+        """The connection is cut: the first ones had their effect."""
+        self._answers(group[:count], ["lost"])
+
+    # What has to hold.
+
+    @invariant()
+    def counts_add_up(self):
+        self.steps_since_death += 1
+        for process in self.processes:
+            under_way = {_lane(one) for group in process.under_way for one in group}
+            assert not process.outbox.log or process.outbox.pending >= len(under_way)
+
+    def teardown(self):
+        try:
+            for process in self.processes:
+                self._die(process, 0)
+                process.outbox.dies()
+            self._deliver_all()
+            self.books.check_all_arrived()
+            self._check_dead_letters()
+            left = [one for one in (self.folder / files.FOLDER).glob("*") if one.suffix != ".lock"]
+            assert not left, "files were left"
+        finally:
+            for process in self.processes:
+                process.outbox._connection.close()
+            shutil.rmtree(self.folder)
+
+    def _deliver_all(self):
+        self.started += 1
+        last = Process(self.started, NAME)
+        for _ in range(3):
+            last.outbox.call("care", True)
+            self._claim(last, 9, False)
+            while last.under_way:
+                group = last.under_way.pop(0)
+                _tell(last, group, self._answers(group, ["taken"]))
+                self._claim(last, 9, False)
+        last.outbox.call("care", True)
+        assert last.outbox.pending == 0, "something was left behind"
+        last.outbox.call("close")
+        last.outbox.dies()
+
+    def _check_dead_letters(self):
+        letters = {one.message.id: one for one in dead_letters.all_letters()}
+        for key, refused in self.books.dead.items():
+            assert (letters[key].status, letters[key].reason) == (422, refused.reason)
+            assert letters[key].destination == NAME
+        for key in letters.keys() - self.books.dead.keys():
+            assert letters[key].message.kind is Kind.TASK_PATCH
+            assert "its POST was refused" in letters[key].reason
+        (self.folder / files.FOLDER / dead_letters.FILE).unlink(missing_ok=True)
+
+
+def _tell(process, group, answers):
+    process.outbox.call("settle", [number for number, _, _ in group], answers)
+
+
+def _lane(one):
+    _, message, _ = one
+    return message.workflow, message.task, message.run
+
+
+def _machine(examples, steps, derandomize):
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=examples, stateful_step_count=steps, deadline=None,
+            derandomize=derandomize, database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],  # to shrink takes minutes: add Phase.shrink
+        ),
+    )  # fmt: skip
+
+
+def test_no_history_leaves_a_wrong_record(monkeypatch, tmp_path):
+    """Whatever processes do, each record ends as it has to; the same histories each time."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))  # to be put back afterwards
+    _machine(200, 40, derandomize=True)
+
+
+@pytest.mark.soak
+def test_no_long_history_leaves_a_wrong_record(monkeypatch, tmp_path):
+    """The same, with more histories, and longer ones: 10,000, or DOTFLOW_TEST_HISTORIES."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    _machine(int(os.environ.get("DOTFLOW_TEST_HISTORIES", "10000")), 60, derandomize=False)

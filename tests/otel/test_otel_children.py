@@ -1,0 +1,58 @@
+"""Children that run steps only write: their parent sends what they wrote, while they live."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from opentelemetry import trace
+
+from dotflow import DotFlow, action
+from dotflow.runlog import files
+from dotflow.runlog.writer import run_log
+
+PATIENCE = 60.0  # seconds
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_spans_of_a_long_child_arrive_while_it_runs(
+    protocol, otlp, servers, quiet, tmp_path, monkeypatch
+):
+    """What a step has ended is there long before the step is over, once, and nothing is left."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    url = otlp.http_url if protocol == "http/protobuf" else otlp.grpc_url
+    server = servers(endpoint=url, protocol=protocol)
+    monkeypatch.setattr(trace, "get_tracer", server.tracer_provider.get_tracer)
+    go_on = tmp_path / "go on"
+
+    @action
+    def long():
+        with trace.get_tracer("user").start_as_current_span("early"):
+            pass
+        deadline = time.monotonic() + PATIENCE
+        while not go_on.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return run_log.id, sorted(one.name for one in threading.enumerate())
+
+    def watch():
+        deadline = time.monotonic() + PATIENCE
+        while not any(span.name == "early" for span in otlp.spans):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        go_on.touch()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    flow = DotFlow(config=quiet(server), name="etl")
+    flow.task.add(long)
+    flow.start(mode="parallel")
+    watcher.join()
+    [(log, threads)] = flow.result_storage()
+    assert "dotflow-otlp" not in threads
+    assert server.close(PATIENCE).complete
+    by_name = {span.name: span for span in otlp.spans}
+    assert len(otlp.spans) == len(by_name) == 3
+    assert by_name["early"].parent_id == by_name["long"].span_id
+    assert log not in files.logs()
