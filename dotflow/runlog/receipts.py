@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Receipt = dict[str, Any]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SAID = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT)
 
 
 class Receipts:
@@ -76,8 +76,8 @@ class Receipts:
         self.close()
         if not self._has_complained:
             self._has_complained = True
-            # Of a full disk the log has said enough.
-            level = logging.INFO if error.errno in _FULL else logging.WARNING
+            # Of a full disk, and of a folder that was removed, the log says enough.
+            level = logging.INFO if error.errno in _SAID else logging.WARNING
             logger.log(
                 level, "%s cannot be written (%s): a report may be repeated.", self._path, error
             )

@@ -244,4 +244,6 @@ def _end(run, task):
 
 def _slot(message):
     is_first = message.kind is Kind.TASK_POST or message.kind in FIRST
-    return message.run, message.workflow, message.task, is_first, message.n
+    # What was added before a run began may be said by each process that constructed the workflow.
+    said_by = message.run or message.id
+    return said_by, message.workflow, message.task, is_first, message.n
