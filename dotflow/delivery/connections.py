@@ -28,7 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from dotflow.delivery.sockets import Identity, forget, guard, identity_of, is_ours
+from dotflow.delivery.sockets import Identity, close_ours, forget, guard, identity_of, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -283,10 +283,7 @@ class _InBounds(HTTPConnection):
         sock, self.sock = self.sock, None
         if sock is None:
             return
-        may_close = is_ours(sock, self.identity)
-        descriptor = forget(sock)
-        if may_close and descriptor >= 0:
-            socket.close(descriptor)
+        close_ours(sock, self.identity)
 
     def connect(self) -> None:
         """Connect, with the proxy's tunnel and TLS where there are any."""
@@ -329,6 +326,7 @@ class _InBounds(HTTPConnection):
 
     def _connected(self, sock: socket.socket, address: Any, sharers: int) -> socket.socket:
         call: Call = _thread.call
+        identity = identity_of(sock)
         try:
             for option in self.socket_options or ():
                 sock.setsockopt(*option)
@@ -336,7 +334,7 @@ class _InBounds(HTTPConnection):
             sock.connect(address)
             sock.settimeout(call.left())  # TLS takes it over, for all of its handshake
         except BaseException:
-            sock.close()
+            close_ours(sock, identity)
             raise
         return sock
 

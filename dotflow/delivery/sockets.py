@@ -9,6 +9,7 @@ a mistake improbable, not impossible.
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 Identity = tuple[int, int]
@@ -44,3 +45,11 @@ def forget(sock: Any) -> int:
     """Part a socket from its descriptor, which stays open; return the descriptor."""
     descriptor: int = getattr(sock, "socket", sock).detach()  # within TLS in TLS it has another
     return descriptor
+
+
+def close_ours(sock: Any, identity: Identity | None) -> None:
+    """Close a socket; one whose descriptor leads to something else is only forgotten."""
+    may_close = is_ours(sock, identity)
+    descriptor = forget(sock)
+    if may_close and descriptor >= 0:
+        socket.close(descriptor)
