@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.core import interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -31,16 +31,17 @@ def status_of(number: int) -> int:
 
 
 @contextlib.contextmanager
-def interrupting() -> Iterator[None]:
+def interrupting() -> Iterator[Callable[[], None]]:
     """Have SIGTERM and SIGINT end what runs within, and restore their handlers afterwards.
 
     The first signal makes the run fail; what was reported is delivered. A second one, more than a
     second later, ends the process at once, with the status of the first. A signal that the process
     was started to ignore stays ignored. In another thread than the main one nothing is changed,
-    for handlers cannot be set there.
+    for handlers cannot be set there. What is yielded is to be called when another handler, which was
+    set within, has answered a signal: that signal is not repeated then.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
     before = {
         number: signal.getsignal(number)
@@ -61,7 +62,7 @@ def interrupting() -> Iterator[None]:
         with _repeating(handler), interrupt.used(handler.interrupts):
             for number in before:
                 signal.signal(number, handler)
-            yield
+            yield handler.answered.set
             interrupt.check()  # one that came when all was done is answered too
     finally:
         restore()
@@ -74,6 +75,7 @@ class _Handler:
         self.interrupts = interrupts
         self._process = os.getpid()
         self._first = 0.0
+        self.answered = threading.Event()
 
     def __call__(self, number: int, _frame: Any) -> None:
         if os.getpid() != self._process:  # a child that was forked this very moment
@@ -119,7 +121,8 @@ def _repeat(read: int, handler: _Handler) -> None:
     while (number := os.read(read, 1)[0]) != NO_SIGNAL:
         wait = FIRST_REPEAT
         while interrupts.number is None and signal.getsignal(number) is handler:
-            time.sleep(wait)
+            if handler.answered.wait(wait):
+                break
             if interrupts.number is None:
                 signal.pthread_kill(main, number)
             wait = min(2 * wait, LONGEST_REPEAT)

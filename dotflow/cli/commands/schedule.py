@@ -81,7 +81,7 @@ class ScheduleCommand:
         scheduler = self._scheduler()
         flags.choose_server(self._arguments.server)
         flags.find_modules_here()
-        with interrupting(), errors_only(self._arguments.quiet):
+        with interrupting() as answered, errors_only(self._arguments.quiet):
             with interrupt.window():
                 # What is wrong with it is said now, not at the first due time.
                 flags.step_and_callback(self._arguments)
@@ -93,6 +93,7 @@ class ScheduleCommand:
                 )
             try:
                 scheduler.start(workflow=self.run_once)
+                answered()  # the scheduler ends by a signal, which it took for itself
             except Interrupted:
                 # The runs take notice too, and have their ends to report.
                 scheduler.stop()
