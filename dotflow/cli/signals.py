@@ -37,8 +37,8 @@ def interrupting() -> Iterator[Callable[[], None]]:
     The first signal makes the run fail; what was reported is delivered. A second one, more than a
     second later, ends the process at once, with the status of the first. A signal that the process
     was started to ignore stays ignored. In another thread than the main one nothing is changed,
-    for handlers cannot be set there. What is yielded is to be called when another handler, which was
-    set within, has answered a signal: that signal is not repeated then.
+    for handlers cannot be set there. Call what is yielded when another handler, which was set
+    within, has answered a signal: that signal is not repeated then.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -117,11 +117,12 @@ def _repeating(handler: _Handler) -> Iterator[None]:
 
 def _repeat(read: int, handler: _Handler) -> None:
     main, interrupts = threading.main_thread().ident, handler.interrupts
+    answered = handler.answered
     assert main is not None  # noqa: S101 - it runs
     while (number := os.read(read, 1)[0]) != NO_SIGNAL:
         wait = FIRST_REPEAT
         while interrupts.number is None and signal.getsignal(number) is handler:
-            if handler.answered.wait(wait):
+            if answered.wait(wait):
                 break
             if interrupts.number is None:
                 signal.pthread_kill(main, number)
