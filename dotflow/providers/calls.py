@@ -73,7 +73,7 @@ class FactServer(Server):
         """Keep what is known of a run that is about to be reported."""
         self._described[str(workflow)] = description
         while len(self._described) > MOST_DESCRIBED:
-            del self._described[next(iter(self._described))]
+            self._described.pop(next(iter(self._described)), None)  # another thread may have
         if description.managed and description.mode is None:
             self.report(WorkflowCreated(next_number(), description.name, managed=True), workflow)
 

@@ -142,6 +142,7 @@ class Histories(RuleBasedStateMachine):
         for task in range(1, count + 1):
             fact = facts.TaskAdded(process.next(), task)
             process.outbox.call("write", lines.task_added(fact, "step", "default", PADDING))
+        self.books.constructed[workflow] += 1
         first = FIRST_MANAGED if policy == "managed" else 1
         tasks = tuple(range(first, first + count))
         process.made.append((workflow, policy, is_managed, tasks))

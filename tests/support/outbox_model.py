@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 
 from dotflow.delivery.bodies import as_post, without_contexts
@@ -74,6 +75,8 @@ class Books:
         self._too_large: set[str] = set()
         self._slots: dict[tuple, str] = {}
         self._took: dict[tuple, str] = {}
+        self.constructed: Counter[str] = Counter()
+        self._before_runs: dict[tuple, set[str]] = {}
 
     def tick(self):
         self.clock += 1
@@ -130,7 +133,17 @@ class Books:
         if known != message.id:
             is_older_form = message.id in self._too_large or message.kind in FIRST
             assert is_older_form, f"said under two keys: {message}"
+        if not message.run and message.kind not in FIRST:
+            self._check_before_runs(message)
         assert self.seen.setdefault(("body", message.id), message.body) == message.body
+
+    def _check_before_runs(self, message):
+        """What belongs to no run has as many keys as processes constructed its workflow."""
+        lane = (message.workflow, message.task, message.kind, message.n)
+        said = self._before_runs.setdefault(lane, set())
+        said.add(message.id)
+        most = self.constructed[message.workflow]
+        assert len(said - self._too_large) <= most, f"said under too many keys: {message}"
 
     def _refuse(self, message):
         self.dead[message.id] = Refused(422, f"no, thank you {self.tick()}")
