@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import textwrap
@@ -309,3 +310,23 @@ def test_a_server_that_nobody_holds_leaves_no_thread(otlp, quiet):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     provider.shutdown()
+
+
+def test_a_program_that_dropped_its_server_ends_once_all_is_sent(otlp):
+    """The garbage collector and the exit wait for one answer; neither waits for the other's."""
+    program = textwrap.dedent("""
+        from dotflow import Config, DotFlow, action
+        from dotflow.otel import ServerOtel
+
+        def main():
+            flow = DotFlow(config=Config(server=ServerOtel()))
+            flow.task.add(action(lambda: 1))
+            flow.start()
+
+        main()
+    """)
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp.http_url, "DOTFLOW_FLUSH_TIMEOUT": "50"}
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, timeout=40, env={**os.environ, **environment}
+    )
+    assert len(otlp.wait_for(2)) == 2

@@ -224,9 +224,11 @@ class OtlpProcessor(SpanProcessor):
         def waited(seconds: float) -> bool:
             self._hurry_until = max(self._hurry_until, time.monotonic() + seconds)
             try:
-                return answer.get(timeout=max(0.0, seconds))
+                is_sent = answer.get(timeout=max(0.0, seconds))
             except Empty:
                 return False
+            answer.put(is_sent)  # the garbage collector's end and the exit may wait both
+            return is_sent
 
         return waited
 
