@@ -15,13 +15,13 @@ from dotflow.core.children.streams import renew_streams
 PROGRAM = Path(__file__).with_name("streams_program.py")
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr", "log"])
-def test_a_stream_that_is_written_to_at_the_fork(stream):
-    """The step writes to it all the same, also by a handler that was made before, and ends."""
+@pytest.mark.parametrize("streams", ["stdout", "stderr", "log", "stdout stderr log"])
+def test_streams_that_are_written_to_at_the_fork(streams):
+    """The step writes to them all the same, also by a handler that was made before, and ends."""
     # Unbuffered streams have no lock.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        [sys.executable, PROGRAM, stream],
+        [sys.executable, PROGRAM, *streams.split()],
         env=environment, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout.endswith("a step says\nCompleted\n")

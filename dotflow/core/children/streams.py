@@ -30,22 +30,22 @@ def renew_streams() -> None:
     """
     if forked.was_alone:
         return
-    streams = {id(stream): stream for stream in _streams()}
-    free: set[int] = set()
-    asking = [
-        threading.Thread(target=_ask, args=(stream, free), daemon=True)
-        for stream in streams.values()
-    ]
-    try:
-        for thread in asking:
+    streams = list({id(stream): stream for stream in _streams()}.values())
+    while streams:
+        answers: list[bool] = []
+        thread = threading.Thread(target=_ask, args=(streams, answers), daemon=True)
+        try:
             thread.start()
-    except RuntimeError:  # no thread is to be had: the streams are free, most likely
-        return
-    for thread in asking:
+        except RuntimeError:  # no thread is to be had: the streams are free, most likely
+            return
         thread.join(PATIENCE)
-    for stream in streams.values():
-        if id(stream) not in free:
-            _replace(stream)
+        known = answers.copy()
+        if len(known) < len(streams):  # the thread waits for the lock of the next one
+            known.append(False)
+        for stream, is_free in zip(streams, known, strict=False):
+            if not is_free:
+                _replace(stream)
+        streams = streams[len(known) :]
 
 
 def _streams() -> Iterator[Any]:
@@ -62,14 +62,20 @@ def _handlers() -> Iterator[logging.Handler]:
         yield from getattr(logger, "handlers", ())
 
 
-def _ask(stream: Any, free: set[int]) -> None:
+def _ask(streams: list[Any], answers: list[bool]) -> None:
+    """Say of each stream in turn whether it is free; one that is not may hold this for ever."""
+    for stream in streams:
+        answers.append(_is_free(stream))  # noqa: PERF401 - each is seen as it comes
+
+
+def _is_free(stream: Any) -> bool:
     try:
         stream.buffer.write(b"")  # takes the lock, and does nothing else
     except RuntimeError:  # "reentrant call": the thread that is not here had this one's number
-        return
+        return False
     except Exception:  # noqa: BLE001, S110 - it is closed, or none of the system's; it answers
         pass
-    free.add(id(stream))
+    return True
 
 
 def _replace(stream: Any) -> None:
