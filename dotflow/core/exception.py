@@ -1,5 +1,7 @@
 """Every exception of the engine: straight from `Exception`, but for the one that ends a run.
 
+Each can be pickled, so it comes back whole from another process.
+
 Exception
   MissingActionDecorator     a step without @action
   ExecutionModeNotExist      no such mode
@@ -54,8 +56,21 @@ MESSAGE_INVALID_ON_INPUT_CHANGE = (
 )
 
 
+def _reduced(error: BaseException) -> tuple[Any, ...]:
+    """How each of these is pickled: as it is, for its constructor does not take what it says."""
+    return _revived, (type(error), error.args, error.__dict__)
+
+
+def _revived(cls: type[BaseException], said: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    error = cls.__new__(cls, *said)
+    error.__dict__.update(more)
+    return error
+
+
 class MissingActionDecorator(Exception):
     """A step is not under `@action`."""
+
+    __reduce__ = _reduced
 
     def __init__(self) -> None:
         super().__init__(MESSAGE_MISSING_STEP_DECORATOR)
@@ -64,12 +79,16 @@ class MissingActionDecorator(Exception):
 class ExecutionModeNotExist(Exception):
     """The mode is none of the four."""
 
+    __reduce__ = _reduced
+
     def __init__(self) -> None:
         super().__init__(MESSAGE_EXECUTION_NOT_EXIST)
 
 
 class ImportModuleError(Exception):
     """An import string leads to no object."""
+
+    __reduce__ = _reduced
 
     def __init__(self, module: str) -> None:
         super().__init__(MESSAGE_IMPORT_MODULE_ERROR.format(module=module))
@@ -78,12 +97,16 @@ class ImportModuleError(Exception):
 class NotCallableObject(Exception):
     """A callback cannot be called, or a slot of Config holds something else than it should."""
 
+    __reduce__ = _reduced
+
     def __init__(self, name: str) -> None:
         super().__init__(MESSAGE_NOT_CALLABLE_OBJECT.format(name=name))
 
 
 class ProblemOrdering(Exception):
     """The methods of a class could not be ordered."""
+
+    __reduce__ = _reduced
 
     def __init__(self, name: str) -> None:
         super().__init__(MESSAGE_PROBLEM_ORDERING.format(name=name))
@@ -92,12 +115,16 @@ class ProblemOrdering(Exception):
 class ModuleNotFound(Exception):
     """An optional library is not installed."""
 
+    __reduce__ = _reduced
+
     def __init__(self, module: str, library: str) -> None:
         super().__init__(MESSAGE_MODULE_NOT_FOUND.format(module=module, library=library))
 
 
 class ExecutionWithClassError(Exception):
     """A step class was run in a way that does not fit it."""
+
+    __reduce__ = _reduced
 
     def __init__(self) -> None:
         super().__init__(MESSAGE_EXECUTION_WITH_CLASS_ERROR)
@@ -106,12 +133,16 @@ class ExecutionWithClassError(Exception):
 class InvalidWorkflowFactory(Exception):
     """A workflow factory is not callable, or returned something else than a DotFlow."""
 
+    __reduce__ = _reduced
+
     def __init__(self, factory: Any) -> None:
         super().__init__(MESSAGE_INVALID_WORKFLOW_FACTORY.format(factory=factory))
 
 
 class WorkflowFlagConflict(Exception):
     """A flag that goes with a step was given with a workflow."""
+
+    __reduce__ = _reduced
 
     def __init__(self, flag: str) -> None:
         super().__init__(MESSAGE_WORKFLOW_FLAG_CONFLICT.format(flag=flag))
@@ -120,12 +151,16 @@ class WorkflowFlagConflict(Exception):
 class InputChangedError(Exception):
     """A resumed workflow was given another input than it began with."""
 
+    __reduce__ = _reduced
+
     def __init__(self, workflow_id: Any) -> None:
         super().__init__(MESSAGE_INPUT_CHANGED.format(workflow_id=workflow_id))
 
 
 class InvalidOnInputChange(Exception):
     """The policy is none of the three."""
+
+    __reduce__ = _reduced
 
     def __init__(self, value: Any) -> None:
         super().__init__(MESSAGE_INVALID_ON_INPUT_CHANGE.format(value=value))
@@ -140,6 +175,8 @@ class Interrupted(KeyboardInterrupt):
     Attributes:
         number: The signal.
     """
+
+    __reduce__ = _reduced
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal_name(number)}")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+
 import pytest
 
 from dotflow.core import exception
@@ -10,6 +15,7 @@ from dotflow.core.exception import (
     ExecutionWithClassError,
     ImportModuleError,
     InputChangedError,
+    Interrupted,
     InvalidOnInputChange,
     InvalidWorkflowFactory,
     MissingActionDecorator,
@@ -20,10 +26,7 @@ from dotflow.core.exception import (
 )
 from dotflow.core.task import TaskError
 
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
+MESSAGES = [
         (MissingActionDecorator(), ["@action", "README"]),
         (
             ExecutionModeNotExist(),
@@ -40,9 +43,10 @@ from dotflow.core.task import TaskError
         (WorkflowFlagConflict("--callback"), ["'--callback'", "--step", "--workflow"]),
         (InputChangedError("nightly"), ["'nightly'", "reset", "reuse"]),
         (InvalidOnInputChange("bogus"), ["'reuse'", "'reset'", "'raise'", "'bogus'"]),
-    ],
-    ids=lambda value: type(value).__name__,
-)  # fmt: skip
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "words"), MESSAGES, ids=lambda value: type(value).__name__)
 def test_messages(error, words):
     """Each is straight from Exception, and its only argument is a message with the facts."""
     assert type(error).__bases__ == (Exception,)
@@ -66,3 +70,38 @@ def test_task_error_can_be_imported_from_here():
     assert exception.TaskError is TaskError
     with pytest.raises(AttributeError, match="nothing"):
         exception.nothing  # noqa: B018
+
+
+ERRORS = [*(error for error, _ in MESSAGES), Interrupted(15)]
+
+
+def raised(error):
+    """Raise an exception in another process; with more that is known of it."""
+    error.more = "more"
+    raise error
+
+
+def test_all_are_here():
+    """Every exception of the module is tested below."""
+    here = {one for one in vars(exception).values() if isinstance(one, type)}
+    defined = {one for one in here if one.__module__ == exception.__name__}
+    assert {type(error) for error in ERRORS} == defined
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_all_survive_pickle(error, protocol):
+    """Each comes back with its class, its message and whatever was put on it; copies do too."""
+    for back in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error)):
+        assert type(back) is type(error)
+        assert (back.args, str(back), vars(back)) == (error.args, str(error), vars(error))
+
+
+def test_they_come_back_from_a_pool():
+    """What a worker of a ProcessPoolExecutor raises reaches who waits for it."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        futures = [pool.submit(raised, error) for error, _ in MESSAGES]
+        for future, (error, _) in zip(futures, MESSAGES, strict=True):
+            back = future.exception(60)
+            assert (type(back), back.args, back.more) == (type(error), error.args, "more")
