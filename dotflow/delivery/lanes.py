@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dotflow.delivery import bodies
 from dotflow.delivery.held import HeldTasks
 from dotflow.delivery.message import Delivered, Instead, Kind, Outcome, Refused, TryLater
-from dotflow.delivery.order import has_turn, is_before, is_open, leave_out, nest, unfinished
+from dotflow.delivery.order import is_before, is_open, leave_out, nest, sendable, unfinished
 from dotflow.delivery.records import OTEL
 from dotflow.delivery.server_ids import ServerIds
 from dotflow.delivery.unit import Flight, Key, Unit, slot_of
@@ -60,7 +60,7 @@ class Lanes:
         self._ready: dict[str, None] = {}
         self._later: list[tuple[float, int, Unit, Key, float]] = []
         self._numbers = itertools.count()
-        # One for all: what went in one bulk is due together. It spreads load, and keeps no secrets.
+        # One for all: what went in one bulk is due together. It spreads load, keeps no secrets.
         self._spread = random.uniform(0.8, 1.2)  # noqa: S311
 
     # What comes in.
@@ -152,71 +152,76 @@ class Lanes:
         claimed: list[Flight] = []
         while self._ready and len(claimed) < limit:
             workflow = next(iter(self._ready))
-            before = len(claimed)
-            active = [] if workflow in self.blocked else self._active(workflow)
-            for unit in active:
-                keys = itertools.islice(self._sendable(unit, active), limit - len(claimed))
-                for key in list(keys):
-                    message = unit.message(key)
-                    unit.fly(key, message)
-                    claimed.append(Flight(unit, key, message))
-            if len(claimed) == before:
-                self._ready.pop(workflow, None)
+            found = self._claim_of(self._active(workflow), limit - len(claimed))
+            claimed += found
+            if not found:
+                del self._ready[workflow]
+        return claimed
+
+    def _claim_of(self, active: list[Unit], limit: int) -> list[Flight]:
+        claimed: list[Flight] = []
+        for unit in active:
+            self._give_up_refused(unit)
+            for key in list(itertools.islice(sendable(unit, active), limit - len(claimed))):
+                message = unit.message(key)
+                unit.fly(key, message)
+                claimed.append(Flight(unit, key, message))
         return claimed
 
     def claim_bulk(self, limit: int, most_bytes: int) -> list[Flight]:
-        """Take messages that may go together, in order."""
+        """Take messages that may go together, in order; one alone where only one may go.
+
+        A run's next messages go when those before are answered: many at a time cost less than
+        many calls. Whatever is answered makes its workflow ready again.
+        """
         self._let_due()
         claimed: list[Flight] = []
-        passed: list[str] = []
+        apart: list[str] = []
         while self._ready:
             workflow = next(iter(self._ready))
-            active = [] if workflow in self.blocked else self._active(workflow)
+            active = self._active(workflow)
             if any(one.inner for one in active):  # several runs at a time: one by one
+                found = [] if claimed else self._claim_of(active, 1)
                 del self._ready[workflow]
-                passed.append(workflow)
+                if claimed or found:
+                    apart.append(workflow)
+                if found:
+                    self._ready.update(dict.fromkeys(apart))
+                    return found
                 continue
-            found = 0
-            for unit in active:
-                list(self._sendable(unit, active))
-                for key, message in unit.in_bulk(limit - len(claimed)):
-                    if key is None and message.final and unit.owing:
-                        break  # the end comes after its tasks, also after those that are not taken
-                    most_bytes -= message.size
-                    if most_bytes < 0 and claimed:
-                        break
-                    claimed.append(Flight(unit, key, message))
-                    found += 1
-            is_full = most_bytes < 0 or len(claimed) >= limit - 1
-            if not found and not is_full:
-                passed.append(workflow)
-            if not is_full:
-                self._ready.pop(workflow, None)
-            else:
+            for flight in self._in_bulk(active, limit - len(claimed)):
+                most_bytes -= flight.message.size
+                if most_bytes < 0 and claimed:
+                    break
+                claimed.append(flight)
+            if most_bytes < 0 or len(claimed) >= limit - 1:
                 break
-        self._ready.update(dict.fromkeys(passed))  # by itself something may go
+            del self._ready[workflow]
+        self._ready.update(dict.fromkeys(apart))
         for flight in claimed:
             flight.unit.fly(flight.key, flight.message)
         return claimed
 
-    def _sendable(self, unit: Unit, active: list[Unit]) -> Iterator[Key]:
-        """The records of a unit of which a message may go now."""
+    def _in_bulk(self, active: list[Unit], limit: int) -> Iterator[Flight]:
+        for unit in active:
+            self._give_up_refused(unit)
+            for key, message in unit.in_bulk(limit):
+                limit -= 1
+                yield Flight(unit, key, message)
+
+    def _give_up_refused(self, unit: Unit) -> None:
+        """Bury what is to be said of tasks whose POST was refused: it would hit another record."""
         workflow = unit.source.workflow
         if self.ids.has_refused(workflow):
             for task in list(unit.owing):
                 if self.ids.is_refused(workflow, task) and not unit.makes(task):
-                    # It would hit somebody else's record.
                     self.unsent += [(one, NO_RECORD) for one in unit.refuse(task)]
             self._sweep(workflow)
-        if len(active) == 1 and not unit.inner:
-            yield from unit.sendable()
-            return
-        for key in unit.sendable():
-            if key is None or has_turn(unit, key, active):
-                yield key
 
     def _active(self, workflow: str) -> list[Unit]:
         """The units of a workflow that have their turn: the oldest, and what began within it."""
+        if workflow in self.blocked:
+            return []
         if workflow in self._spoken_since:  # more of what the dead left is void
             self._spoken_since.discard(workflow)
             leave_out(self._workflows.get(workflow, deque()))
@@ -387,11 +392,6 @@ class Lanes:
     def pending(self) -> int:
         """How many messages are to be sent."""
         return sum(unit.pending for unit in self)
-
-    @property
-    def records(self) -> int:
-        """How many records have something to say."""
-        return sum(len(unit.owing) for unit in self)
 
     @property
     def running(self) -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dotflow.delivery.server_ids import ServerIds
-    from dotflow.delivery.unit import Unit
+    from dotflow.delivery.unit import Key, Unit
 
 
 def is_open(unit: Unit) -> bool:
@@ -29,7 +29,17 @@ def is_before(one: Unit, adopted: Unit) -> bool:
     return one.log is not None or 0 < one.up < adopted.up
 
 
-def has_turn(unit: Unit, key: int, active: list[Unit]) -> bool:
+def sendable(unit: Unit, active: list[Unit]) -> Iterator[Key]:
+    """The records of a unit of which a message may go now, where several may have their turn."""
+    if len(active) == 1 and not unit.inner:
+        yield from unit.sendable()
+        return
+    for key in unit.sendable():
+        if key is None or _has_turn(unit, key, active):
+            yield key
+
+
+def _has_turn(unit: Unit, key: int, active: list[Unit]) -> bool:
     """Whether no other run that goes on at the same time has to speak of a task first.
 
     Runs of one process speak of it as it happened; those of several are in no order.

@@ -124,7 +124,7 @@ class Outbox:
             seconds: The time to take for it; all that there is without.
         """
         deadline = None if seconds is None else time.perf_counter() + seconds
-        while self.lanes.records < MOST_RECORDS:
+        while sum(len(unit.owing) for unit in self.lanes) < MOST_RECORDS:
             found = self._next_facts(SLICE if deadline is None else SLICE // 16)
             for fact, part in found:
                 self._take(fact, part)
@@ -204,10 +204,13 @@ class Outbox:
         return self._written_down([])
 
     def claim_bulk(self, limit: int, most_bytes: int) -> list[Flight]:
-        """Take messages that may go together."""
+        """Take messages that may go together, at least one if there is one."""
         self._adoption.go_on()
-        flights = self.lanes.claim_bulk(limit, most_bytes)
-        return self._written_down(self._adoption.allowed(flights))
+        while flights := self.lanes.claim_bulk(limit, most_bytes):
+            allowed = self._adoption.allowed(flights)
+            if allowed:
+                return self._written_down(allowed)
+        return self._written_down([])
 
     def _written_down(self, flights: list[Flight]) -> list[Flight]:
         """Write down what is about to be sent: until it is answered it is repeated unchanged."""

@@ -177,18 +177,16 @@ class Rounds:
 
     def _dispatch(self, senders: Senders[list[Flight]], most: int) -> None:
         """Hand messages to the threads that send, in bulks if the server takes them."""
-        limit = self._sender.bulk_limit if most > 1 else 0
-        while limit > 1 and self.under_way < most:
-            flights = self._outbox.claim_bulk(limit, BULK_BYTES)
-            if not flights:
-                break
-            self._hand_over(senders, flights)
+        takes_bulks = most > 1 and self._sender.bulk_limit > 1
         while (room := most - self.under_way) > 0:
-            flights = self._outbox.claim(room)
-            if not flights:
+            if takes_bulks:
+                calls = [self._outbox.claim_bulk(self._sender.bulk_limit, BULK_BYTES)]
+            else:
+                calls = [[flight] for flight in self._outbox.claim(room)]
+            if not any(calls):
                 return
-            for flight in flights:
-                self._hand_over(senders, [flight])
+            for flights in calls:
+                self._hand_over(senders, flights)
 
     def _hand_over(self, senders: Senders[list[Flight]], flights: list[Flight]) -> None:
         self.under_way += 1
@@ -269,8 +267,7 @@ class Rounds:
 
     def _claim_here(self) -> list[Flight]:
         limit = self._sender.bulk_limit
-        bulk = self._outbox.claim_bulk(limit, BULK_BYTES) if limit > 1 else []
-        return bulk or self._outbox.claim(1)
+        return self._outbox.claim_bulk(limit, BULK_BYTES) if limit > 1 else self._outbox.claim(1)
 
     def close(self, timeout: float) -> None:
         """Note what was answered, and let go of the outbox."""

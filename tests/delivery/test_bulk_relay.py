@@ -75,6 +75,16 @@ def test_no_bulk_before_the_server_says_so(api, relays):
     assert any(one.line == "POST /bulk" for one in api.seen)
 
 
+def test_single_calls_do_not_keep_bulks_away(api, relays):
+    """A backlog goes in few calls though single ones had begun before bulks were known of."""
+    api.bulk = 100
+    relay = relays(api)
+    reported(relay, tasks=300)
+    assert relay.flush(10).pending == 0
+    assert all_is_there(api, tasks=300)
+    assert len(api.seen) <= 10
+
+
 def test_one_bulk_of_a_run_at_a_time(api, relays):
     """While a bulk of a run is under way nothing else of it is; other runs have theirs."""
     relay = made(api, relays, bulk=10)
