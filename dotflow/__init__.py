@@ -5,7 +5,7 @@ __description__ = (
     "dotflow: workflows whose every run is an OpenTelemetry trace and a set of records."
 )
 
-from dotflow.core.action import Action as action  # noqa: N813 - a decorator reads as a verb
+from dotflow.core.action import action
 from dotflow.core.config import Config
 from dotflow.core.context import Context
 from dotflow.core.dotflow import DotFlow

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import types
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from dotflow.core.context import Context
 from dotflow.core.exception import ImportModuleError
 from dotflow.core.module import Module
+from dotflow.core.options import checked_flag, checked_retry, checked_seconds
 
 if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Coroutine, Iterator
+    from typing import Concatenate
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")  # of a method: what comes after `self`
+R = TypeVar("R")
+Instance = TypeVar("Instance")
 
 CONTEXTS = ("initial_context", "previous_context")
 
@@ -33,23 +40,27 @@ class Source(NamedTuple):
     line: int | None
 
 
-class Action:
+class Action(Generic[P, R]):
     """A step: a callable that runs once when it is called, and what the engine is to do with it.
 
-    `@action` and `@action(retry=3)` both give an Action.
+    `@action` and `@action(retry=3)` both give an Action, with the type of the function.
 
     Args:
         func: The function, coroutine function, method, class or other callable.
         task: A task whose ids the results get, where a call names none.
-        retry: How many attempts there are in all; below 1 counts as 1.
-        timeout: Seconds for one attempt; 0 for no limit.
-        retry_delay: Seconds between attempts.
+        retry: How many attempts there are in all (int); below 1 counts as 1.
+        timeout: Seconds for one attempt (int or float); 0 for no limit.
+        retry_delay: Seconds between attempts (int or float).
         backoff: Whether the delay doubles after each failed attempt.
+
+    Raises:
+        TypeError: An option is of another type.
+        ValueError: Seconds are negative, or endless.
     """
 
     def __init__(
         self,
-        func: Callable[..., Any] | None = None,
+        func: Callable[P, R] | None = None,
         task: Any = None,
         retry: int = 1,
         timeout: float = 0,
@@ -58,10 +69,10 @@ class Action:
     ) -> None:
         self.func = func
         self.task = task
-        self.retry = retry
-        self.timeout = timeout
-        self.retry_delay = retry_delay
-        self.backoff = backoff
+        self.retry = checked_retry(retry)
+        self.timeout = checked_seconds("timeout", timeout, "no limit")
+        self.retry_delay = checked_seconds("retry_delay", retry_delay, "none")
+        self.backoff = checked_flag("backoff", backoff)
         self._instance: Any = None
         self._positional: tuple[str, ...] = ()
         self._keywords: tuple[str, ...] = ()
@@ -70,7 +81,13 @@ class Action:
             self.__wrapped__ = func  # where `inspect` looks for the signature
             self._positional, self._keywords = _contexts_of(func)
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Action:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Action[P, R]: ...
+    @overload
+    def __get__(
+        self: Action[Concatenate[Instance, Q], R], instance: Instance, owner: type | None = None
+    ) -> Action[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """The step of one instance, as a function's method is that of one instance."""
         if instance is None:
             return self
@@ -88,54 +105,63 @@ class Action:
             pass
         return super().__reduce_ex__(protocol)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the step once and return a Context with its result.
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function, as if it were no step, and return what it returns.
+
+        So a step can be tested by itself. A context that is given by name may be any value: the
+        function gets it as a Context. With `task=` (the task itself never reaches the function)
+        it is the engine's call: the contexts reach the function where it has parameters so named,
+        coroutines and methods of a class run to their end, and the result is a Context with the
+        ids of the task.
 
         Args:
             args: Passed on to the function.
-            kwargs: `initial_context` and `previous_context` reach the function where it has
-                parameters so named, always as a Context; `task` gives the result its ids and
-                never reaches the function; others are passed on.
+            kwargs: The same.
         """
+        result: R = self._called(args, kwargs)
+        return result
+
+    def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.func is None:
             return self._decorate(*args)
-        task = kwargs.pop("task", None) or self.task
-        initial = kwargs.pop("initial_context", None)
-        previous = kwargs.pop("previous_context", None)
-        if self._instance is not None and self._takes_instance:
-            args = (self._instance, *args)
-        return self._run(task, _as_context(initial), _as_context(previous), args, kwargs)
+        contexts = {name: _as_context(kwargs.pop(name)) for name in CONTEXTS if name in kwargs}
+        if "task" in kwargs or self.task is not None:
+            task = kwargs.pop("task", None) or self.task
+            return self._run(task, contexts, args, kwargs)
+        func: Any = self.func
+        return func(*self._with_instance(args), **contexts, **kwargs)
+
+    def _with_instance(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        bound = self._instance is not None and self._takes_instance
+        return (self._instance, *args) if bound else args
 
     def run_for(self, task: Any) -> Context:
         """Run the step once for a task of the engine, and return a Context with its result."""
         if self._wants_none:
-            assert self.func is not None  # noqa: S101 - a task's step has a function
-            result = self.func()
+            func: Any = self.func
+            result = func()
             if type(result) in PLAIN_TYPE_SET:
                 return Context.of_task(result, task.task_id, task.workflow_id)
             return self._finished(result, task, task.initial_context, task.previous_context)
-        return self(  # type: ignore[no-any-return]
-            initial_context=task.initial_context, previous_context=task.previous_context, task=task
-        )
+        contexts = {
+            "initial_context": task.initial_context, "previous_context": task.previous_context,
+            "task": task,
+        }  # fmt: skip
+        called: Any = self  # a subclass may have a call of its own
+        return called(**contexts)  # type: ignore[no-any-return]
 
-    def _decorate(self, func: Callable[..., Any]) -> Action:
+    def _decorate(self, func: Callable[..., Any]) -> Action[..., Any]:
         return Action(func, self.task, self.retry, self.timeout, self.retry_delay, self.backoff)
 
     def _run(
-        self,
-        task: Any,
-        initial: Context,
-        previous: Context,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        self, task: Any, given: dict[str, Context], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Context:
-        assert self.func is not None  # noqa: S101 - __call__ has looked
-        contexts = {"initial_context": initial, "previous_context": previous}
-        if self._positional:
-            args = (*args, *(contexts[name] for name in self._positional))
-        for name in self._keywords:
-            kwargs[name] = contexts[name]
-        return self._finished(self.func(*args, **kwargs), task, initial, previous)
+        """Call the function as the engine does."""
+        func: Any = self.func
+        contexts = {name: given.get(name) or Context() for name in CONTEXTS}
+        args = (*self._with_instance(args), *(contexts[name] for name in self._positional))
+        kwargs.update({name: contexts[name] for name in self._keywords})
+        return self._finished(func(*args, **kwargs), task, *contexts.values())
 
     def _finished(self, result: Any, task: Any, initial: Context, previous: Context) -> Context:
         """The Context of what the function returned, once a coroutine or the methods have run."""
@@ -188,7 +214,22 @@ class Action:
         return f"<action {self.name}>" if self.func is not None else "<action>"
 
 
-def method_actions(instance: Any) -> Iterator[Action]:
+if TYPE_CHECKING:
+
+    @overload
+    def action(func: Callable[P, R], /) -> Action[P, R]: ...
+    @overload
+    def action(
+        *, retry: int = 1, timeout: float = 0, retry_delay: float = 1, backoff: bool = False
+    ) -> Callable[[Callable[P, R]], Action[P, R]]: ...
+    def action(*args: Any, **kwargs: Any) -> Any:
+        """What makes a callable a step: the class itself, with types that it cannot say."""
+
+else:
+    action = Action
+
+
+def method_actions(instance: Any) -> Iterator[Action[..., Any]]:
     """The actions among an instance's attributes, inherited ones too, in definition order."""
     import inspect  # here, as everywhere in this module, for it is slow to load
 
@@ -208,7 +249,8 @@ def _run_methods(instance: Any, initial: Context, previous: Context, workflow_id
     """Run an instance's actions one after another; without any the instance is the result."""
     results: list[Context] = []
     for number, method in enumerate(method_actions(instance)):
-        previous = method(initial_context=initial, previous_context=previous)
+        call: Any = method
+        previous = call(initial_context=initial, previous_context=previous, task=None)
         previous = Context.of_task(previous.storage, number, workflow_id)
         results.append(previous)
     return results or instance

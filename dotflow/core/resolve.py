@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def resolve_step(value: Any) -> Action:
+def resolve_step(value: Any) -> Action[..., Any]:
     """The action that a step or its import string is.
 
     Raises:

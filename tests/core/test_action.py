@@ -48,7 +48,7 @@ def test_decorator_with_parentheses_carries_its_options(options):
     expected = {"retry": 1, "timeout": 0, "retry_delay": 1, "backoff": False, **options}
     assert {name: getattr(step, name) for name in expected} == expected
     assert step.__module__ == "dotflow.core.action"
-    assert step().storage == 1
+    assert step() == 1
 
 
 def test_constructor_order():
@@ -73,10 +73,87 @@ def test_call_returns_a_context_with_the_ids_of_the_task():
     assert context.workflow_id == task.workflow_id
 
 
-def test_call_without_a_task_gives_a_context_without_ids():
-    """A step that is called without a task returns a Context without ids."""
-    context = echo(initial_context=5)
+def test_call_with_no_task_in_it_gives_a_context_without_ids():
+    """With `task=None` the result is a Context without ids."""
+    context = echo(initial_context=5, task=None)
     assert (context.storage, context.task_id, context.workflow_id) == (5, None, None)
+
+
+@action(retry=3)
+def add(n, more=1):
+    return n + more
+
+
+@action
+async def add_later(n):
+    return n + 1
+
+
+@action
+class Counter:
+    def __init__(self, start=0):
+        self.start = start
+
+    @action
+    def count(self, previous_context):
+        return self.start + previous_context.storage
+
+
+def test_without_a_task_a_step_is_its_function():
+    """A step that is called like a function is one: its arguments, and its own value."""
+    assert (add(3), add(3, more=2), add(n=4)) == (4, 5, 5)
+    with pytest.raises(TypeError, match="argument"):
+        add()
+    assert asyncio.run(add_later(3)) == 4
+    assert type(Counter(5)) is Counter.func
+    assert Counter(5).count(previous_context=2) == 7
+
+
+@pytest.mark.parametrize("given", [3, Context(3)])
+def test_without_a_task_contexts_may_be_values(given):
+    """What is given as a context, by name, reaches the function as a Context."""
+    assert echo(initial_context=given) == 3
+    with pytest.raises(TypeError, match="previous_context"):
+        echo(initial_context=3, previous_context=4)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "allowed"),
+    [
+        ({"retry": "x"}, TypeError, "retry must be a whole number of attempts"),
+        ({"retry": 2.5}, TypeError, "whole number"),
+        ({"retry": True}, TypeError, "whole number"),
+        ({"retry": None}, TypeError, "whole number"),
+        ({"timeout": "5s"}, TypeError, "timeout must be a number of seconds"),
+        ({"timeout": dt.timedelta(seconds=5)}, TypeError, "number of seconds"),
+        ({"timeout": True}, TypeError, "number of seconds"),
+        ({"timeout": -1}, ValueError, r"from 0 \(for no limit\)"),
+        ({"timeout": float("nan")}, ValueError, "from 0"),
+        ({"timeout": float("inf")}, ValueError, "to 1e"),
+        ({"retry_delay": "1"}, TypeError, "retry_delay must be a number of seconds"),
+        ({"retry_delay": -0.5}, ValueError, "retry_delay"),
+        ({"backoff": 2}, TypeError, "backoff must be True or False, not 2"),
+    ],
+)
+def test_wrong_options_are_refused_where_they_are_given(options, error, allowed):
+    """A value of the wrong kind is refused by the decorator, with what is allowed."""
+    with pytest.raises(error, match=allowed):
+        action(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"retry": 0}, {"retry": 0}),
+        ({"timeout": None, "retry_delay": 0}, {"timeout": 0, "retry_delay": 0}),
+        ({"timeout": Decimal("1.5")}, {"timeout": 1.5}),
+        ({"timeout": fractions.Fraction(1, 2)}, {"timeout": 0.5}),
+    ],
+)
+def test_options_that_are_numbers_of_any_kind(options, kept):
+    """Numbers of other kinds are taken; None is no limit."""
+    made = action(**options)
+    assert {name: getattr(made, name) for name in kept} == kept
 
 
 def test_call_runs_once_and_raises_through():
@@ -88,9 +165,10 @@ def test_call_runs_once_and_raises_through():
         calls.append(1)
         raise ValueError("once")
 
-    with pytest.raises(ValueError, match="once"):
-        step()
-    assert calls == [1]
+    for arguments in ({}, {"task": _task(echo)}):
+        with pytest.raises(ValueError, match="once"):
+            step(**arguments)
+    assert calls == [1, 1]
 
 
 @action
@@ -180,24 +258,25 @@ class _InheritsWithMeta(_WithMeta):
 )
 def test_contexts_reach_every_kind_of_callable(func, expected):
     """Partials, wrapped functions, callable objects and steps get their contexts too."""
-    assert action(func)(initial_context=3).storage == expected
+    step = action(func)
+    assert step(initial_context=3, task=_task(step)).storage == expected
 
 
 @pytest.mark.parametrize("cls", [_WithMeta, _InheritsWithMeta])
 def test_contexts_reach_a_class_with_a_metaclass(cls):
     """A class whose metaclass has its own __call__ gets contexts by its constructor's names."""
-    made = action(cls)(initial_context=3).storage
+    made = action(cls)(initial_context=3, task=None).storage
     assert (made.value, made.by_meta) == (3, True)
 
 
 def test_a_builtin_without_signature_can_be_a_step():
     """A callable that says nothing of its parameters gets no contexts."""
-    assert action(dict)(initial_context=3).storage == {}
+    assert action(dict)(initial_context=3, task=None).storage == {}
 
 
 def test_further_arguments_are_passed_on():
     """What a direct call passes beside the contexts reaches the function."""
-    assert action(_plain)(initial_context=3, factor=4).storage == 12
+    assert action(_plain)(initial_context=3, factor=4, task=None).storage == 12
 
 
 def test_a_returned_context_is_unwrapped():
@@ -244,7 +323,7 @@ def test_a_returned_instance_with_actions_runs_them():
     def step():
         return Steps()
 
-    assert [one.storage for one in step(initial_context=1).storage] == [1]
+    assert [one.storage for one in step(initial_context=1, task=None).storage] == [1]
 
 
 def test_coroutines_are_awaited():
@@ -255,7 +334,7 @@ def test_coroutines_are_awaited():
         await asyncio.sleep(0)
         return initial_context.storage
 
-    assert step(initial_context=4).storage == 4
+    assert step(initial_context=4, task=None).storage == 4
 
 
 current = contextvars.ContextVar("current", default="nothing")
@@ -272,7 +351,7 @@ def test_coroutine_within_a_running_loop_sees_the_context():
 
     async def main():
         current.set("a span")
-        return read_current().storage
+        return read_current(task=None).storage
 
     assert asyncio.run(main()) == "a span"
 
@@ -286,7 +365,7 @@ def test_coroutine_within_a_running_loop_raises_through():
 
     async def main():
         with pytest.raises(KeyError, match="lost"):
-            step()
+            step(task=None)
 
     asyncio.run(main())
 
@@ -305,7 +384,7 @@ def test_copies_of_a_local_step_run():
 
     copied = copy.deepcopy(step)
     assert copied is not step
-    assert (copied.retry, copied().storage) == (4, 1)
+    assert (copied.retry, copied()) == (4, 1)
 
 
 @pytest.mark.parametrize(

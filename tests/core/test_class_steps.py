@@ -211,7 +211,8 @@ def test_methods_are_steps_of_their_own_instance():
         def read(self):
             return self.value
 
-    assert [Holder(n).read().storage for n in (1, 2)] == [1, 2]
+    assert [Holder(n).read() for n in (1, 2)] == [1, 2]
+    assert Holder(3).read(task=None).storage == 3
 
 
 @pytest.mark.parametrize("mode", ["sequential", "parallel", "background", "sequential_group"])
