@@ -93,6 +93,7 @@ NAMES = {
     "dotflow.providers.server_api": "ServerAPI",
     "dotflow.providers.tracer_default": "TracerDefault",
     "dotflow.providers.metrics_default": "MetricsDefault",
+    "dotflow.testing": "rehearsal Rehearsal RunSeen TaskSeen StorageContract",
 }
 
 

@@ -11,6 +11,7 @@ from dotflow.abc.scheduler import Scheduler
 from dotflow.abc.server import Server
 from dotflow.abc.storage import Storage
 from dotflow.abc.tracer import Tracer
+from dotflow.core import rehearsal
 from dotflow.core.exception import NotCallableObject
 from dotflow.core.guard import Guard
 
@@ -31,7 +32,7 @@ class Config:
         log: What writes a line for each turn; the console by default.
         server: Where the run is reported; by default what the environment says (`SERVER_BASE_URL`
             and `SERVER_USER_TOKEN`, or `DOTFLOW_SERVER_URL` and `DOTFLOW_USER_TOKEN`, or
-            `DOTFLOW_SERVER=otel`), else nowhere.
+            `DOTFLOW_SERVER=otel`), else nowhere. `DOTFLOW_SERVER=none` wins over what is given.
         scheduler: When `DotFlow.schedule` runs; never by default.
         tracer: Who is told of starts and ends; nobody by default.
         metrics: Who counts and measures; nobody by default.
@@ -59,24 +60,27 @@ class Config:
 
         # Here, for they import this package.
         from dotflow import providers
-        from dotflow.providers.environment import server_from_environment
+        from dotflow.providers.environment import chosen_server
 
         self.storage = _slot("storage", storage, Storage, providers.StorageDefault)
         self.notify = _slot("notify", notify, Notify, providers.NotifyDefault)
         self.log = _slot("log", log, Log, providers.LogDefault)
-        self.server = _slot("server", server, Server, server_from_environment)
+        self.server = chosen_server(None if server is None else _checked("server", server, Server))
         self.scheduler = _slot("scheduler", scheduler, Scheduler, providers.SchedulerDefault)
         self.tracer = _slot("tracer", tracer, Tracer, providers.TracerDefault)
         self.metrics = _slot("metrics", metrics, Metrics, providers.MetricsDefault)
         self.guard = Guard()
 
-    def tells_server(self) -> bool:
-        """Whether there is anything for the Server to hear: not, if nothing becomes of it.
+    def listener(self) -> Server | None:
+        """Who is told of the run: the Server, or None if nothing becomes of what that is told.
 
-        A hook that a program has put on the very instance is called.
+        A hook that a program has put on the very instance is called. In a rehearsal somebody else
+        is told.
         """
-        server = self.server
-        return server.silent is not True or not SERVER_HOOKS.isdisjoint(server.__dict__)
+        server = rehearsal.stand_in or self.server
+        if server.silent is not True or not SERVER_HOOKS.isdisjoint(server.__dict__):
+            return server
+        return None
 
 
 def unreported() -> Config:
@@ -89,8 +93,10 @@ def unreported() -> Config:
 def _slot(
     name: str, given: Provider | None, contract: type, default: Callable[[], Provider]
 ) -> Provider:
-    if given is None:
-        return default()
+    return default() if given is None else _checked(name, given, contract)
+
+
+def _checked(name: str, given: Provider, contract: type) -> Provider:
     if isinstance(given, contract):
         return given
     raise NotCallableObject(name)

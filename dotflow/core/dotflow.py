@@ -99,13 +99,13 @@ class DotFlow:
 
     def _announce(self) -> int:
         """Tell the server of the workflow and return the number of its first task."""
-        server, call, wid = self.config.server, self.config.guard.call, self.workflow_id
+        listener, call, wid = self.config.listener(), self.config.guard.call, self.workflow_id
         name, managed = self._description.name, self._description.managed
-        if self.config.tells_server():
-            self.config.guard.report(server, WorkflowCreated(next_number(), name, managed), wid)
+        if listener is not None:
+            self.config.guard.report(listener, WorkflowCreated(next_number(), name, managed), wid)
         if not managed:
             return INITIAL_TASK_ID
-        number = call(server, "get_next_task_id", workflow=wid)
+        number = call(listener or self.config.server, "get_next_task_id", workflow=wid)
         if isinstance(number, int) and number >= 0:
             return number
         number = unused_task_id()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from dotflow.core import interrupt
+from dotflow.core import interrupt, rehearsal
 from dotflow.core.action import Action
 from dotflow.core.checkpoint import keep
 from dotflow.core.forked import getpid, is_ending, leave_copy
@@ -156,7 +156,7 @@ class TaskEngine:
                 if attempt == self._attempts or is_ending(error):
                     raise
                 self._reporter.retry(self._failure_of(error), self._now_ns())
-            interrupt.sleep(delay)
+            interrupt.sleep(0 if rehearsal.skips_delays else delay)
             delay *= 2 if step.backoff else 1
             attempt += 1
 

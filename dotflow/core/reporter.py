@@ -63,8 +63,9 @@ class TaskReporter:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._server = task.config.server
-        self._tells = task.config.tells_server()
+        listener = task.config.listener()
+        self._server = task.config.server if listener is None else listener
+        self._tells = listener is not None
         self._in_doubt: TaskFact | None = None
         self._has_told = False
 

@@ -109,8 +109,8 @@ class Task(TaskInstance):
             self._initial_context = Context(initial_context)
         self.created_ns = time.time_ns()
         self.status = TypeStatus.NOT_STARTED
-        if self.config.tells_server():
-            self.config.guard.report(self.config.server, TaskAdded(next_number(), task_id), self)
+        if (server := self.config.listener()) is not None:
+            self.config.guard.report(server, TaskAdded(next_number(), task_id), self)
 
     @property
     def step(self) -> Any:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.facts import WorkflowFact
     from dotflow.abc.flow import Flow
+    from dotflow.abc.server import Server
     from dotflow.core.config import Config
     from dotflow.core.task import Task
 
@@ -140,6 +141,7 @@ class Manager:
         )
         self._number = next_number()
         self._process = getpid()
+        self._listener: Server | None = None
         self._in_doubt: WorkflowFact | None = None
         self._told: WorkflowFact | None = None
         self._is_ended = False
@@ -207,7 +209,8 @@ class Manager:
         call(self.config.tracer, "start_workflow", workflow_id=wid, mode=mode,
              tasks_count=len(self.tasks))  # fmt: skip
         call(self.config.metrics, "workflow_started", workflow_id=wid, mode=mode)
-        if self.config.tells_server():
+        self._listener = self.config.listener()
+        if self._listener is not None:
             self._tell(self._began(self.config))
         write_note(self.config, wid)
 
@@ -226,7 +229,7 @@ class Manager:
         assert self.config is not None  # noqa: S101 - who has none has nobody to tell
         # An interrupt may come between the telling and its end: `_conclude` then tells it again.
         self._in_doubt = fact
-        self.config.guard.report(self.config.server, fact, self.workflow_id)
+        self.config.guard.report(self._listener, fact, self.workflow_id)
         self._told = fact
         self._in_doubt = None
 

@@ -30,6 +30,21 @@ class ServerChoice:
     ALL = (AUTO, DEFAULT, API, OTEL, NONE)
 
 
+def chosen_server(given: Server | None) -> Server:
+    """The server of a Config: what its program gave, unless the environment says `none`.
+
+    Args:
+        given: What `Config(server=...)` was given; None leaves it to the environment.
+    """
+    if given is None or _choice() == ServerChoice.NONE:
+        return server_from_environment()
+    return given
+
+
+def _choice() -> str:
+    return os.environ.get(SERVER_VARIABLE, "").strip().lower() or ServerChoice.AUTO
+
+
 def server_from_environment() -> Server:
     """What `DOTFLOW_SERVER` says; without it, what the pairs of variables say; else nothing.
 
@@ -38,12 +53,12 @@ def server_from_environment() -> Server:
     | `otel` | ServerOtel |
     | `api` | ServerAPI of `SERVER_BASE_URL` and `SERVER_USER_TOKEN` |
     | `default` | ServerDefault of `DOTFLOW_SERVER_URL` and `DOTFLOW_USER_TOKEN` |
-    | `none` | none, whatever else is set |
+    | `none` | none, whatever else is set, or given in code |
     | `auto`, or not set | ServerAPI where its pair is set, else ServerDefault |
 
     A pair that is missing, half or of no use is warned of, and nothing is reported there.
     """
-    chosen = os.environ.get(SERVER_VARIABLE, "").strip().lower() or ServerChoice.AUTO
+    chosen = _choice()
     if chosen == ServerChoice.NONE:
         return ServerNone()
     if chosen == ServerChoice.OTEL and (server := _server_otel()) is not None:

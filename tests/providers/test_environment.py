@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from dotflow import Config
+from dotflow.core.exception import NotCallableObject
 from dotflow.providers import ServerAPI, ServerDefault
 from dotflow.providers.environment import server_from_environment
 from dotflow.providers.server_none import ServerNone
@@ -131,3 +132,16 @@ def test_a_server_given_in_code_wins(monkeypatch):
     _set(monkeypatch, MANAGED)
     server = ServerNone()
     assert Config(server=server).server is server
+
+
+@pytest.mark.parametrize("value", ["none", " None "])
+def test_none_wins_over_code(monkeypatch, value):
+    """DOTFLOW_SERVER=none has nothing be reported, whatever server a program gives."""
+    monkeypatch.setenv("DOTFLOW_SERVER", value)
+    given = ServerDefault(URL, TOKEN)
+    config = Config(server=given)
+    _closed(given)
+    assert type(config.server) is ServerNone
+    assert config.listener() is None
+    with pytest.raises(NotCallableObject, match="server"):
+        Config(server="no server at all")

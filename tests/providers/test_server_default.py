@@ -8,6 +8,7 @@ import pytest
 from support.fault_server import TOKEN, hang, reset, status
 
 from dotflow import Config, DotFlow, action
+from dotflow.otel import ServerOtel
 from dotflow.providers import ServerDefault
 
 PATCH_FIELDS = {
@@ -273,3 +274,21 @@ def test_the_token_is_nowhere(api, server, caplog):
     server.close(0.3)
     assert TOKEN not in caplog.text
     assert TOKEN not in repr(vars(server)) + repr(server._channel.destination)
+
+
+NOTHING = [
+    ("create_task", {"task": None}),
+    ("update_task", {"task": None}),
+    ("create_workflow", {"workflow": None}),
+    ("update_workflow", {"workflow": None, "status": "In progress"}),
+    ("update_workflow", {"workflow": None, "status": "Completed"}),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), NOTHING)
+def test_a_call_about_nothing(api, server, call, words):
+    """Told of None a server does nothing, with a destination and without."""
+    for one in (ServerDefault(), server, ServerOtel()):
+        assert getattr(one, call)(**words) is None
+    assert server.flush(30).complete
+    assert api.seen == []

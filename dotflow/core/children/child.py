@@ -10,6 +10,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
+from dotflow.core import rehearsal
 from dotflow.core.children.streams import renew_streams
 from dotflow.core.children.wire import (
     AttemptCarrier,
@@ -136,6 +137,7 @@ def serve(
         # If the parent is gone nobody is left to tell, and nothing is left to do.
         connection.send(Said(process, None, Ready()))
         while (job := _next_job(connection)) is not None:
+            _rehearse(job.is_rehearsal)
             try:
                 task, previous = unloaded(job, tasks)
             except Unreadable as error:
@@ -146,6 +148,13 @@ def serve(
             _send_outcome(connection, task, job, outcome)
             if outcome.last:
                 return
+
+
+def _rehearse(is_rehearsal: bool) -> None:
+    """Be in a rehearsal where the parent is; before a module of the program is loaded."""
+    rehearsal.skips_delays = is_rehearsal
+    if is_rehearsal:  # a workflow that a step starts in this process is not reported either
+        os.environ["DOTFLOW_SERVER"] = "none"
 
 
 def _next_job(connection: Connection) -> Job | None:

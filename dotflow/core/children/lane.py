@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
 from dotflow.abc.server import Server
-from dotflow.core import interrupt
+from dotflow.core import interrupt, rehearsal
 from dotflow.core.checkpoint import first_context, keep, restore
 from dotflow.core.children import child
 from dotflow.core.children.start_method import CHILD_NAME, FORK, remedy_of_a_start, start_method_of
@@ -256,7 +256,10 @@ class Lane:
             first_attempt = self._carrier()
         load, self._load = self._load, None
         assert load is not None  # noqa: S101 - the task was launched
-        job = Job(self._index, task.step.name, load, task.started_ns, carrier, first_attempt)
+        job = Job(
+            self._index, task.step.name, load, task.started_ns, carrier, first_attempt,
+            rehearsal.skips_delays,
+        )  # fmt: skip
         try:
             self._send(job)
         except Exception:  # noqa: BLE001 - a provider's carrier, for the rest is pickled already
@@ -285,7 +288,8 @@ class Lane:
 
     def _server_class(self) -> type[Server]:
         """What leads a child to the spans of its tasks: nothing where it cannot come along."""
-        cls: type[Server] = type(self.tasks[0].config.server)
+        config = self.tasks[0].config
+        cls: type[Server] = type(config.listener() or config.server)
         if self._is_forked:
             return cls
         try:
@@ -316,7 +320,8 @@ class Lane:
 
     def _carrier(self) -> Any:
         task = self.tasks[self._index]
-        return task.config.guard.call(task.config.server, "carrier", task) or {}
+        server = task.config.listener() or task.config.server
+        return task.config.guard.call(server, "carrier", task) or {}
 
     def _end(self, context: Context | None, failure: TaskError | None, finished_ns: int) -> None:
         assert self._reporter is not None  # noqa: S101 - a task was launched

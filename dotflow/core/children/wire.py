@@ -44,6 +44,7 @@ class Job(NamedTuple):
         started_ns: When the task began, in nanoseconds since the epoch.
         carrier: What leads to the span of the task.
         first_attempt: What leads to the span of its first try; None if tries have no spans.
+        is_rehearsal: Whether nothing is reported there either, and no delay is waited for.
     """
 
     number: int
@@ -52,6 +53,7 @@ class Job(NamedTuple):
     started_ns: int | None
     carrier: Carrier
     first_attempt: Carrier | None = None
+    is_rehearsal: bool = False
 
 
 class AttemptCarrier(NamedTuple):

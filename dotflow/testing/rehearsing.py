@@ -1,0 +1,174 @@
+"""Runs that are rehearsed: nothing is reported, no delay is waited for, and a test sees it all."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc.facts import RunBegan, RunEnded, RunFailed, TaskAdded, WorkflowCreated
+from dotflow.abc.server import Server
+from dotflow.core import rehearsal as engine
+from dotflow.testing.runs import RunSeen, Tasks, TaskSeen, flat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from dotflow.abc.facts import Fact
+    from dotflow.abc.task import TaskView
+
+PATIENCE = 60.0
+"""Seconds to wait at the end for background runs that are under way."""
+
+VARIABLE = "DOTFLOW_SERVER"
+
+
+class Rehearsal(Tasks):
+    """What was seen of all runs.
+
+    Attributes:
+        runs: The runs, in the order in which they began.
+        facts: All that happened, in order: see `dotflow.abc.facts`.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[RunSeen] = []
+        self.facts: list[Fact] = []
+        self._by_number: dict[int, RunSeen] = {}
+
+    @property
+    def run(self) -> RunSeen:
+        """The one run that there was.
+
+        Raises:
+            LookupError: There was none, or there were several: see `runs`.
+        """
+        if len(self.runs) == 1:
+            return self.runs[0]
+        raise LookupError(f"there were {len(self.runs)} runs: see `runs`")
+
+    @property
+    def status(self) -> str:
+        """How the one run ended: "Completed" or "Failed".
+
+        Raises:
+            LookupError: There was none, or there were several: see `runs`.
+        """
+        return self.run.status
+
+    @property
+    def tasks(self) -> list[TaskSeen]:  # type: ignore[override] # made from what is known
+        """The tasks of all runs."""
+        return flat(self.runs)
+
+    @property
+    def ran(self) -> list[str]:
+        """The names of the steps that ran, run by run, in the order in which they began."""
+        return [name for run in self.runs for name in run.ran]
+
+    def learn(self, fact: Fact, subject: Any) -> None:
+        """Take note of a fact."""
+        self.facts.append(fact)
+        if isinstance(fact, RunBegan):
+            run = self._by_number[fact.n] = RunSeen(str(subject), fact)
+            self.runs.append(run)
+            run.learn(fact, subject)
+        elif not isinstance(fact, (WorkflowCreated, TaskAdded)):
+            number = fact.run if isinstance(fact, (RunFailed, RunEnded)) else subject.run
+            if (found := self._by_number.get(number)) is not None:
+                found.learn(fact, subject)
+
+    def __repr__(self) -> str:
+        return f"<rehearsal of {self.runs}>"
+
+
+@contextmanager
+def rehearsal() -> Iterator[Rehearsal]:
+    """Have nothing be reported, and no delay be waited for, in what runs within.
+
+    It holds for every workflow of this process, whatever Server its Config was given and whenever
+    that was; for its child processes; and for programs that are started within, for
+    `DOTFLOW_SERVER` is "none" there. Delays are those of `retry_delay` and `backoff`; timeouts are
+    as ever. Log lines, `notify`, `tracer` and `metrics` are the program's own.
+
+    A background run that is under way at the end is waited for. Rehearsals may be nested: each
+    sees what happens within it.
+
+    Yields:
+        What was seen so far.
+
+    Raises:
+        RuntimeError: A background run did not end within a minute.
+    """
+    found = Rehearsal()
+    _everyone.enter(found)
+    try:
+        yield found
+        if not _ended(found):
+            left = [run.name or run.workflow_id for run in found.runs if not run.is_over]
+            raise RuntimeError(
+                f"the run of {', '.join(left)} did not end within {PATIENCE:g} s: join its thread "
+                "within the rehearsal"
+            )
+    finally:
+        _ended(found)  # what a run that goes on tells would be reported
+        _everyone.leave(found)
+
+
+def _ended(found: Rehearsal) -> bool:
+    """Wait until all runs have ended; whether they have."""
+    deadline = time.monotonic() + PATIENCE
+    while not all(run.is_over for run in found.runs):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+class StandIn(Server):
+    """Tells everyone who rehearses what happens; stands in for the Server of each Config."""
+
+    def __init__(self) -> None:
+        self._open: list[Rehearsal] = []
+        self._before: str | None = None
+
+    def enter(self, one: Rehearsal) -> None:
+        """Begin a rehearsal."""
+        if not self._open:
+            self._before = os.environ.get(VARIABLE)
+            os.environ[VARIABLE] = "none"
+            engine.stand_in, engine.skips_delays = self, True
+        self._open.append(one)
+
+    def leave(self, one: Rehearsal) -> None:
+        """End a rehearsal; with the last one all is as it was before the first."""
+        self._open.remove(one)
+        if self._open:
+            return
+        engine.stand_in, engine.skips_delays = None, False
+        if self._before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = self._before
+
+    def happened(self, fact: Fact, subject: Any) -> None:
+        """Tell of a fact."""
+        for one in list(self._open):
+            one.learn(fact, subject)
+
+    def create_workflow(self, workflow: str | UUID) -> None:
+        """Not called: `happened` has all."""
+
+    def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
+        """Not called."""
+
+    def create_task(self, task: TaskView) -> None:
+        """Not called."""
+
+    def update_task(self, task: TaskView) -> None:
+        """Not called."""
+
+
+_everyone = StandIn()
