@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
-import weakref
 from contextlib import contextmanager
-from multiprocessing import util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from dotflow.otel.export.batch import end_in_child
 from dotflow.otel.export.children import step_child
+from dotflow.otel.export.ending import see_to_the_end
 from dotflow.otel.spans.carriers import carrier_of, warn_of
 from dotflow.otel.spans.origin import within_run
-from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +40,7 @@ def step_carrier_of(context: Context) -> dict[str, str]:
 @contextmanager
 def attached(carrier: Mapping[str, str]) -> Iterator[None]:
     """Make the context that a carrier leads to current; in a child also see to its spans' end."""
-    _flush_at_the_end_of_a_child()
+    see_to_the_end()
     token = otel_context.attach(_context_of(carrier))
     try:
         yield
@@ -65,32 +60,3 @@ def _context_of(carrier: Mapping[str, str]) -> Context:
 
 def _speaks_w3c_alone() -> bool:
     return propagate.get_global_textmap().fields <= _w3c.fields
-
-
-providers: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Tracer providers of this process that are not the global one."""
-
-_flushing_pid = 0
-
-
-def _flush_at_the_end_of_a_child() -> None:
-    """Have the spans of a child process leave before it ends, whose `atexit` does not run."""
-    global _flushing_pid  # noqa: PLW0603 - once a process
-    if _flushing_pid != os.getpid():
-        _flushing_pid = os.getpid()
-        util.Finalize(None, _flush_providers, exitpriority=100)
-
-
-def _flush_providers() -> None:
-    thread = threading.Thread(target=_force_flush, name="dotflow-flush", daemon=True)
-    thread.start()
-    # The SDK's own limit is not kept by its exporters.
-    thread.join(flush_timeout())
-    end_in_child()
-
-
-def _force_flush() -> None:
-    for provider in {*providers, trace.get_tracer_provider()}:
-        flush = getattr(provider, "force_flush", None)
-        if flush is not None:
-            flush()

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -19,10 +20,10 @@ from opentelemetry.sdk.trace import (
 from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
-from dotflow.otel import propagation
 from dotflow.otel.export.batch import SPANS, OtlpProcessor
 from dotflow.otel.export.children import for_a_child
 from dotflow.otel.export.deadline import DeadlineRunner
+from dotflow.otel.export.ending import providers
 from dotflow.otel.export.otlp import OtlpSettings, SpanCounts
 from dotflow.otel.export.own import OwnTracerProvider, SpanProcessors, span_processors
 from dotflow.otel.ids import WorkflowIdGenerator
@@ -94,6 +95,8 @@ class Pipeline:
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
             self._processors = _processors_of(self.provider)
             self._batches, self.counts = self._add_processors()
+        with suppress(TypeError):  # one that takes no weak reference
+            providers.add(self.provider)
         generator = getattr(self.provider, "id_generator", None)
         self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
         self.tracer: trace.Tracer = self.provider.get_tracer(names.SCOPE, __version__)
@@ -355,6 +358,4 @@ def _make(set_global: bool, service_name: str) -> Any:
         return trace.NoOpTracerProvider()
     if set_global:
         trace.set_tracer_provider(provider)
-    else:
-        propagation.providers.add(provider)
     return provider
