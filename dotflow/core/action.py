@@ -13,7 +13,7 @@ from dotflow.core.options import checked_flag, checked_retry, checked_seconds
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from typing import Concatenate
 
 P = ParamSpec("P")
@@ -30,6 +30,9 @@ PLAIN_TYPES = (
     types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type,
 )  # fmt: skip
 PLAIN_TYPE_SET = frozenset(PLAIN_TYPES)
+
+_mro_of = vars(type)["__mro__"].__get__
+_names_in = vars(type)["__dict__"].__get__
 
 
 class Source(NamedTuple):
@@ -165,10 +168,11 @@ class Action(Generic[P, R]):
 
     def _finished(self, result: Any, task: Any, initial: Context, previous: Context) -> Context:
         """The Context of what the function returned, once a coroutine or the methods have run."""
-        if isinstance(result, types.CoroutineType):
+        # Only its type is asked: `isinstance` would ask the value for its `__class__`.
+        if type(result) is types.CoroutineType:
             result = _await(result)
         workflow_id = getattr(task, "workflow_id", None)
-        if not isinstance(result, PLAIN_TYPES):
+        if not issubclass(type(result), PLAIN_TYPES):
             result = _run_methods(result, initial, previous, workflow_id)
         return Context.of_task(result, getattr(task, "task_id", None), workflow_id)
 
@@ -234,15 +238,25 @@ def method_actions(instance: Any) -> Iterator[Action[..., Any]]:
     import inspect  # here, as everywhere in this module, for it is slow to load
 
     names: dict[str, None] = {}
-    for cls in reversed(type(instance).__mro__):
-        names.update(dict.fromkeys(vars(cls)))
-    names.update(dict.fromkeys(getattr(instance, "__dict__", ())))
+    classes = [_names_in(cls) for cls in _mro_of(type(instance))]
+    for names_in in (*reversed(classes), _attributes_of(instance, classes)):
+        names.update(dict.fromkeys(one for one in names_in if type(one) is str))
     for name in names:
         # Looked up statically first: a property may do anything when it is read.
-        if not name.startswith("__") and isinstance(
-            _unwrap_static(inspect.getattr_static(instance, name, None)), Action
-        ):
+        if name.startswith("__"):
+            continue
+        found = _unwrap_static(inspect.getattr_static(instance, name, None))
+        if issubclass(type(found), Action):
             yield getattr(instance, name)
+
+
+def _attributes_of(instance: Any, classes: list[Any]) -> Mapping[Any, Any]:
+    """What an instance has of its own; it is not asked, for it may do anything then."""
+    holder = next((one["__dict__"] for one in classes if "__dict__" in one), None)
+    if type(holder) is not types.GetSetDescriptorType:
+        return {}
+    found: Mapping[Any, Any] = holder.__get__(instance)
+    return found
 
 
 def _run_methods(instance: Any, initial: Context, previous: Context, workflow_id: Any) -> Any:
@@ -257,11 +271,12 @@ def _run_methods(instance: Any, initial: Context, previous: Context, workflow_id
 
 
 def _as_context(value: Any) -> Context:
-    return value if isinstance(value, Context) else Context(value)
+    return value if issubclass(type(value), Context) else Context(value)
 
 
 def _unwrap_static(attribute: Any) -> Any:
-    return attribute.__func__ if isinstance(attribute, (staticmethod, classmethod)) else attribute
+    is_wrapped = issubclass(type(attribute), (staticmethod, classmethod))
+    return attribute.__func__ if is_wrapped else attribute
 
 
 def _innermost(func: Any) -> Any:

@@ -47,7 +47,7 @@ class Context(ContextInstance):
         self._workflow_id = None if workflow_id is None else _checked_id(workflow_id)
         self._time = time.time_ns()
         self._storage = storage
-        if isinstance(storage, Context):
+        if issubclass(type(storage), Context):
             self.storage = storage
 
     @classmethod
@@ -72,7 +72,7 @@ class Context(ContextInstance):
             _as_uuid(workflow_id) if isinstance(workflow_id, str) else workflow_id
         )
         context._storage = storage
-        if isinstance(storage, Context):
+        if issubclass(type(storage), Context):
             context.storage = storage
         return context
 
@@ -112,7 +112,7 @@ class Context(ContextInstance):
 
     @storage.setter
     def storage(self, value: Any) -> None:
-        if isinstance(value, Context):
+        if issubclass(type(value), Context):
             self._time = value._time
             self._task_id = value._task_id
             self._workflow_id = value._workflow_id

@@ -44,7 +44,7 @@ def leave_copy(began_in: int, error: BaseException | None = None) -> None:
 
 def is_ending(error: BaseException | None) -> bool:
     """Whether an exception ends the program; any other one fails an attempt."""
-    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
+    return issubclass(type(error), (KeyboardInterrupt, SystemExit, GeneratorExit))
 
 
 def _look_around() -> None:

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import builtins
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from dotflow.process.within import Failed, within
 from dotflow.utils.error_handler import message_error, traceback_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 # Where the engine itself gives an exception its `error.type`, because the class does not say it.
 ERROR_TYPE = "__dotflow_error_type__"
 
+PATIENCE = 5.0
+"""Seconds that an exception may take to say its words."""
+
+_OVERRIDES = frozenset({
+    "__cause__", "__class__", "__context__", "__dict__", "__getattr__", "__getattribute__",
+    "__notes__", "__repr__", "__str__", "__suppress_context__", "__traceback__", "args",
+})  # fmt: skip
+_SCALARS = (str, int, float, bool, bytes, type(None))
+
+# They have values beside their arguments; and for a name that is wrong a traceback suggests another
+# one, for which it asks the object what it has.
+_WITH_MORE = (
+    AttributeError, NameError, ImportError, OSError, SyntaxError, UnicodeError,
+    getattr(builtins, "BaseExceptionGroup", NameError),
+)  # fmt: skip
+
+# An exception class may have ideas of its own about each of these; what Python itself has does not.
+_mro_of = vars(type)["__mro__"].__get__
+_names_in = vars(type)["__dict__"].__get__
+_name_of = vars(type)["__name__"].__get__
+_qualname_of = vars(type)["__qualname__"].__get__
+_module_of = vars(type)["__module__"].__get__
+_args_of = vars(BaseException)["args"].__get__
+_cause_of = vars(BaseException)["__cause__"].__get__
+_context_of = vars(BaseException)["__context__"].__get__
+_traceback_of = vars(BaseException)["__traceback__"].__get__
+_attributes_of = vars(BaseException)["__dict__"].__get__
+
 
 class TaskError:
-    """One failed attempt of a task, as text.
+    """One failed attempt of a task, as text. To make one never raises, and ends.
 
     Args:
         error: The exception; without one all is empty.
@@ -25,30 +61,92 @@ class TaskError:
 
     def __init__(self, error: BaseException | None = None, attempt: int | None = None) -> None:
         self.attempt = attempt
-        self.exception = type(error).__name__ if error is not None else ""
-        self.message = _message(error) if error is not None else ""
-        self.traceback = traceback_error(error) if error is not None else ""
-        self.error_type = _error_type(error) if error is not None else ""
+        self.exception = self.message = self.traceback = self.error_type = ""
+        if error is not None:
+            self.exception = _name_of(type(error))
+            self.message, self.traceback, self.error_type = _words(error)
 
     def __repr__(self) -> str:
         return f"TaskError(attempt={self.attempt}, {self.exception}: {self.message})"
 
 
-def _message(error: BaseException) -> str:
+def _words(error: BaseException) -> tuple[str, str, str]:
+    """The message, the traceback and the type of an exception."""
+
+    def said() -> tuple[str, str, str]:
+        return (
+            _text(message_error, error) or _no_message(error, "raises"),
+            _text(traceback_error, error) or _frames(error, _no_message(error, "raises")),
+            _error_type(error),
+        )
+
+    if all(map(_is_plain, _chain(error))):
+        return said()
+    words = within(PATIENCE, said)
+    if isinstance(words, Failed):
+        message = _no_message(error, f"takes more than {PATIENCE:g} s")
+        words = message, _frames(error, message), _type_name(error)
+    return words
+
+
+def _text(make: Callable[[BaseException], str], error: BaseException) -> str | None:
     try:
-        return message_error(error)
-    except Exception:  # noqa: BLE001 - the words of an error are only reported
-        return f"<{type(error).__name__} whose message raises>"
+        # A subclass of str may come back, which could have ideas of its own.
+        return str.__str__(make(error))
+    except BaseException:  # noqa: BLE001 - the words of an error are only reported
+        return None
+
+
+def _no_message(error: BaseException, why: str) -> str:
+    return f"<{_name_of(type(error))} whose message {why}>"
+
+
+def _frames(error: BaseException, message: str) -> str:
+    """A traceback for which the exception is asked nothing."""
+    frames = "".join(traceback.format_tb(_traceback_of(error)))
+    return f"Traceback (most recent call last):\n{frames}{_type_name(error)}: {message}\n"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and all that led to it."""
+    seen, waiting = set[int](), [error]
+    while waiting:
+        one = waiting.pop()
+        seen.add(id(one))
+        yield one
+        before = (_cause_of(one), _context_of(one))
+        waiting += [each for each in before if each is not None and id(each) not in seen]
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Whether no code but Python's own is asked for the words of an exception."""
+    cls = type(error)
+    if type(cls) is not type or issubclass(cls, _WITH_MORE):
+        return False
+    if any(type(one) not in _SCALARS for one in _args_of(error)) or _has_notes(error):
+        return False
+    return all(
+        _module_of(one) == "builtins" or _OVERRIDES.isdisjoint(_names_in(one))
+        for one in _mro_of(cls)
+    )
+
+
+def _has_notes(error: BaseException) -> bool:
+    return "__notes__" in _attributes_of(error)
 
 
 def _error_type(error: BaseException) -> str:
-    given = getattr(error, ERROR_TYPE, None)
-    if isinstance(given, str):
-        return given
+    try:
+        given: Any = getattr(error, ERROR_TYPE, None)
+    except BaseException:  # noqa: BLE001
+        given = None
+    return given if type(given) is str else _type_name(error)
+
+
+def _type_name(error: BaseException) -> str:
     cls = type(error)
-    if cls.__module__ in ("builtins", None):
-        return cls.__qualname__
-    return f"{cls.__module__}.{cls.__qualname__}"
+    module, name = _module_of(cls), str(_qualname_of(cls))
+    return name if type(module) is not str or module == "builtins" else f"{module}.{name}"
 
 
 def warn_of_error() -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 import weakref
-from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
 from dotflow.core import rehearsal
+from dotflow.core.children.result import with_result
 from dotflow.core.children.streams import renew_streams
 from dotflow.core.children.wire import (
+    PATIENCE,
     AttemptCarrier,
     Job,
     Outcome,
@@ -27,6 +29,7 @@ from dotflow.core.guard import Guard
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
+from dotflow.process.within import Failed, within
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -157,6 +160,15 @@ def _rehearse(is_rehearsal: bool) -> None:
         os.environ["DOTFLOW_SERVER"] = "none"
 
 
+def serve_under_lead(*arguments: Any) -> None:
+    """Serve, and leave Ctrl-C, which the terminal sends to every process, to the parent.
+
+    Not ignored, for what the step starts would inherit that.
+    """
+    signal.signal(signal.SIGINT, lambda *_: None)
+    serve(*arguments)
+
+
 def _next_job(connection: Connection) -> Job | None:
     # A carrier that came too late for its try is of no use now.
     while isinstance(message := connection.recv(), AttemptCarrier):
@@ -211,12 +223,15 @@ def _call_back(engine: TaskEngine) -> TaskError | None:
 
 
 def _send_outcome(connection: Connection, task: Task, job: Job, outcome: Outcome) -> None:
+    result, outcome = outcome.context, outcome._replace(context=None)
     said = Said(os.getpid(), job.number, outcome)
-    try:
-        payload = ForkingPickler.dumps(said)
-    except Exception as error:  # noqa: BLE001 - a result may fail to pickle as it likes
-        what = f"the result of step {task.step.name!r} cannot be sent to the parent process"
-        failure = pickling_failure(what, error)
-        outcome = Outcome(None, failure, outcome.finished_ns, outcome.last)
-        payload = ForkingPickler.dumps(said._replace(what=outcome))
-    connection.send_bytes(payload)
+    if result is None:
+        connection.send(said)
+        return
+    payload = within(PATIENCE, lambda: with_result(said, result))
+    if not isinstance(payload, Failed):
+        connection.send_bytes(payload)
+        return
+    what = f"the result of step {task.step.name!r} cannot be sent to the parent process"
+    failure = pickling_failure(what, payload.error)
+    connection.send(said._replace(what=outcome._replace(failure=failure)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import pickle
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,14 @@ from dotflow.abc.server import Server
 from dotflow.core import interrupt, rehearsal
 from dotflow.core.checkpoint import first_context, keep, restore
 from dotflow.core.children import child
-from dotflow.core.children.start_method import CHILD_NAME, FORK, remedy_of_a_start, start_method_of
+from dotflow.core.children.result import Reading, apart
+from dotflow.core.children.start_method import (
+    CHILD_NAME,
+    FORK,
+    parenthood,
+    remedy_of_a_start,
+    start_method_of,
+)
 from dotflow.core.children.wire import (
     AttemptCarrier,
     Job,
@@ -34,7 +40,7 @@ from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -81,18 +87,21 @@ class Lane:
         self._is_up = False  # whether the process has come as far as to ask for a task
         self._is_replaced = False  # whether it is the second one, for the first did not
         self._load: Load | None = None  # of the task that is begun next
+        self.reading: Reading | None = None  # of a result; until then the child is not heard
         self._previous = first_context(workflow_id)
         self._ended: Task | None = None  # whose result the next task gets
 
     @property
     def is_gone(self) -> bool:
         """Whether the child has ended without being let go."""
-        return self._process is not None and not self._process.is_alive()
+        if self._process is None or self.reading is not None:
+            return False
+        return not self._process.is_alive()
 
     @property
     def waitables(self) -> list[Any]:
         """What becomes ready when the child has something to tell, or is gone."""
-        if self._process is None or self.connection is None:
+        if self._process is None or self.connection is None or self.reading is not None:
             return []
         return [self.connection, self._process.sentinel]
 
@@ -122,6 +131,9 @@ class Lane:
 
     def handle(self) -> bool:
         """Take what the child has told; return whether its task is still under way."""
+        return self._hear() if self.reading is None else self._read(self.reading)
+
+    def _hear(self) -> bool:
         assert self.connection is not None  # noqa: S101 - the lane is one that waits
         if not self.connection.poll():
             # Gone, though a process of its own may hold its end of the connection open.
@@ -131,13 +143,25 @@ class Lane:
         except (EOFError, OSError):  # at the end of what was sent, or in the middle of it
             return self._replace()
         try:
-            said: Said = pickle.loads(payload)  # noqa: S301 - from our own child
-        except Exception as error:  # noqa: BLE001 - a result may fail to unpickle as it likes
+            said, result = apart(payload)
+        except Exception as error:  # noqa: BLE001 - nothing that our child said
             name = self.tasks[self._index].step.name
-            what = f"the result of step {name!r} cannot be read in the parent process"
+            what = f"the end of step {name!r} cannot be read in the parent process"
             self._end(None, pickling_failure(what, error), time.time_ns())
             return False
-        return self._take(said) if self._is_own(said) else True
+        if not self._is_own(said):
+            return True
+        if isinstance(said.what, Outcome) and result:
+            self.reading = Reading(said.what, result, self.tasks[self._index].step.name)
+            return self._read(self.reading)
+        return self._take(said.what)
+
+    def _read(self, reading: Reading) -> bool:
+        """Take the outcome whose result is being read; return whether that goes on."""
+        if not reading.is_over:
+            return True
+        self.reading = None
+        return self._take(reading.outcome())
 
     def _is_own(self, said: Said) -> bool:
         """Whether it is the word of the lane's process about its job, not of a copy of either."""
@@ -165,9 +189,8 @@ class Lane:
             return False
         return True
 
-    def _take(self, said: Said) -> bool:
+    def _take(self, what: AttemptBegan | AttemptEnded | Retried | Ready | Outcome) -> bool:
         assert self._reporter is not None  # noqa: S101 - a task was launched
-        what = said.what
         if isinstance(what, Ready):
             self._is_up = True
             return self._begin(self._reporter.task)
@@ -219,6 +242,7 @@ class Lane:
         if self._process is not None:
             self._process.kill()
         self.finish()
+        self.reading = None
         if self._reporter is not None and self._has_begun:
             if isinstance(error, Interrupted):  # where the parent was says nothing of the step
                 error = Interrupted(error.number)
@@ -274,14 +298,14 @@ class Lane:
         ours, theirs = context.Pipe()
         child.parent_ends.add(ours)
         process = context.Process(
-            target=_serve_under_lead if interrupt.is_used() else child.serve,
+            target=child.serve_under_lead if interrupt.is_used() else child.serve,
             args=(
                 theirs, self.tasks if self._is_forked else [], self._workflow_id,
                 self._server_class(),
             ),
             name=f"{CHILD_NAME}{self.tasks[self._index].step.name}",
         )  # fmt: skip
-        with _parenthood():
+        with parenthood():
             process.start()
         theirs.close()
         self.connection, self._process = ours, process
@@ -369,27 +393,3 @@ class Lane:
         if code is not None and code < 0:
             setattr(error, ERROR_TYPE, "process_killed")
         return TaskError(error)
-
-
-@contextlib.contextmanager
-def _parenthood() -> Iterator[None]:
-    """Let a daemonic process (a worker of `multiprocessing.Pool`) have children.
-
-    It is refused them, for it may be killed before they end. Ours notice that, and end too.
-    """
-    config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
-    daemon = config.pop("daemon", None)
-    try:
-        yield
-    finally:
-        if daemon is not None:
-            config["daemon"] = daemon
-
-
-def _serve_under_lead(*arguments: Any) -> None:
-    """Serve, and leave Ctrl-C, which the terminal sends to every process, to the parent.
-
-    Not ignored, for what the step starts would inherit that.
-    """
-    signal.signal(signal.SIGINT, lambda *_: None)
-    child.serve(*arguments)

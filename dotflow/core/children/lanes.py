@@ -17,6 +17,9 @@ LOOK_EVERY = 1.0
 """Seconds after which silent children are looked at: one that is gone may leave a process behind
 that keeps open what would tell of its death."""
 
+LOOK_AT_RESULTS = 0.02
+"""Seconds after which a result that takes long to be read is looked at."""
+
 MOST_LEAVING = 64
 """How many children may be busy with nothing but their flush; of more the oldest are killed: with a
 collector that is away each takes seconds, and a long parallel run would fill the machine."""
@@ -83,8 +86,13 @@ def _ready(active: list[Lane], timeout: float) -> list[Lane]:
     """The lanes whose child has something to tell, or is gone."""
     if interrupt.is_out_of_reach():
         timeout = min(timeout, interrupt.LOOK_EVERY)
+    if any(lane.reading is not None for lane in active):
+        timeout = min(timeout, LOOK_AT_RESULTS)
     with interrupt.window():
         ready = set(wait([one for lane in active for one in lane.waitables], timeout))
-    if not ready and timeout:
-        return [lane for lane in active if lane.is_gone]
-    return [lane for lane in active if not ready.isdisjoint(lane.waitables)]
+    return [
+        lane
+        for lane in active
+        if (lane.reading is not None and lane.reading.is_over)
+        or (lane.is_gone if not ready and timeout else not ready.isdisjoint(lane.waitables))
+    ]

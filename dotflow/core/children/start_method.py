@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dotflow.settings import START_METHODS, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FORK = "fork"
 
@@ -80,3 +84,20 @@ def _or_fork() -> str:
 
 def _choices() -> str:
     return ", ".join(repr(method) for method in START_METHODS)
+
+
+@contextlib.contextmanager
+def parenthood() -> Iterator[None]:
+    """Let a daemonic process (a worker of `multiprocessing.Pool`) have children.
+
+    It is refused them, for it may be killed before they end. Ours notice that, and end too.
+    """
+    import multiprocessing  # here, for most runs need no processes
+
+    config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    daemon = config.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if daemon is not None:
+            config["daemon"] = daemon

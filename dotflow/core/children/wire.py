@@ -8,16 +8,20 @@ from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.core.children.start_method import remedy_of_a_step, remedy_of_data
+from dotflow.core.context import Context
 from dotflow.core.task_error import TaskError
+from dotflow.process.within import Failed, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dotflow.abc.facts import AttemptBegan, AttemptEnded, Carrier, Retried
-    from dotflow.core.context import Context
     from dotflow.core.task import Task
 
 USE_DATA = "use data that can be pickled"
+
+PATIENCE = 30.0
+"""Seconds that a value may take to be pickled, or read, with what it imports."""
 
 _MAIN_IN_CHILD = "__mp_main__."
 
@@ -71,7 +75,8 @@ class Outcome(NamedTuple):
     """Child to parent: the task ended.
 
     Attributes:
-        context: The result; None if the task failed.
+        context: The result; None if the task failed, and on the way: see
+            `dotflow.core.children.result`.
         failure: The error that failed it, or None.
         finished_ns: When the step ended, in nanoseconds since the epoch.
         last: Whether the child ends too, whatever the parent has left to do.
@@ -117,16 +122,13 @@ def load_of(task: Task, is_forked: bool) -> Load:
         Unsendable: Something of it cannot be pickled.
     """
     name = task.step.name
-    packed = None
-    if not is_forked:
-        try:
-            packed = _packed(bare(task))
-        except Exception as error:
-            raise _culprit(task) or Unsendable(f"the task of step {name!r}", error) from error
-    try:
-        return Load(packed, _packed(task.previous_context))
-    except Exception as error:
-        raise Unsendable(f"the input of step {name!r}", error) from error
+    packed = None if is_forked else _packed(bare(task))
+    if isinstance(packed, Failed):
+        raise _culprit(task) or Unsendable(f"the task of step {name!r}", packed.error)
+    previous = _packed(task.previous_context)
+    if isinstance(previous, Failed):
+        raise Unsendable(f"the input of step {name!r}", previous.error)
+    return Load(packed, previous)
 
 
 class Unsendable(Exception):
@@ -136,7 +138,7 @@ class Unsendable(Exception):
         failure: The error of the task.
     """
 
-    def __init__(self, what: str, error: Exception, remedy: str = USE_DATA) -> None:
+    def __init__(self, what: str, error: BaseException, remedy: str = USE_DATA) -> None:
         what = f"{what} cannot be sent to its process"
         super().__init__(what)
         self.failure = pickling_failure(what, error, remedy)
@@ -150,15 +152,21 @@ def _culprit(task: Task) -> Unsendable | None:
         (f"the callback of step {name!r}", task.callback, remedy_of_a_step()),
         (f"the initial context of step {name!r}", task.initial_context, remedy_of_data()),
     ):
-        try:
-            _packed(value)
-        except Exception as error:  # noqa: BLE001, PERF203 - it may fail to pickle as it likes
-            return Unsendable(what, error, remedy)
+        packed = _packed(value)
+        if isinstance(packed, Failed):
+            return Unsendable(what, packed.error, remedy)
     return None
 
 
-def _packed(value: Any) -> bytes:
-    return bytes(ForkingPickler.dumps(value))
+def _packed(value: Any) -> bytes | Failed:
+    """A value, pickled, or what it raised: it may do anything, or never end."""
+
+    def pack() -> bytes:
+        return bytes(ForkingPickler.dumps(value))
+
+    if type(value) is Context and value.storage is None:
+        return pack()
+    return within(PATIENCE, pack)
 
 
 class Unreadable(Exception):
@@ -168,7 +176,7 @@ class Unreadable(Exception):
         failure: The error of the task.
     """
 
-    def __init__(self, what: str, error: Exception, remedy: str) -> None:
+    def __init__(self, what: str, error: BaseException, remedy: str) -> None:
         what = f"{what} cannot be read in its process"
         super().__init__(what)
         self.failure = pickling_failure(what, error, remedy)
@@ -182,15 +190,15 @@ def unloaded(job: Job, tasks: Sequence[Task]) -> tuple[Task, Context]:
     """
     try:
         task = tasks[job.number] if job.load.task is None else pickle.loads(job.load.task)  # noqa: S301 - from our own parent
-    except Exception as error:
+    except BaseException as error:
         raise Unreadable(f"step {job.step!r}", error, remedy_of_a_step()) from error
     try:
         return task, pickle.loads(job.load.previous_context)  # noqa: S301
-    except Exception as error:
+    except BaseException as error:
         raise Unreadable(f"the input of step {job.step!r}", error, USE_DATA) from error
 
 
-def pickling_failure(what: str, error: Exception, remedy: str = USE_DATA) -> TaskError:
+def pickling_failure(what: str, error: BaseException, remedy: str = USE_DATA) -> TaskError:
     """The error of a task whose step, input or result cannot go from one process to the other."""
     cause = TaskError(error)
     failure = TaskError(
