@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from dotflow.settings import Settings
+from dotflow.utils.error_handler import traceback_error
+
+
+class HeardLogger(logging.Logger):
+    """A logger that stays on when the program configures logging later.
+
+    `logging.config` disables each logger that exists and is not named, by default. What this one
+    says is of reports that wait or are lost. Who wants less of it sets its level.
+    """
+
+    @property
+    def disabled(self) -> bool:
+        """Whether it is switched off: never."""
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        """Take no notice."""
+
+
+class Layout(logging.Formatter):
+    """Shows an exception from the user's code on, as everywhere."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the standard library's name
+        """The text of an exception."""
+        return traceback_error(ei[1]).rstrip("\n") if ei[1] is not None else ""
 
 
 def _make() -> logging.Logger:
     made = logging.getLogger(Settings.LOG_PROFILE)
+    if type(made) is logging.Logger:
+        vars(made).pop("disabled", None)
+        made.__class__ = HeardLogger
     made.setLevel(logging.INFO)
     if not made.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(Settings.LOG_FORMAT))
+        handler.setFormatter(Layout(Settings.LOG_FORMAT))
         made.addHandler(handler)
     return made
 

@@ -15,8 +15,8 @@ class Failure(Protocol):
     Attributes:
         attempt: The number of the attempt; None for the one that failed the task.
         exception: The name of the exception's class.
-        message: What the exception says.
-        traceback: Its full traceback text.
+        message: What the exception says; with its class, where it would say nothing without.
+        traceback: Its traceback text, from the user's code on.
         error_type: The value of OpenTelemetry's `error.type`.
     """
 
@@ -33,10 +33,14 @@ class Step(Protocol):
     Attributes:
         retry: How many attempts there are in all.
         timeout: Seconds for one attempt; 0 for no limit.
+        retry_delay: Seconds between attempts.
+        backoff: Whether the delay doubles after each failed attempt.
     """
 
     retry: int
     timeout: float
+    retry_delay: float
+    backoff: bool
 
     @property
     def name(self) -> str:
@@ -65,6 +69,7 @@ class TaskView(Protocol):
     Attributes:
         task_id: Its number in the workflow.
         workflow_id: The id of the workflow; `str(workflow_id)` is what is reported.
+        workflow_name: The name that the workflow was given, or None.
         group_name: The group it runs in.
         run: The number of the run it is in (`RunBegan.n`); 0 before the first.
         retry_count: How many further tries there were so far.
@@ -75,6 +80,7 @@ class TaskView(Protocol):
 
     task_id: int
     workflow_id: Any
+    workflow_name: str | None
     group_name: str
     run: int
     retry_count: int

@@ -16,6 +16,7 @@ from dotflow.core.exception import Interrupted
 from dotflow.core.types import TypeExecution, TypeStatus
 from dotflow.process.at_exit import flush_timeout
 from dotflow.providers.log_default import StandardErrorHandler
+from dotflow.utils.error_handler import class_and_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,12 +108,9 @@ def failure(tasks: Sequence[Task], reason: str = "") -> str:
 
 def _error_of(task: Task) -> str:
     error = task.errors[-1]
-    first = next(iter(error.message.splitlines()), "")
-    if len(first) > LONGEST_ERROR:
-        first = f"{first[: LONGEST_ERROR - 1]}…"
-    if error.exception == Interrupted.__name__:
-        return first
-    return f"{error.exception}: {first}" if first else error.exception
+    said = class_and_message(error.exception, error.message)
+    first = next(iter(said.splitlines()), "")
+    return first if len(first) <= LONGEST_ERROR else f"{first[: LONGEST_ERROR - 1]}…"
 
 
 def _count(number: int) -> str:

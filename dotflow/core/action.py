@@ -331,9 +331,8 @@ def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
     import threading
     from contextvars import copy_context
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    # Not within an `except`: what the coroutine raises would seem to come of that.
+    if asyncio._get_running_loop() is None:
         return asyncio.run(coroutine)
     # A loop cannot run within a loop of the same thread. The context goes along, so that what is
     # current here (a span, a log context) is current there.

@@ -63,6 +63,7 @@ class DotFlow:
             workflow_id=self.workflow_id,
             initial_task_id=self._announce(),
             workflow_name=self.name,
+            given_name=name,
         )
 
     def start(self, **kwargs: Any) -> Manager:

@@ -40,6 +40,7 @@ class TaskInstance:
     # Of the class, for most tasks never have another value of most of them.
     task_id: int = INITIAL_TASK_ID
     workflow_id: Any = None
+    workflow_name: str | None = None
     group_name: str = "default"
     retry_count: int = 0
     created_ns: int | None = None
@@ -69,6 +70,7 @@ class Task(TaskInstance):
         config: The Config of the workflow; without one the task has a Config of its own that
             reports nowhere.
         group_name: The group it runs in.
+        workflow_name: The name that the workflow was given.
 
     Attributes:
         created_ns: Nanoseconds since the epoch when it was made.
@@ -97,9 +99,11 @@ class Task(TaskInstance):
         workflow_id: str | UUID | None = None,
         config: Config | None = None,
         group_name: str = "default",
+        workflow_name: str | None = None,
     ) -> None:
         self.config = config or unreported()
         self.group_name = group_name
+        self.workflow_name = workflow_name
         self.task_id = task_id
         self.workflow_id = workflow_id
         self._step = resolve_step(step)
@@ -314,6 +318,7 @@ class TaskBuilder:
         workflow_id: The id of the workflow.
         initial_task_id: The number of the first task.
         workflow_name: The name of the workflow, for `result()`.
+        given_name: The name that the workflow was given, for its tasks; None where it has none.
     """
 
     def __init__(
@@ -322,8 +327,10 @@ class TaskBuilder:
         workflow_id: str | UUID | None = None,
         initial_task_id: int = INITIAL_TASK_ID,
         workflow_name: str | None = None,
+        given_name: str | None = None,
     ) -> None:
         self.queue: list[Task] = []
+        self._given_name = given_name
         self.workflow_id = workflow_id
         self.workflow_name = workflow_name
         self.config = config
@@ -363,6 +370,7 @@ class TaskBuilder:
                 workflow_id=self.workflow_id,
                 config=self.config,
                 group_name=group_name,
+                workflow_name=self._given_name,
             )
             self._next_id += 1
             self.queue.append(task)

@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from dotflow.process.within import Failed, within
-from dotflow.utils.error_handler import message_error, traceback_error
+from dotflow.utils.error_handler import class_and_message, telling_message, traceback_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,8 +53,8 @@ class TaskError:
 
     Attributes:
         exception: The name of the exception's class.
-        message: What it says.
-        traceback: Its full traceback text.
+        message: What it says; with its class, where it would say nothing without (a KeyError).
+        traceback: Its traceback text, from the user's code on.
         error_type: The value of OpenTelemetry's `error.type`: the qualified class name, or
             "timeout" where the engine's limit ended the attempt.
     """
@@ -67,7 +67,8 @@ class TaskError:
             self.message, self.traceback, self.error_type = _words(error)
 
     def __repr__(self) -> str:
-        return f"TaskError(attempt={self.attempt}, {self.exception}: {self.message})"
+        said = class_and_message(self.exception, self.message)
+        return f"TaskError(attempt={self.attempt}, {said})"
 
 
 def _words(error: BaseException) -> tuple[str, str, str]:
@@ -75,8 +76,8 @@ def _words(error: BaseException) -> tuple[str, str, str]:
 
     def said() -> tuple[str, str, str]:
         return (
-            _text(message_error, error) or _no_message(error, "raises"),
-            _text(traceback_error, error) or _frames(error, _no_message(error, "raises")),
+            _text(telling_message, error) or _no_message(error, "raises"),
+            _text(_traceback, error) or _frames(error, _no_message(error, "raises")),
             _error_type(error),
         )
 
@@ -133,6 +134,12 @@ def _is_plain(error: BaseException) -> bool:
 
 def _has_notes(error: BaseException) -> bool:
     return "__notes__" in _attributes_of(error)
+
+
+def _traceback(error: BaseException) -> str:
+    if isinstance(getattr(error, ERROR_TYPE, None), str):  # raised by the engine, for no code did
+        return f"{type(error).__name__}: {error}\n"
+    return traceback_error(error)
 
 
 def _error_type(error: BaseException) -> str:

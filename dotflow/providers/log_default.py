@@ -15,11 +15,14 @@ from dotflow.settings import Settings
 
 FORMATS = ("simple", "json")
 OUTPUTS = ("console", "file", "both")
+ALL_LEVELS = {**LEVELS, "CRITICAL": logging.CRITICAL}
 
 _numbers = itertools.count(1)
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     StreamHandler = logging.StreamHandler[TextIO]
 else:  # Python 3.10 cannot say of what
     StreamHandler = logging.StreamHandler
@@ -104,10 +107,13 @@ class LogDefault(Log):
     """Writes one line for each turn of a task.
 
     Args:
-        level: "DEBUG", "INFO", "WARNING" or "ERROR"; any other is "INFO".
+        level: "DEBUG", "INFO", "WARNING", "ERROR", or "CRITICAL" for no line of a task.
         output: "console" (standard error), "file" or "both".
         path: The file; lines are appended, folders above it are made.
-        format: "simple" or "json" (one object a line); any other is "simple".
+        format: "simple" or "json" (one object a line).
+
+    Raises:
+        ValueError: There is no such level, output or format.
     """
 
     def __init__(
@@ -117,15 +123,16 @@ class LogDefault(Log):
         path: str | Path = Settings.LOG_PATH,
         format: str = "simple",  # noqa: A002 - the contract's name
     ) -> None:
-        self._level = LEVELS.get(str(level).upper(), logging.INFO)
-        self._format = format if format in FORMATS else "simple"
+        _check("level", level, ALL_LEVELS, level.upper() if isinstance(level, str) else level)
+        _check("output", output, OUTPUTS, output)
+        _check("format", format, FORMATS, format)
+        self._level = ALL_LEVELS[level.upper()]
+        self._format = format
         # getLogger() would keep the logger and its handlers for ever.
         name = f"{Settings.LOG_PROFILE}.log-{next(_numbers)}"
         self._logger = logging.Logger(name, self._level)  # noqa: LOG001
         self._logger.propagate = False
         self._layout = Layout("%(message)s" if format == "json" else Settings.LOG_FORMAT, name)
-        if output not in OUTPUTS:
-            output = "console"
         if output in ("console", "both"):
             self._add(StandardErrorHandler())
         if output in ("file", "both"):
@@ -163,6 +170,11 @@ class LogDefault(Log):
             if handler.formatter is not layout or handler.filters:
                 return False
         return layout.is_simple and logging.getLogRecordFactory() is logging.LogRecord
+
+
+def _check(name: str, given: Any, allowed: Iterable[str], value: Any) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {given!r}")
 
 
 def _write(handler: Any, line: str, level: int, message: str) -> None:

@@ -18,7 +18,9 @@ from dotflow.core.types.overlap import TypeOverlap
 from dotflow.logging import logger
 
 try:
-    from croniter import croniter
+    import croniter  # noqa: F401 - what is missing is said where it is needed
+
+    from dotflow.providers.cron_times import CronTimes
 except ModuleNotFoundError as error:
     if error.name != "croniter":
         raise
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 OVERLAPS = (TypeOverlap.SKIP, TypeOverlap.QUEUE, TypeOverlap.PARALLEL)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LONGEST_SLEEP = 1.0  # seconds; the clock may be set, and the machine may have slept
+SET_BACK = 60.0
+"""Seconds by which the clock may be set back (not for summer time) before notice is taken of it."""
 MOST_AT_ONCE = 10
 PATIENCE = 1.0
 """Seconds in which a further signal is taken for the same: a Ctrl-C often comes twice, from the
@@ -39,7 +43,9 @@ terminal and from whoever passes it on."""
 class SchedulerCron(Scheduler):
     """Runs a workflow at the times of a cron expression, by the local clock.
 
-    A time that passed while the machine slept is made up for once. With `overlap="parallel"`,
+    When the clock is set to or from summer time, what is due every so many minutes ("*/10 * * * *")
+    goes on as time passes, and what is due at a certain hour ("30 2 * * *") runs once. A time that
+    passed while the machine slept is made up for once. With `overlap="parallel"`,
     give `start` a callable that makes a workflow of its own for each run: the runs of one DotFlow
     share its tasks.
 
@@ -54,14 +60,11 @@ class SchedulerCron(Scheduler):
         running: Whether `start` is at work and goes on.
 
     Raises:
-        ValueError: The expression or the overlap is none.
+        ValueError: The expression or the overlap is none, or no time of it ever comes.
     """
 
     def __init__(self, cron: str, overlap: str = TypeOverlap.SKIP) -> None:
-        if not isinstance(cron, str) or not croniter.is_valid(cron):
-            raise ValueError(
-                f"{cron!r} is no cron expression: give five fields, as in '*/5 * * * *'"
-            )
+        self._times = CronTimes(cron)
         if overlap not in OVERLAPS:
             raise ValueError(f"overlap must be one of {', '.join(OVERLAPS)}, not {overlap!r}")
         self.cron = cron
@@ -76,8 +79,8 @@ class SchedulerCron(Scheduler):
         self._work: Callable[[], Any] = _nothing
 
     def next_time(self, after: datetime | None = None) -> datetime:
-        """The next due time, by the local clock."""
-        return croniter(self.cron, after or _now()).get_next(datetime)
+        """The next due time after another, or after now; local, without a zone."""
+        return _local(self._times.after((after or _now()).timestamp()))
 
     def start(self, workflow: Callable[..., Any], **kwargs: Any) -> None:
         """Call `workflow(**kwargs)` in a thread at each due time, until `stop` or a signal.
@@ -109,15 +112,19 @@ class SchedulerCron(Scheduler):
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
     def _loop(self) -> None:
-        due = self.next_time()
+        before = _now().timestamp()
+        due = self._times.after(before)
         while self.running:
-            left = (due - _now()).total_seconds()
-            if left > 0:
+            now = _now().timestamp()
+            if now < before - SET_BACK and self._times.is_hourly:
+                due = self._times.after(now)
+            before = now
+            if now < due:
                 with contextlib.suppress(queue.Empty), interrupt.window():
-                    self._wake.get(timeout=min(left, LONGEST_SLEEP))
+                    self._wake.get(timeout=min(due - now, LONGEST_SLEEP))
                 continue
-            self._begin_run(due)
-            due = max(self.next_time(due), self.next_time())
+            self._begin_run(_local(due))
+            due = self._times.after(max(due, _now().timestamp()))
 
     def _begin_run(self, due: datetime) -> None:
         with self._lock:
@@ -195,6 +202,10 @@ class SchedulerCron(Scheduler):
 
 def _now() -> datetime:
     return datetime.now()  # noqa: DTZ005 - cron means the local clock
+
+
+def _local(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds)  # noqa: DTZ006
 
 
 def _nothing() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.abc.tracer import Tracer
 from dotflow.core.types.status import TypeStatus
 from dotflow.providers.opentelemetry_api import load
+from dotflow.utils.error_handler import class_and_message
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -96,13 +97,15 @@ class TracerOpenTelemetry(Tracer):
         if task.status != TypeStatus.FAILED:
             self._end(span, None)
             return
+        failure = str(task.status)
         if task.errors:
             last = task.errors[-1]
             span.add_event(
                 "exception",
                 {"exception.type": last.exception, "exception.message": last.message},
             )
-        self._end(span, task.errors[-1].message if task.errors else str(task.status))
+            failure = class_and_message(last.exception, last.message)
+        self._end(span, failure)
 
     def _take(self, task: TaskView) -> Span | None:
         wid = str(task.workflow_id)

@@ -2,14 +2,96 @@
 
 from __future__ import annotations
 
+import os
 import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from traceback import FrameSummary, TracebackException
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH120, PTH100
+_EXAMPLES = f"{_PACKAGE}examples{os.sep}"
+"""Where the examples are if the package was installed: code as a user writes it."""
+
+_CARRIERS = tuple(
+    os.path.dirname(os.path.abspath(os.__file__)) + os.sep + one  # noqa: PTH120, PTH100
+    for one in ("threading.py", "multiprocessing" + os.sep, "asyncio" + os.sep,
+                "concurrent" + os.sep, "contextlib.py")
+)  # fmt: skip
+"""What carries a call into another thread, process or event loop."""
+
+_SAYS_ALL = "Interrupted"
+"""The exception whose message says what its name does."""
 
 
 def traceback_error(error: BaseException) -> str:
-    """The full traceback text of an exception, also outside its except block."""
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    """The traceback text of an exception, also outside its except block.
+
+    It begins at the user's code: frames of dotflow are left out, and those of threads, processes
+    and event loops that are there only because dotflow made them. Exceptions that it is chained
+    with or that are in its group have their own tracebacks, made in the same way. If all frames
+    are dotflow's they stay.
+    """
+    found = traceback.TracebackException(type(error), error, error.__traceback__)
+    for one in _with_related(found):
+        one.stack = traceback.StackSummary.from_list(_users(one.stack))
+    return "".join(found.format())
 
 
 def message_error(error: BaseException) -> str:
     """The message of an exception."""
     return str(error)
+
+
+def telling_message(error: BaseException) -> str:
+    """The message of an exception; with its class, where it would say nothing without."""
+    message = message_error(error)
+    name = type(error).__name__
+    if not message.strip():
+        return name
+    # A KeyError says the key, and not that it is one that is missing.
+    return f"{name}: {message}" if type(error).__str__ is KeyError.__str__ else message
+
+
+def class_and_message(name: str, message: str) -> str:
+    """What failed, in one text: the name of an exception's class, and what it says.
+
+    Args:
+        name: The name of the class.
+        message: What `telling_message` has made of the exception.
+    """
+    if not message or name == _SAYS_ALL:
+        return message or name
+    if not name or message == name or message.startswith(f"{name}: "):
+        return message
+    return f"{name}: {message}"
+
+
+def _with_related(found: TracebackException) -> Iterable[TracebackException]:
+    """A traceback, and those of the exceptions that it shows with it."""
+    waiting: list[TracebackException | None] = [found]
+    while waiting:
+        one = waiting.pop()
+        if one is not None:
+            yield one
+            waiting += (one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ()))
+
+
+def _users(frames: list[FrameSummary]) -> list[FrameSummary]:
+    """The frames that are not ours, nor there because of us."""
+    kept: list[FrameSummary] = []
+    passed: list[FrameSummary] = []  # carriers of which it is not known yet whose they are
+    is_ours_before = False
+    for frame in frames:
+        name = frame.filename
+        if name.startswith(_PACKAGE) and not name.startswith(_EXAMPLES):
+            is_ours_before, passed = True, []
+        elif name.startswith(_CARRIERS):
+            passed.append(frame)
+        else:
+            kept += [frame] if is_ours_before else [*passed, frame]
+            is_ours_before, passed = False, []
+    if not kept:
+        return frames
+    return kept if is_ours_before else kept + passed

@@ -243,13 +243,17 @@ class TestError:
         )  # fmt: skip
 
     def test_of_an_exception_outside_its_except_block(self):
-        """The class name, message and full traceback of an exception."""
+        """The class name, message and traceback of an exception."""
         try:
             raise KeyError("lost")
         except KeyError as raised:
             kept = raised
         error = TaskError(kept, attempt=2)
-        assert (error.attempt, error.exception, error.message) == (2, "KeyError", "'lost'")
+        assert (error.attempt, error.exception, error.message) == (
+            2,
+            "KeyError",
+            "KeyError: 'lost'",
+        )
         assert "Traceback" in error.traceback
         assert "test_of_an_exception_outside" in error.traceback
         assert error.error_type == "KeyError"

@@ -121,7 +121,7 @@ def test_the_variable_says_how_exceptions_are_told(
     run(server, quiet, [broken, plain], mode)
     span = next(one for one in otlp.wait_for(3) if one.name == "broken")
     assert events(span) == ["exception"] * has_events
-    assert (span.status, span.message) == (2, "the shelf is empty")
+    assert (span.status, span.message) == (2, "ShopError: the shelf is empty")
     assert span.attributes["error.type"] == f"{__name__}.ShopError"
     assert len(logs.records) == has_logs
     for record in logs.records:
@@ -301,7 +301,7 @@ def test_a_callback_that_raises_is_what_failed_the_run(
     server.flush(10)
     spans = {span.name: span for span in otlp.wait_for(2)}
     root, task = spans["etl"], spans["plain"]
-    assert (root.status, root.message) == (2, "nobody to tell")
+    assert (root.status, root.message) == (2, "ShopError: nobody to tell")
     assert root.attributes["error.type"] == f"{__name__}.ShopError"
     assert (task.status, events(task)) == (0, [])
     assert events(root) == ([] if opt_in else ["exception"])

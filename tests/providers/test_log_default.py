@@ -15,7 +15,7 @@ import pytest
 
 from dotflow import Task, action
 from dotflow.abc.log import Log
-from dotflow.providers import LogDefault
+from dotflow.providers import LogDefault, LogOpenTelemetry
 from dotflow.settings import Settings
 
 
@@ -35,7 +35,6 @@ def task():
     ("output", "console", "file"),
     [
         ("console", True, False), ("file", False, True), ("both", True, True),
-        ("bogus", True, False),
     ],
 )  # fmt: skip
 def test_outputs(task, capsys, output, console, file):
@@ -68,14 +67,14 @@ def test_simple_lines(task):
     first, second = (LogDefault(output="file", path=f"{n}.log") for n in "ab")
     first.warning(task=task)
     second.warning(task=task)
-    pattern = r"\d{4}-.* - WARNING \[(dotflow\.\S+)\]: ID w - 4 - Not started\n"
+    pattern = r"\d{4}-.* - WARNING \[(dotflow\.\S+)\]: ID w - 4 - Not started - \w+: step\n"
     names = [re.fullmatch(pattern, Path(f"{n}.log").read_text())[1] for n in "ab"]
     assert names[0] != names[1]
 
 
-@pytest.mark.parametrize("kind", ["json", "simple", "bogus"])
+@pytest.mark.parametrize("kind", ["json", "simple"])
 def test_formats(task, kind):
-    """Lines of the json format are bare objects, one a line; an unknown format is simple."""
+    """Lines of the json format are bare objects, one a line."""
     log = LogDefault(output="file", path="flow.log", format=kind)
     log.info(task=task)
     log.error(task=task)
@@ -103,16 +102,36 @@ def test_texts_that_utf8_cannot_write(task, capsys, kind):
         ("WARNING", 2),
         ("ERROR", 1),
         ("error", 1),
-        ("bogus", 3),
-        (None, 3),
+        ("CRITICAL", 0),
     ],
 )
 def test_levels(task, level, written):
-    """Lines below the level are not written; an unknown level is INFO."""
+    """Lines below the level are not written."""
     log = LogDefault(level=level, output="file", path="flow.log", format="json")
     for method in (log.debug, log.info, log.warning, log.error):
         method(task=task)
-    assert len(Path("flow.log").read_text().splitlines()) == written
+    path = Path("flow.log")
+    assert (len(path.read_text().splitlines()) if path.exists() else 0) == written
+
+
+@pytest.mark.parametrize("log", [LogDefault, LogOpenTelemetry])
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({"level": "LOUD"}, "'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', not 'LOUD'"),
+        ({"level": None}, "'CRITICAL', not None"),
+        ({"level": 20}, "'CRITICAL', not 20"),
+        ({"output": "consol"}, "'console', 'file', 'both', not 'consol'"),
+        ({"output": ["file"]}, r"'both', not \['file'\]"),
+        ({"format": "xml"}, "'simple', 'json', not 'xml'"),
+    ],
+)
+def test_what_there_is_not_is_refused(log, given, allowed):
+    """A level, output or format that does not exist is refused, with those that do."""
+    (name,) = given
+    with pytest.raises(ValueError, match=f"^{name} must be one of .*{allowed}$"):
+        log(**given, **({} if name == "output" else {"output": "file"}))
+    assert not list(Path().glob("**/flow.log"))
 
 
 def test_nothing_propagates(task, caplog):

@@ -54,7 +54,7 @@ def test_each_line_goes_to_both(exporter, tmp_path):
     workflow = run(LogOpenTelemetry(output="file", path=path), fine, fails)
     records = records_of(exporter)
     bodies = [record.body for record in records]
-    assert bodies[0] == f"ID {workflow.workflow_id} - 1 - Not started"
+    assert bodies[0] == f"ID {workflow.workflow_id} - 1 - Not started - workflow: fine"
     assert all(body.splitlines()[0] in path.read_text() for body in bodies)
     last = records[-1]
     assert (last.severity_number, last.severity_text) == (SeverityNumber.ERROR, "ERROR")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dotflow.core.exception import Interrupted
+from dotflow.core.task_error import TaskError
 from dotflow.utils import (
     basic_callback,
     basic_function,
@@ -14,6 +16,7 @@ from dotflow.utils import (
     traceback_error,
     write_file,
 )
+from dotflow.utils.error_handler import class_and_message, telling_message
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,23 @@ def test_errors_as_text():
     assert text.startswith("Traceback")
     assert "KeyError: 'cause'" in text
     assert text.rstrip().endswith("ValueError: effect")
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "both"),
+    [
+        (KeyError("user_id"), "KeyError: 'user_id'", "KeyError: 'user_id'"),
+        (AssertionError(), "AssertionError", "AssertionError"),
+        (ValueError(" \n"), "ValueError", "ValueError"),
+        (ValueError("no luck"), "no luck", "ValueError: no luck"),
+        (Interrupted(15), "interrupted by SIGTERM", "interrupted by SIGTERM"),
+    ],
+)
+def test_a_message_says_something(error, message, both):
+    """A message has its class where it would say nothing without; a summary always has it, once."""
+    assert telling_message(error) == message
+    assert class_and_message(type(error).__name__, message) == both
+    assert TaskError(error).message == message
 
 
 @pytest.mark.parametrize("function", [basic_function, basic_callback])

@@ -11,6 +11,7 @@ from dotflow.core.children.start_method import remedy_of_a_step, remedy_of_data
 from dotflow.core.context import Context
 from dotflow.core.task_error import TaskError
 from dotflow.process.within import Failed, within
+from dotflow.utils.error_handler import class_and_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -201,9 +202,8 @@ def unloaded(job: Job, tasks: Sequence[Task]) -> tuple[Task, Context]:
 def pickling_failure(what: str, error: BaseException, remedy: str = USE_DATA) -> TaskError:
     """The error of a task whose step, input or result cannot go from one process to the other."""
     cause = TaskError(error)
-    failure = TaskError(
-        pickle.PicklingError(f"{what} ({cause.exception}: {cause.message}): {remedy}")
-    )
+    said = class_and_message(cause.exception, cause.message)
+    failure = TaskError(pickle.PicklingError(f"{what} ({said}): {remedy}"))
     failure.traceback = cause.traceback
     return failure
 

@@ -18,6 +18,7 @@ from dotflow.otel.spans.values import (
     short,
 )
 from dotflow.runlog.texts import cut as cut_json
+from dotflow.utils.error_handler import class_and_message
 
 if TYPE_CHECKING:
     from dotflow.otel.spans.light import Said
@@ -69,6 +70,10 @@ class ErrorSaid(NamedTuple):
         return cls(
             found.get("attempt"), *(clean(str(found.get(one) or "")) for one in cls._fields[1:])
         )
+
+    def summary(self) -> str:
+        """Class and message, as the status of a span has them."""
+        return cut(class_and_message(self.exception, self.message), MESSAGE_LIMIT)
 
     def attributes(self) -> dict[str, str]:
         """The attributes of an `exception` event."""
@@ -164,7 +169,7 @@ class TaskSaid:
         """What failed it."""
         if self.reason is not None:
             return self.reason
-        return None if self.error is None else cut(ErrorSaid.of(self.error).message, MESSAGE_LIMIT)
+        return None if self.error is None else ErrorSaid.of(self.error).summary()
 
     def length(self) -> int:
         """About how many characters it says in words of its own."""
@@ -210,7 +215,7 @@ class AttemptSaid:
 
     def failed(self) -> str | None:
         """What failed it."""
-        return None if self.error is None else cut(ErrorSaid.of(self.error).message, MESSAGE_LIMIT)
+        return None if self.error is None else ErrorSaid.of(self.error).summary()
 
     def length(self) -> int:
         """About how many characters it says in words of its own."""
@@ -291,7 +296,7 @@ def tell_end_of_workflow(
         fail_by(span, task)
     elif error is not None:
         said = ErrorSaid.of(error)
-        _fail(span, said.message, said.error_type)
+        _fail(span, said.summary(), said.error_type)
     else:
         _fail(span, "the run ended before its tasks did", "_OTHER")
 
@@ -299,7 +304,7 @@ def tell_end_of_workflow(
 def fail_by(span: Span, task: FailedTask) -> None:
     """Have the span of a run, or of a part of it, fail by a task that failed."""
     error = ErrorSaid.of(task.error)
-    message = f"task {task.task_id} ({task.name}) failed: {error.message}"
+    message = f"task {task.task_id} ({task.name}) failed: {error.summary()}"
     _fail(span, message, error.error_type)
 
 
