@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from dotflow.process.within import Failed, within
-from dotflow.utils.error_handler import class_and_message, telling_message, traceback_error
+from dotflow.utils.error_handler import class_and_message, message_error, traceback_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ def _words(error: BaseException) -> tuple[str, str, str]:
 
     def said() -> tuple[str, str, str]:
         return (
-            _text(telling_message, error) or _no_message(error, "raises"),
+            _message(error),
             _text(_traceback, error) or _frames(error, _no_message(error, "raises")),
             _error_type(error),
         )
@@ -88,6 +88,18 @@ def _words(error: BaseException) -> tuple[str, str, str]:
         message = _no_message(error, f"takes more than {PATIENCE:g} s")
         words = message, _frames(error, message), _type_name(error)
     return words
+
+
+def _message(error: BaseException) -> str:
+    """What an exception says; with its class, where it would say nothing without."""
+    message, cls = _text(message_error, error), type(error)
+    if message is None:
+        return _no_message(error, "raises")
+    if not message.strip():
+        return str(_name_of(cls))
+    # A KeyError says the key, and not that it is one that is missing.
+    says_it = next(one for one in _mro_of(cls) if "__str__" in _names_in(one))
+    return f"{_name_of(cls)}: {message}" if says_it is KeyError else message
 
 
 def _text(make: Callable[[BaseException], str], error: BaseException) -> str | None:

@@ -44,22 +44,12 @@ def message_error(error: BaseException) -> str:
     return str(error)
 
 
-def telling_message(error: BaseException) -> str:
-    """The message of an exception; with its class, where it would say nothing without."""
-    message = message_error(error)
-    name = type(error).__name__
-    if not message.strip():
-        return name
-    # A KeyError says the key, and not that it is one that is missing.
-    return f"{name}: {message}" if type(error).__str__ is KeyError.__str__ else message
-
-
 def class_and_message(name: str, message: str) -> str:
     """What failed, in one text: the name of an exception's class, and what it says.
 
     Args:
         name: The name of the class.
-        message: What `telling_message` has made of the exception.
+        message: What it says.
     """
     if not message or name == _SAYS_ALL:
         return message or name

@@ -238,9 +238,9 @@ def caught(error, **chain):
         (Loud, "<Loud whose message raises>", "Loud"),
         (SaysOdd, "said", "SaysOdd"),
         (lambda: ValueError(Loud()), "<ValueError whose message raises>", "ValueError"),
-        (Asks, "<Asks whose message raises>", "Asks"),
+        (Asks, "Asks", "Asks"),
         (lambda: of_meta("x"), "x", "OfMeta"),
-        (lambda: KeyError("k"), "'k'", "KeyError"),
+        (lambda: KeyError("k"), "KeyError: 'k'", "KeyError"),
         (lambda: Interrupted(15), "interrupted by SIGTERM", "Interrupted"),
     ],
 )
