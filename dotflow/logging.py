@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
@@ -24,6 +25,29 @@ class HeardLogger(logging.Logger):
     @disabled.setter
     def disabled(self, value: bool) -> None:
         """Take no notice."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Hand on a record, without the credentials that it, or its exception, names."""
+        _mask(record)
+        super().handle(record)
+
+
+def _mask(record: logging.LogRecord) -> None:
+    from dotflow.core.task_error import TaskError  # here, for it is rare that there is one
+    from dotflow.utils.masking import masked_by_default
+
+    with contextlib.suppress(Exception):  # who writes the record says what is wrong with it
+        text = record.getMessage()
+        masked = masked_by_default(text)
+        if masked != text:
+            record.msg, record.args = masked, None
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        # An exception may do anything when it is put in words.
+        text = TaskError(error).traceback.rstrip("\n")
+        record.exc_text = masked_by_default(text)
+        if record.exc_text != text:
+            record.exc_info = None  # others put it in words of their own
 
 
 class Layout(logging.Formatter):

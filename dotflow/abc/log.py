@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from dotflow.abc.words import Words, words_of_last
 from dotflow.utils.error_handler import class_and_message
 
 if TYPE_CHECKING:
     from dotflow.abc.log_record import LogRecord, LogRecordError
-    from dotflow.abc.task import Failure, TaskView
+    from dotflow.abc.task import TaskView
 
 __all__ = ["LEVELS", "Log", "LogRecord", "LogRecordError"]
 
@@ -69,9 +70,9 @@ class Log:
         """Write one message."""
         self._logger.log(level, message)
 
-    def _shown(self, text: str) -> str:
-        """What a line shows of the message or the traceback of an error."""
-        return text
+    def _words(self, task: TaskView) -> Words:
+        """The message and the traceback of a task's last error, as a line may say them."""
+        return words_of_last(task)
 
     def _text(self, level: int, values: dict[str, Any]) -> str:
         task: TaskView | None = values.get("task")
@@ -98,19 +99,14 @@ class Log:
     def _with_reason(self, line: str, level: int, task: TaskView) -> str:
         if not task.errors or not (level >= logging.ERROR or task.status == RETRY):
             return line
-        last = task.errors[-1]
-        reason = self._reason(last)
+        message, traceback = self._words(task)
+        reason = _reason(task.errors[-1].exception, message)
         if task.status == RETRY:
             delay = _seconds_to_retry(task)
             when = f"in {delay:g} s" if delay else "at once"
             tries = f"attempt {task.retry_count} of {task.step.retry}"
             return f"{line} - {tries} failed: {reason} - the next one {when}"
-        return f"{line} - {reason}\n{self._shown(last.traceback)}"
-
-    def _reason(self, error: Failure) -> str:
-        """Why a task failed, in one line."""
-        said = class_and_message(error.exception, self._shown(error.message))
-        return _cut(next(iter(said.splitlines()), ""), LONGEST_REASON)
+        return f"{line} - {reason}\n{traceback}"
 
     def _json(self, level: int, values: dict[str, Any]) -> str:
         # Here, for few programs write this format.
@@ -131,9 +127,9 @@ class Log:
     def _of_task(self, level: int, task: TaskView) -> dict[str, Any]:
         record: dict[str, Any] = {
             "workflow_id": str(task.workflow_id),
-            "workflow_name": task.workflow_name or "",
+            "workflow_name": _safe(task.workflow_name or ""),
             "task_id": str(task.task_id),
-            "task_name": str(task.step.name),
+            "task_name": _safe(str(task.step.name)),
             "status": str(task.status),
         }
         is_tried_again = task.status == RETRY
@@ -144,8 +140,8 @@ class Log:
         if is_tried_again:
             record["retry_in"] = _seconds_to_retry(task)
         if task.errors and (level >= logging.ERROR or is_tried_again):
-            last = task.errors[-1]
-            record["error"] = {"exception": last.exception, "message": self._shown(last.message)}
+            exception, (message, _) = task.errors[-1].exception, self._words(task)
+            record["error"] = {"exception": exception, "message": message}
         return record
 
 
@@ -169,11 +165,24 @@ def _id_text(workflow_id: Any) -> str:
     return text
 
 
+def _reason(exception: str, message: str) -> str:
+    """Why a task failed, in one line."""
+    said = class_and_message(exception, message)
+    return _cut(next(iter(said.splitlines()), ""), LONGEST_REASON)
+
+
+def _safe(name: str) -> str:
+    """A name without a credential; a program may make names of anything."""
+    from dotflow.utils.masking import masked_by_default
+
+    return masked_by_default(name)
+
+
 def _short(name: str | None) -> str:
     """A name as a line shows it: in one line, and not too long."""
     if len(_names) >= MOST_NAMES:
         _names.clear()
-    text = "workflow" if name is None else " ".join(str(name).split())
+    text = "workflow" if name is None else _safe(" ".join(str(name).split()))
     _names[name] = text = _cut(text, LONGEST_NAME)
     return text
 

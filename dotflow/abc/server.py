@@ -22,6 +22,7 @@ from dotflow.abc.facts import (
     TaskRestored,
     WorkflowCreated,
 )
+from dotflow.abc.words import Words, masked_words
 from dotflow.constants import INITIAL_TASK_ID
 
 if TYPE_CHECKING:
@@ -157,6 +158,13 @@ class Server(ABC):
 
         `update_workflow` with "Failed" comes next.
         """
+
+    def words_of(self, error: Failure) -> Words:
+        """The message and the traceback of an error, as log lines and reports may say them.
+
+        By default the values that are written beside a credential's name are masked.
+        """
+        return masked_words(error)
 
     def note(self, workflow: str | UUID, task: TaskView | None = None) -> Carrier:  # noqa: ARG002
         """What the storage is to keep with the checkpoints, for a run that is resumed to name it.

@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from dotflow.abc.notify import Notify
 from dotflow.core.types import TypeStatus
+from dotflow.utils.masking import masked_by_default
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,8 +197,8 @@ class _Above:
 
 
 def _name(task: Task) -> str:
-    name = str(task.step.name)
-    return name if task.group_name == "default" else f"{name} ({task.group_name})"
+    name, group = str(task.step.name), task.group_name
+    return masked_by_default(name if group == "default" else f"{name} ({group})")
 
 
 def _seconds(task: Task) -> str:

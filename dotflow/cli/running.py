@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from dotflow.abc.words import words_of_last
 from dotflow.cli.live import LiveView, Progress
 from dotflow.core import interrupt
 from dotflow.core.exception import Interrupted
@@ -17,6 +18,7 @@ from dotflow.core.types import TypeExecution, TypeStatus
 from dotflow.process.at_exit import flush_timeout
 from dotflow.providers.log_default import StandardErrorHandler
 from dotflow.utils.error_handler import class_and_message
+from dotflow.utils.masking import masked_by_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,13 +104,13 @@ def failure(tasks: Sequence[Task], reason: str = "") -> str:
     if not failed:
         return f"failed: {reason or 'no task did'}"
     task, more = failed[0], len(failed) - 1
-    line = f"failed: task {task.task_id} ({task.step.name}): {_error_of(task)}"
+    line = f"failed: task {task.task_id} ({masked_by_default(task.step.name)}): {_error_of(task)}"
     return f"{line} (and {more} more)" if more else line
 
 
 def _error_of(task: Task) -> str:
-    error = task.errors[-1]
-    said = class_and_message(error.exception, error.message)
+    exception, (message, _) = task.errors[-1].exception, words_of_last(task)
+    said = class_and_message(exception, message)
     first = next(iter(said.splitlines()), "")
     return first if len(first) <= LONGEST_ERROR else f"{first[: LONGEST_ERROR - 1]}…"
 

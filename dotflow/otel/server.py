@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from dotflow.abc.facts import Carrier, Fact
-    from dotflow.abc.task import TaskView
+    from dotflow.abc.task import Failure, TaskView
+    from dotflow.abc.words import Words
     from dotflow.otel.spans.runs import TaskRun
 
 
@@ -108,7 +109,8 @@ class ServerOtel(HookedServer):
         self._exporter: DotflowSpanExporter | None = None
         self._pipeline: Pipeline | None = None
         self._runs = OpenRuns()
-        texts, exceptions = Texts(contexts, redact, whole_values), Exceptions()
+        self._texts = texts = Texts(contexts, redact, whole_values)
+        exceptions = Exceptions()
         splitter, has_markers = Splitter(tasks_per_trace), are_wanted(markers)
         # Not methods of this object: it is garbage as soon as nobody has it.
         opened = _opener(self)
@@ -176,6 +178,10 @@ class ServerOtel(HookedServer):
         if exporter is None or exporter.channel.destination.dialect is not Dialect.MANAGED:
             return super().get_next_task_id(workflow)
         return next_task_id(exporter.channel, str(workflow))
+
+    def words_of(self, error: Failure) -> Words:
+        """The message and the traceback of an error, as they may be said."""
+        return self._texts.words_of(error)
 
     # What a later run is to know of this one.
 

@@ -23,6 +23,10 @@ _numbers = itertools.count(1)
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dotflow.abc.task import TaskView
+    from dotflow.abc.words import Words
+    from dotflow.runlog.texts import Redact, Texts
+
     StreamHandler = logging.StreamHandler[TextIO]
 else:  # Python 3.10 cannot say of what
     StreamHandler = logging.StreamHandler
@@ -111,6 +115,10 @@ class LogDefault(Log):
         output: "console" (standard error), "file" or "both".
         path: The file; lines are appended, folders above it are made.
         format: "simple" or "json" (one object a line).
+        redact: Called as `redact("error", text)` with the message and with the traceback of an
+            error; lines carry what it returns. Without it that of the run's Server.
+        whole_values: Whether credentials that an error names are shown. Without it what the run's
+            Server says, or `DOTFLOW_WHOLE_VALUES`.
 
     Raises:
         ValueError: There is no such level, output or format.
@@ -122,12 +130,16 @@ class LogDefault(Log):
         output: str = "console",
         path: str | Path = Settings.LOG_PATH,
         format: str = "simple",  # noqa: A002 - the contract's name
+        *,
+        redact: Redact | None = None,
+        whole_values: bool | None = None,
     ) -> None:
         _check("level", level, ALL_LEVELS, level.upper() if isinstance(level, str) else level)
         _check("output", output, OUTPUTS, output)
         _check("format", format, FORMATS, format)
         self._level = ALL_LEVELS[level.upper()]
         self._format = format
+        self._texts = _texts(redact, whole_values)
         # getLogger() would keep the logger and its handlers for ever.
         name = f"{Settings.LOG_PROFILE}.log-{next(_numbers)}"
         self._logger = logging.Logger(name, self._level)  # noqa: LOG001
@@ -144,6 +156,11 @@ class LogDefault(Log):
         handler.setFormatter(self._layout)
         self._logger.addHandler(handler)
         weakref.finalize(self, handler.close)
+
+    def _words(self, task: TaskView) -> Words:
+        return (
+            super()._words(task) if self._texts is None else self._texts.words_of(task.errors[-1])
+        )
 
     def _emit(self, level: int, message: str) -> None:
         logger = self._logger
@@ -170,6 +187,15 @@ class LogDefault(Log):
             if handler.formatter is not layout or handler.filters:
                 return False
         return layout.is_simple and logging.getLogRecordFactory() is logging.LogRecord
+
+
+def _texts(redact: Redact | None, whole_values: bool | None) -> Texts | None:
+    """What a log of its own choice says of errors; None where it follows the Server."""
+    if redact is None and whole_values is None:
+        return None
+    from dotflow.runlog.texts import Texts  # here, for few programs choose
+
+    return Texts(redact=redact, whole_values=whole_values)
 
 
 def _check(name: str, given: Any, allowed: Iterable[str], value: Any) -> None:

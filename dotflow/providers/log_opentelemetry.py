@@ -12,6 +12,8 @@ from dotflow.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dotflow.runlog.texts import Redact
+
 
 class OpenTelemetryHandler(logging.Handler):
     """Hands log records on to OpenTelemetry, with the span that is current.
@@ -68,6 +70,8 @@ class LogOpenTelemetry(LogDefault):
         output: As in LogDefault.
         path: As in LogDefault.
         format: As in LogDefault.
+        redact: As in LogDefault.
+        whole_values: As in LogDefault.
 
     Raises:
         ModuleNotFound: OpenTelemetry is not installed.
@@ -80,7 +84,13 @@ class LogOpenTelemetry(LogDefault):
         output: str = "console",
         path: str | Path = Settings.LOG_PATH,
         format: str = "simple",  # noqa: A002 - the contract's name
+        *,
+        redact: Redact | None = None,
+        whole_values: bool | None = None,
     ) -> None:
         handler = OpenTelemetryHandler(service_name)
-        super().__init__(level=level, output=output, path=path, format=format)
+        super().__init__(
+            level=level, output=output, path=path, format=format, redact=redact,
+            whole_values=whole_values,
+        )  # fmt: skip
         self._logger.addHandler(handler)

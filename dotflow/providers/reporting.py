@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from dotflow.abc.task import TaskView
+    from dotflow.abc.task import Failure, TaskView
+    from dotflow.abc.words import Words
     from dotflow.delivery.channel import Channel
     from dotflow.runlog.texts import Redact
 
@@ -68,6 +69,10 @@ class ReportingServer(FactServer):
         if self._channel is not None:
             run_log.append(_LINES[type(fact)](self, fact, subject))
             self._channel.poke()
+
+    def words_of(self, error: Failure) -> Words:
+        """The message and the traceback of an error, as they may be said."""
+        return self._texts.words_of(error)
 
     def flush(self, timeout: float | None = None) -> FlushResult:
         """Deliver what was reported so far; return after at most `timeout` seconds."""

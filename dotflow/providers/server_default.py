@@ -42,7 +42,7 @@ class ServerDefault(ReportingServer):
         whole_values: bool | None = None,
     ) -> None:
         if not any((base_url, user_token, *map(os.environ.get, VARIABLES))):
-            super().__init__(None, POLICY)
+            super().__init__(None, POLICY, contexts, redact, whole_values)
             return
         # Here, for who reports nowhere need not wait for what delivers.
         from dotflow.delivery.channel import Channel

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.tracer import Tracer
+from dotflow.abc.words import words_of_last
 from dotflow.core.types.status import TypeStatus
 from dotflow.providers.opentelemetry_api import load
 from dotflow.utils.error_handler import class_and_message
@@ -99,12 +100,9 @@ class TracerOpenTelemetry(Tracer):
             return
         failure = str(task.status)
         if task.errors:
-            last = task.errors[-1]
-            span.add_event(
-                "exception",
-                {"exception.type": last.exception, "exception.message": last.message},
-            )
-            failure = class_and_message(last.exception, last.message)
+            exception, (message, _) = task.errors[-1].exception, words_of_last(task)
+            span.add_event("exception", {"exception.type": exception, "exception.message": message})
+            failure = class_and_message(exception, message)
         self._end(span, failure)
 
     def _take(self, task: TaskView) -> Span | None:

@@ -8,9 +8,9 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
-from dotflow.runlog.masking import MASK, ODD, SECRET, clean, judge, remembered, verdict
 from dotflow.runlog.shown import Shown, is_composed
 from dotflow.runlog.strict_json import MAX_DEPTH, ValueTooLargeError
+from dotflow.utils.masking import MASK, ODD, SECRET, clean, judge, remembered, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

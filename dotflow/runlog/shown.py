@@ -8,8 +8,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.exception import Interrupted
-from dotflow.runlog.masking import MASK, SECRET, masked, verdict
 from dotflow.runlog.strict_json import ValueTooLargeError
+from dotflow.utils.masking import MASK, SECRET, masked, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from itertools import islice
 from json import encoder
 from typing import TYPE_CHECKING, Any
 
-from dotflow.runlog import masking, shown
+from dotflow.runlog import shown
 from dotflow.runlog.plain import Copy, Survey, storage_of
 from dotflow.runlog.strict_json import MAX_SIZE, ValueTooLargeError
+from dotflow.utils import masking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dotflow.abc.task import Failure
+    from dotflow.abc.words import Words
 
 Redact = Callable[[str, Any], Any]
 """Called with a role ("initial", "previous", "current" or "error") and a value; returns what
@@ -34,8 +35,6 @@ FEW = 4
 
 PORTION = 4096
 """Entries of a dict, or of a list, that are encoded at a time."""
-
-WHOLE_VALUES = "DOTFLOW_WHOLE_VALUES"
 
 BYTES_A_CHARACTER = 3  # of a text that was cut: most texts in any script fit whole
 
@@ -102,12 +101,13 @@ class Texts:
         whole_values: bool | None = None,
         limit: int = MAX_SIZE,
     ) -> None:
-        if whole_values is None:
-            whole_values = os.environ.get(WHOLE_VALUES, "").strip() == "1"
         self._contexts = contexts
         self._redact = redact
-        self._is_masking = not whole_values
+        self._is_masking = not (
+            masking.are_values_whole() if whole_values is None else whole_values
+        )
         self._limit = limit
+        self._last: tuple[Failure | None, Words] = (None, ("", ""))
 
     def of(self, role: str, value: Any) -> str:
         """The JSON text of a value; "null" for None. Never raises.
@@ -138,12 +138,13 @@ class Texts:
         if error is None:
             return NULL
         try:
+            message, traceback = self.words_of(error)
             text = _encode(
                 {
                     "attempt": error.attempt,
                     "exception": _beginning(error.exception),
-                    "message": self._words(error.message, _beginning),
-                    "traceback": self._words(error.traceback, _both_ends),
+                    "message": message,
+                    "traceback": traceback,
                     "error_type": _beginning(error.error_type),
                 }
             )
@@ -152,6 +153,18 @@ class Texts:
             if shown.is_from_signal(fault):
                 raise
             return _encode({"message": f"{shown.name(fault)} while an error was written"})
+
+    def words_of(self, error: Failure) -> Words:
+        """The message and the traceback of an error, as they may be said. Never raises.
+
+        The words of one error are asked for at several turns, and made once.
+        """
+        known, words = self._last
+        if known is not error:
+            message = self._words(error.message, _beginning)
+            words = message, self._words(error.traceback, _both_ends)
+            self._last = error, words
+        return words
 
     def _text(self, value: Any) -> str:
         survey = Survey(self._limit, self._is_masking)

@@ -20,9 +20,9 @@ from support.fault_server import strict_loads
 from dotflow import Context
 from dotflow.core.task_error import TaskError
 from dotflow.runlog import plain, shown, texts
-from dotflow.runlog.masking import SECRET, judge
 from dotflow.runlog.strict_json import MAX_DEPTH, MAX_SIZE, to_json
 from dotflow.runlog.texts import EXCEEDED, MAX_ERROR_TEXT, Texts, cut
+from dotflow.utils.masking import SECRET, judge
 
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 NEEDLE = "hunter2"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dotflow.runlog import masking
-from dotflow.runlog.masking import MAX_VERDICTS, ODD, SECRET, masked, verdict
+from dotflow.utils import masking
+from dotflow.utils.masking import MAX_VERDICTS, ODD, SECRET, masked, verdict
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MASK = "***"
+
+WHOLE_VALUES = "DOTFLOW_WHOLE_VALUES"
 
 SECRET = 1
 """A key's verdict: its value is a credential."""
@@ -38,6 +41,16 @@ _verdicts: dict[str, int] = {}
 
 remembered = _verdicts.get
 """Gives the verdict of a key that was looked at before, else None."""
+
+
+def are_values_whole() -> bool:
+    """Whether a user wants nothing masked: DOTFLOW_WHOLE_VALUES is 1."""
+    return os.environ.get(WHOLE_VALUES, "").strip() == "1"
+
+
+def masked_by_default(text: str) -> str:
+    """The text as `masked` has it; as it is where a user wants nothing masked."""
+    return text if are_values_whole() else masked(text)
 
 
 def verdict(key: str) -> int:
