@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,25 @@ if TYPE_CHECKING:
 
     from dotflow.abc.task import ContextView, TaskView
 
+_ENDING = re.compile(
+    r"-(?:-?[0-9]+(?:\.\w+)?|_input_fp|_first_task_id|_note(?:--?[0-9]+)?)", re.ASCII
+)
+
+
+def is_key_of(workflow_id: str, key: str) -> bool:
+    """Whether a key is one that dotflow makes for this very workflow.
+
+    "orders-2026-1" belongs to "orders-2026", and not to "orders".
+    """
+    return key.startswith(workflow_id) and bool(_ENDING.fullmatch(key, len(workflow_id)))
+
 
 class Storage(ABC):
     """Keeps one Context a key.
 
     The engine calls `post`, `get` and `key` in the process that called `start()`. What they raise
-    is not swallowed, for a result that could not be kept is a failure of the run.
+    is not swallowed, for a storage that fails (a full disk) is a failure of the run. Only of a
+    ValueNotKept (`dotflow.core.exception`) the run takes note and goes on: the value is at fault.
     """
 
     @abstractmethod
@@ -34,6 +48,9 @@ class Storage(ABC):
             ttl: Seconds after which the key reads as absent; None for never. The engine gives
                 none, so a storage may leave it out, as well as `fingerprint`.
             fingerprint: A mark kept beside the value.
+
+        Raises:
+            ValueNotKept: This value cannot be kept, as others can.
         """
 
     @abstractmethod
@@ -45,8 +62,16 @@ class Storage(ABC):
         """The key under which a task's result is kept."""
 
     def clear(self, workflow_id: str) -> None:
-        """Forget everything of one workflow."""
-        self.delete_prefix(f"{workflow_id}-")
+        """Forget everything of one workflow, and nothing of one whose id begins the same.
+
+        A storage that cannot list and delete keys forgets all that begin with `<workflow_id>-`.
+        """
+        prefix = f"{workflow_id}-"
+        try:
+            for key in [key for key in self.list_keys(prefix) if is_key_of(workflow_id, key)]:
+                self.delete(key)
+        except NotImplementedError:
+            self.delete_prefix(prefix)
 
     def release(self, workflow_id: str) -> None:
         """Learn that a workflow is gone whose id dotflow made. Optional; does nothing by default.

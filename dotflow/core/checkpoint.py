@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.context import Context
-from dotflow.core.exception import InputChangedError, InvalidOnInputChange
+from dotflow.core.exception import InputChangedError, InvalidOnInputChange, ValueNotKept
 from dotflow.core.fingerprint import fingerprint_of, read_fingerprint, write_fingerprint
 from dotflow.core.reporter import TaskReporter
 from dotflow.core.types.input_change import VALID_POLICIES, TypeInputChange
@@ -32,8 +32,16 @@ def restore(task: Task, workflow_id: Any, previous: Context) -> Context | None:
         return None
     task.previous_context = previous
     task.adopt(kept)
+    _own_parts(kept.storage, task.current_context.workflow_id)
     TaskReporter(task).restore(read_note(task.config, workflow_id, task))
     return task.current_context
+
+
+def _own_parts(value: Any, workflow_id: Any) -> None:
+    """Give the Contexts of a class step the workflow that JSON did not say."""
+    for part in value if type(value) is list else ():
+        if type(part) is Context and part.workflow_id is None:
+            part._workflow_id = workflow_id
 
 
 def keep(task: Task, result: Any) -> None:
@@ -42,15 +50,33 @@ def keep(task: Task, result: Any) -> None:
     The note first: a process that is killed between the two leaves a note without a result, which
     nobody reads, and no result without its note.
 
+    A value that the storage cannot keep is said and counted, and goes on to the next step.
+
     Raises:
-        Exception: What the storage raised when the result was kept.
+        Exception: What else the storage raised when the result was kept.
     """
     if type(result) is not Context:
         result = Context.of_task(result, task.task_id, task.workflow_id)
     # Nothing is restored from an empty result.
     if task.reports and task.config.server.keeps_notes is True and result.storage is not None:
         write_note(task.config, task.workflow_id, task)
-    task.keep(result)
+    try:
+        task.keep(result)
+    except ValueNotKept as error:
+        forget(task)  # what an earlier run has kept there is not this result
+        storage = task.config.storage
+        task.config.guard.lost(
+            storage, "post", f"Task {task.task_id} ({task.step.name!r}) of workflow "
+            f"{task.workflow_id}: {error} The next step has the value; a resumed run runs the step "
+            "again.",
+        )  # fmt: skip
+
+
+def forget(task: Task) -> None:
+    """Have nothing to restore under the key of a task."""
+    storage = task.config.storage
+    empty = Context.of_task(None, task.task_id, task.workflow_id)
+    storage.post(key=storage.key(task=task), context=empty)
 
 
 def write_note(config: Config, workflow_id: Any, task: Task | None = None) -> None:

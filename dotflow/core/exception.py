@@ -14,6 +14,7 @@ Exception
   WorkflowFlagConflict       a flag of --step given with --workflow
   InputChangedError          a resumed run with another input
   InvalidOnInputChange       no such policy
+  ValueNotKept               a storage cannot keep this value
 KeyboardInterrupt
   Interrupted                a signal ended the run
 """
@@ -54,6 +55,7 @@ MESSAGE_INPUT_CHANGED = (
 MESSAGE_INVALID_ON_INPUT_CHANGE = (
     "on_input_change must be one of 'reuse', 'reset', 'raise', not {value!r}."
 )
+MESSAGE_VALUE_NOT_KEPT = "A value of type {kind} is not kept: it {why}. To have it kept, {remedy}."
 
 
 def _reduced(error: BaseException) -> tuple[Any, ...]:
@@ -164,6 +166,26 @@ class InvalidOnInputChange(Exception):
 
     def __init__(self, value: Any) -> None:
         super().__init__(MESSAGE_INVALID_ON_INPUT_CHANGE.format(value=value))
+
+
+class ValueNotKept(Exception):
+    """A storage cannot keep a value; for `Storage.post` to raise.
+
+    The task stays Completed and the next step gets the value; a resumed run runs the step again.
+
+    Args:
+        kind: The name of the value's type.
+        why: What is the matter with it, as "cannot be pickled".
+        remedy: What to do, as "return data that can be pickled".
+    """
+
+    __reduce__ = _reduced
+
+    def __init__(self, kind: str, why: str, remedy: str) -> None:
+        super().__init__(MESSAGE_VALUE_NOT_KEPT.format(kind=kind, why=why, remedy=remedy))
+        self.kind = kind
+        self.why = why
+        self.remedy = remedy
 
 
 class Interrupted(KeyboardInterrupt):

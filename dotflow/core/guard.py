@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+MOST_SAID = 1000
+"""Different losses that are said; further ones are only counted."""
+
 
 class Guard:
     """Calls the hooks of providers: what one raises is logged once, counted, and goes no further.
@@ -21,6 +24,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()
+        self._said: set[str] = set()
 
     def report(self, server: Any, fact: Any, subject: Any) -> None:
         """Tell a Server of a fact."""
@@ -71,6 +75,13 @@ class Guard:
                 name,
                 exc_info=error,
             )
+
+    def lost(self, provider: Any, hook: str, words: str) -> None:
+        """Count what a provider did not take, and say it, the same words once."""
+        self.failures[f"{type(provider).__name__}.{hook}"] += 1
+        if words not in self._said and len(self._said) < MOST_SAID:
+            self._said.add(words)
+            logger.warning("%s", words)
 
 
 def _nothing() -> None:

@@ -20,7 +20,9 @@ class Failed(NamedTuple):
     error: BaseException
 
 
-def within(seconds: float, work: Callable[[], Result]) -> Result | Failed:
+def within(
+    seconds: float, work: Callable[[], Result], life: Callable[[], int] | None = None
+) -> Result | Failed:
     """What `work` returns, or what it raised, whatever that is; it is waited for so long.
 
     It runs in a thread of its own, for Python cannot stop it: what takes longer goes on there,
@@ -29,6 +31,7 @@ def within(seconds: float, work: Callable[[], Result]) -> Result | Failed:
     Args:
         seconds: How long it is waited for.
         work: What may raise anything, or never end. It sees the caller's context variables.
+        life: A number that changes while the work goes on: then it is waited for as long again.
 
     Returns:
         What it returned; Failed with what it raised, or with a TookTooLongError.
@@ -57,7 +60,9 @@ def within(seconds: float, work: Callable[[], Result]) -> Result | Failed:
     except RuntimeError:  # the interpreter is at its end, or there are too many
         run()
     # Not `join`: what interrupts it leaves a thread that seems to have ended.
-    ended.acquire(timeout=seconds)
+    seen = None
+    while not ended.acquire(timeout=seconds) and life is not None and seen != (seen := life()):
+        pass
     if result:
         return result[0]
     return Failed(raised[0] if raised else TookTooLongError(f"it took more than {seconds:g} s"))

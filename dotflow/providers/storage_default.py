@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dotflow.abc.storage import Storage
+from dotflow.abc.storage import Storage, is_key_of
 from dotflow.core.context import Context
 from dotflow.process.forking import renew_in_child
 
@@ -107,7 +107,7 @@ class StorageDefault(Storage):
             count = len(self._gone) - KEPT_WORKFLOWS
             forgotten = {self._gone.popleft() for _ in range(count)}
             for key in list(self._entries):
-                if key[:ID_LENGTH] in forgotten and key[ID_LENGTH : ID_LENGTH + 1] == "-":
+                if key[:ID_LENGTH] in forgotten and is_key_of(key[:ID_LENGTH], key):
                     del self._entries[key]
 
     def delete(self, key: str) -> bool:

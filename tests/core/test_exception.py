@@ -22,6 +22,7 @@ from dotflow.core.exception import (
     ModuleNotFound,
     NotCallableObject,
     ProblemOrdering,
+    ValueNotKept,
     WorkflowFlagConflict,
 )
 from dotflow.core.task import TaskError
@@ -42,7 +43,8 @@ MESSAGES = [
         (InvalidWorkflowFactory("pkg.make"), ["'pkg.make'", "callable", "DotFlow"]),
         (WorkflowFlagConflict("--callback"), ["'--callback'", "--step", "--workflow"]),
         (InputChangedError("nightly"), ["'nightly'", "reset", "reuse"]),
-        (InvalidOnInputChange("bogus"), ["'reuse'", "'reset'", "'raise'", "'bogus'"]),
+        (ValueNotKept("a.B", "is odd", "give c"), ["a.B", "is odd", "give c"]),
+    (InvalidOnInputChange("bogus"), ["'reuse'", "'reset'", "'raise'", "'bogus'"]),
     ]  # fmt: skip
 
 
@@ -61,7 +63,7 @@ def test_constants():
     assert str(ExecutionModeNotExist()) == exception.MESSAGE_EXECUTION_NOT_EXIST
     assert exception.MESSAGE_UNKNOWN_ERROR == "Unknown"
     names = [name for name in vars(exception) if name.startswith("MESSAGE_")]
-    assert len(names) == 12
+    assert len(names) == 13
     assert all(isinstance(getattr(exception, name), str) for name in names)
 
 

@@ -70,6 +70,45 @@ def test_prefixes(storage):
     assert list(storage.list_keys("")) == []
 
 
+OF_ORDERS = ["orders-1", "orders-12.json", "orders--3", "orders-_input_fp", "orders-_first_task_id",
+             "orders-_note", "orders-_note-3"]  # fmt: skip
+OF_OTHERS = ["orders-2026-1", "orders-2026-1.json", "orders-1-2", "orders-2026-_input_fp", "orders",
+             "orders-x", "orders-1x", "orders-_note-x", "orders-_notes-1", "order-1", "orders-",
+             "my-orders-1", "orders-_input_fp-1", "orders-\uff11"]  # fmt: skip
+
+
+def test_clear_touches_one_workflow(storage):
+    """clear() forgets all that is kept of one workflow, and nothing of one that begins the same."""
+    for key in (*OF_ORDERS, *OF_OTHERS):
+        storage.post(key, Context(1), ttl=1000)
+    storage.clear("orders")
+    assert sorted(storage.list_keys("")) == sorted(OF_OTHERS)
+    assert all(storage.get(key).storage == 1 for key in OF_OTHERS)
+    if isinstance(storage, StorageFile):
+        assert len(list(storage.path.iterdir())) == 2 * len(OF_OTHERS)
+
+
+def test_clear_of_storages_that_cannot_list():
+    """A storage of one's own that deletes by prefix only is asked to; another one says so."""
+
+    class Own(Storage):
+        def post(self, key, context):
+            raise NotImplementedError
+
+        get = key = post
+
+    class ByPrefix(Own):
+        def delete_prefix(self, prefix):
+            self.deleted = prefix
+            return 1
+
+    storage = ByPrefix()
+    storage.clear("orders")
+    assert storage.deleted == "orders-"
+    with pytest.raises(NotImplementedError, match="Own cannot delete keys by prefix"):
+        Own().clear("orders")
+
+
 @pytest.mark.parametrize(
     ("expected", "new", "done"),
     [("old", "new", True), ("other", "new", False), (None, "new", False), ("old", None, True)],

@@ -1,0 +1,389 @@
+"""StorageFile: a value comes back as it was, of the same type, or is refused in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import storage_values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from storage_values import (
+    JSON,
+    NO_JSON,
+    Changing,
+    Endless,
+    Hanging,
+    Planted,
+    Point,
+    Raising,
+    same,
+    twofold,
+    within_itself,
+)
+
+from dotflow import Context
+from dotflow.core.exception import ValueNotKept
+from dotflow.providers import StorageFile, storage_pickle
+from dotflow.providers.storage_pickle import MAGIC
+
+
+def label(value):
+    return f"{type(value).__name__} {ascii(value)[:30] if type(value) is not int else ''}"
+
+
+@pytest.fixture
+def storage():
+    return StorageFile(path="out")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Nobody waits long, and what hangs goes on at the end."""
+    monkeypatch.setattr(storage_pickle, "PATIENCE", 0.2)
+    storage_values.go_on.clear()
+    yield
+    storage_values.go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "dotflow-value":
+            thread.join(30)
+
+
+def there_and_back(storage, value):
+    storage.post("k", Context(value))
+    return StorageFile(path=storage.path.parent).get("k").storage
+
+
+def is_pickle(storage):
+    return (storage.path / "k").read_bytes().startswith(MAGIC)
+
+
+@pytest.mark.parametrize("value", NO_JSON, ids=label)
+def test_what_json_does_not_say(storage, value):
+    """What JSON does not say exactly comes back equal, with the same types all the way down."""
+    assert same(there_and_back(storage, value), value)
+    assert is_pickle(storage)
+
+
+@pytest.mark.parametrize("value", JSON, ids=label)
+def test_what_json_says(storage, value):
+    """What JSON says exactly is JSON, and comes back as it was."""
+    assert same(there_and_back(storage, value), value)
+    [text] = json.loads((storage.path / "k").read_text())
+    assert same(json.loads(text), value)
+
+
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=2)
+    | st.text('aé😀"\ud83d\ude00', max_size=3) | st.sampled_from(["x" * 1000, 10**50])
+    | st.decimals(allow_nan=False) | st.dates() | st.sampled_from(list(storage_values.Word))
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text("aé\ud83d\ude00", max_size=2) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(VALUES)
+def test_any_value(value):
+    """Whatever a value is made of, it comes back as it was."""
+    assert same(there_and_back(StorageFile(path="out"), value), value)
+
+
+def test_shared_and_endless_ones(storage):
+    """What is in itself, or in itself very often, costs no more than what it holds."""
+    value = there_and_back(storage, within_itself())
+    assert value[1] is value
+    value = there_and_back(storage, twofold(60))
+    for _ in range(60):
+        assert value[0] is value[1]
+        value = value[0]
+    assert value == [0]
+    there_and_back(storage, ["x" * 2**20] * 5000)
+    assert (storage.path / "k").stat().st_size < 2**21
+
+
+def test_what_is_deep(storage):
+    """A value is kept however deep it is, or refused; what is kept is read again."""
+    for depth in (100, 250, 290, 310, 500, 900, 5000):
+        value = depth
+        for _ in range(depth):
+            value = [value]
+        try:
+            back = there_and_back(storage, value)
+        except ValueNotKept as error:
+            assert depth > 300
+            assert "RecursionError" in str(error)  # noqa: PT017
+            continue
+        for _ in range(depth):
+            [back] = back
+        assert back == depth
+
+
+class TestOfLibraries:
+    """Values of libraries that dotflow does not need."""
+
+    def test_numpy(self, storage):
+        """An array and a number of numpy come back as they were."""
+        np = pytest.importorskip("numpy")
+        value = there_and_back(storage, np.arange(6, dtype="int16").reshape(2, 3))
+        assert value.dtype == "int16"
+        assert value.tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert type(there_and_back(storage, np.float64(1.5))) is np.float64
+        assert type(there_and_back(storage, {"a": [np.int32(1)]})["a"][0]) is np.int32
+
+    def test_pandas(self, storage):
+        """A DataFrame comes back as it was."""
+        pd = pytest.importorskip("pandas")
+        frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=[3, 4])
+        pd.testing.assert_frame_equal(there_and_back(storage, frame), frame)
+        assert there_and_back(storage, [frame.a])[0].equals(frame.a)
+
+
+REFUSED = [
+    (threading.Lock(), "_thread.lock", "cannot pickle"),
+    ((number for number in range(3)), "generator", "cannot pickle"),
+    (lambda: 1, "function", "<lambda>"),
+    ({"a": [threading.Lock()]}, "dict", "_thread.lock"),
+    (Raising(ValueError("no")), "storage_values.Raising", "ValueError: no"),
+    (Raising(KeyboardInterrupt()), "storage_values.Raising", "KeyboardInterrupt"),
+    (Raising(SystemExit(3)), "storage_values.Raising", "SystemExit: 3"),
+    ([Raising(GeneratorExit())], "list", "GeneratorExit"),
+]
+
+
+@pytest.mark.parametrize(("value", "kind", "why"), REFUSED, ids=label)
+def test_what_cannot_be_pickled(storage, value, kind, why):
+    """It is refused with its type, the reason and a remedy; what was kept before is untouched."""
+    storage.post("k", Context("before"))
+    with pytest.raises(ValueNotKept) as raised:
+        storage.post("k", Context(value))
+    said = str(raised.value)
+    assert said.startswith(f"A value of type {kind} is not kept: it cannot be pickled (")
+    assert why in said
+    assert said.endswith(
+        "return data that can be pickled, or write it to a file and return its path."
+    )
+    assert storage.get("k").storage == "before"
+    assert [file.name for file in storage.path.iterdir()] == ["k"]
+
+
+def test_what_never_ends(storage, impatient, monkeypatch):
+    """A value that hangs as it is pickled, or has no end, is refused: nobody waits for ever."""
+    with pytest.raises(ValueNotKept, match=r"Hanging is not kept: .*took more than 0.2 s"):
+        storage.post("k", Context(Hanging()))
+    monkeypatch.setattr(storage_pickle, "LARGEST", 100_000)
+    with pytest.raises(ValueNotKept, match="more than 100,000 bytes"):
+        storage.post("k", Context(Endless()))
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (Raising(ValueError("no"), "read"), "ValueError: no"),
+        (Raising(KeyboardInterrupt(), "read"), "KeyboardInterrupt"),
+        (Raising(SystemExit(3), "read"), "SystemExit: 3"),
+        (Hanging("read"), "took more than 0.2 s"),
+        (Changing(), "it was of type storage_values.Changing, and pickle makes list of it"),
+    ],
+    ids=label,
+)
+def test_what_cannot_be_read_again(storage, impatient, caplog, value, why):
+    """It reads as absent, with one line that says why: nobody gets another value in its place."""
+    assert there_and_back(storage, value) is None
+    [line] = caplog.messages
+    assert line.startswith(f"What is kept as 'k' in {storage.path} is not restored")
+    assert why in line
+
+
+@pytest.mark.parametrize("change", ["a module less", "a class less"])
+def test_a_class_that_has_moved(storage, caplog, monkeypatch, change):
+    """Where the class of a value is no longer to be found it reads as absent, with one line."""
+    storage.post("k", Context([Point(1)]))
+    if change == "a class less":
+        monkeypatch.delattr(storage_values, "Point")
+    else:
+        monkeypatch.setitem(sys.modules, "storage_values", None)
+    assert storage.get("k").storage is None
+    [line] = caplog.messages
+    assert "it is of type list, which cannot be unpickled here: " in line
+    assert "Error" in line
+
+
+def test_a_file_that_is_not_whole(storage, caplog):
+    """A file that is cut short or changed anywhere reads as absent: nothing of it is unpickled."""
+    storage.post("k", Context(Planted()))
+    file = storage.path / "k"
+    whole = file.read_bytes()
+    for number in range(len(whole)):
+        file.write_bytes(whole[:number])
+        assert storage.get("k").storage is None
+        file.write_bytes(whole[:number] + bytes([whole[number] ^ 1]) + whole[number + 1 :])
+        storage.get("k")
+        assert number < len(MAGIC) or storage.get("k").storage is None
+    assert not Path("planted").exists()
+    assert len(caplog.messages) >= 2 * len(whole)
+
+
+class TestWhoCanWrite:
+    """Nothing is pickled to, or unpickled from, a place that others can write to."""
+
+    @staticmethod
+    def plant(storage):
+        """Put a pickle into the place of another, as somebody else would."""
+        storage.path.chmod(0o700)
+        storage.post("k", Context(Planted()))
+
+    @staticmethod
+    def check(storage, caplog, why):
+        caplog.clear()
+        assert storage.get("k").storage is None
+        [line] = caplog.messages
+        assert "it is a pickle that may be somebody else's: " in line
+        assert why in line
+        assert not Path("planted").exists()
+
+    @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777, 0o720])
+    def test_the_folder(self, storage, caplog, mode):
+        """A folder that others can write to holds JSON only; the error names the remedy."""
+        self.plant(storage)
+        storage.path.chmod(mode)
+        self.check(storage, caplog, f"others can write to {storage.path}")
+        with pytest.raises(ValueNotKept, match=f"others can write to {storage.path}.*chmod go-w"):
+            storage.post("k", Context({1}))
+        storage.post("k", Context([1]))
+        assert storage.get("k").storage == [1]
+
+    @pytest.mark.parametrize("mode", [0o777, 0o707])
+    def test_a_folder_above(self, storage, caplog, mode):
+        """Nor is a folder trusted that others can put another one in the place of."""
+        self.plant(storage)
+        Path("out").chmod(mode)
+        self.check(storage, caplog, f"by way of {Path('out').absolute()}")
+        with pytest.raises(ValueNotKept, match="in the place of"):
+            storage.post("k", Context({1}))
+        Path("out").chmod(mode | 0o1000)  # sticky, as /tmp: only the owner moves things there
+        storage.post("k", Context({1}))
+        assert storage.get("k").storage == {1}
+
+    @pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+    def test_the_file(self, storage, caplog, mode):
+        """A file that others can write to is not unpickled."""
+        self.plant(storage)
+        (storage.path / "k").chmod(mode)
+        self.check(storage, caplog, f"others can write to {storage.path / 'k'}")
+
+    def test_links(self, storage, caplog):
+        """A pickle that is elsewhere is not unpickled, nor one in a folder that is a link."""
+        self.plant(storage)
+        (storage.path / "k").rename("elsewhere")
+        (storage.path / "k").symlink_to(Path("elsewhere").absolute())
+        self.check(storage, caplog, "is a link")
+        storage.path.rename("other")
+        storage.path.symlink_to(Path("other").absolute())
+        Path("elsewhere").replace("other/k")
+        self.check(storage, caplog, "is a link")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    @pytest.mark.parametrize("what", ["the folder", "the file", "a link above"])
+    def test_other_users(self, storage, caplog, what):
+        """What belongs to another user is not unpickled."""
+        self.plant(storage)
+        if what == "a link above":
+            Path("link").symlink_to("out")
+            storage = StorageFile(path="link")
+            assert there_and_back(storage, {1}) == {1}
+            self.plant(storage)
+            os.chown("link", 12345, 12345, follow_symlinks=False)
+            self.check(storage, caplog, "by way of")
+            return
+        os.chown(storage.path if what == "the folder" else storage.path / "k", 12345, 12345)
+        self.check(storage, caplog, "belongs to another user")
+
+    def test_a_system_that_does_not_say(self, storage, caplog, monkeypatch):
+        """Where the system names no owners nothing is pickled."""
+        self.plant(storage)
+        monkeypatch.delattr(os, "geteuid")
+        self.check(storage, caplog, "does not say who may write")
+        with pytest.raises(ValueNotKept, match="does not say who may write"):
+            storage.post("k", Context({1}))
+
+    def test_what_dotflow_makes_is_private(self):
+        """The folder and its files are the user's alone, whatever the umask is."""
+        before = os.umask(0)
+        try:
+            storage = StorageFile(path="own")
+            storage.post("k", Context({1}), ttl=1000)
+            storage.post("j", Context(1))
+        finally:
+            os.umask(before)
+        assert storage.path.stat().st_mode & 0o777 == 0o700
+        files = {file.name: file.stat().st_mode & 0o777 for file in storage.path.iterdir()}
+        assert files == {"k": 0o600, "k.meta": 0o600, "j": 0o600}
+
+    def test_a_folder_for_a_team(self):
+        """In a folder that was made for others to write to they can read the files, too."""
+        Path("team/tasks").mkdir(parents=True)
+        Path("team/tasks").chmod(0o2775)
+        before = os.umask(0o002)
+        try:
+            StorageFile(path="team").post("k", Context(1))
+        finally:
+            os.umask(before)
+        assert Path("team/tasks").stat().st_mode & 0o7777 == 0o2775
+        assert Path("team/tasks/k").stat().st_mode & 0o777 == 0o664
+
+
+def test_a_planted_pickle_of_another_kind(storage, caplog):
+    """A bare pickle in the place of a result is no result."""
+    (storage.path / "k").write_bytes(pickle.dumps(Planted()))
+    assert storage.get("k").storage is None
+    assert not Path("planted").exists()
+    assert "no JSON" in caplog.text
+
+
+def test_another_program():
+    """A class of the program itself is found by that program, and by no other."""
+    program = (
+        "import sys\n"
+        "from dotflow import Context\n"
+        "from dotflow.providers import StorageFile\n"
+        "class Own:\n"
+        "    def __eq__(self, other): return True\n"
+        "storage = StorageFile(path='out')\n"
+        "if sys.argv[1] == 'write': storage.post('k', Context(Own()))\n"
+        "print(type(storage.get('k').storage).__name__)\n"
+    )
+    Path("one.py").write_text(program)
+    Path("other.py").write_text(program.replace("class Own", "class Other").replace("Own()", "1"))
+    said = [
+        subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=True
+        )
+        for arguments in (("one.py", "write"), ("one.py", "read"), ("other.py", "read"))
+    ]
+    assert [one.stdout for one in said] == ["Own\n", "Own\n", "NoneType\n"]
+    assert [one.stderr.count("\n") for one in said] == [0, 0, 1]
+    assert "type __main__.Own, which cannot be unpickled here: AttributeError" in said[2].stderr
+
+
+def test_a_step_that_changes_the_folder(monkeypatch):
+    """A relative path is that of the moment when it was given."""
+    storage = StorageFile(path="out")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    storage.post("k", Context({1}))
+    assert storage.get("k").storage == {1}
+    assert list(Path().iterdir()) == []
