@@ -144,7 +144,7 @@ class TaskRestored(NamedTuple):
 
 
 class RunFailed(NamedTuple):
-    """Something other than a step ended the run: a callback that raised, or the storage."""
+    """Something other than a step ended the run: an interrupt, or the storage."""
 
     n: int
     run: int

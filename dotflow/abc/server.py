@@ -154,7 +154,7 @@ class Server(ABC):
         return {}
 
     def fail_workflow(self, workflow: str | UUID, error: Failure) -> None:
-        """Learn what ended a run where it was no step: a callback that raised, or the storage.
+        """Learn what ended a run where it was no step: an interrupt, or the storage.
 
         `update_workflow` with "Failed" comes next.
         """

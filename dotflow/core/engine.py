@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,8 @@ class TaskEngine:
     """
 
     __slots__ = (
-        "_attempts", "_began", "_began_ns", "_failure", "_process", "_reporter", "_storage_error",
-        "previous_context", "task", "workflow_id",
+        "_attempts", "_began", "_began_ns", "_failure", "_outer", "_process", "_reporter",
+        "_storage_error", "previous_context", "task", "workflow_id",
     )  # fmt: skip
 
     def __init__(
@@ -52,16 +53,18 @@ class TaskEngine:
         self._failure: tuple[BaseException, TaskError] | None = None
         self._storage_error: Exception | None = None
         self._process = getpid()
+        self._outer = sys.exc_info()[1]  # which is the context of what the step raises
         self._began_ns = self._began = 0  # by the clock, and by one that nobody sets back
 
     def run(self) -> None:
         """Run the task from its start to its end, with its callback.
 
         An exception of the step fails the task and goes no further. One that ends the program
-        (KeyboardInterrupt, SystemExit) fails the task and goes on.
+        (KeyboardInterrupt, SystemExit) fails the task and goes on. What the callback raises is
+        counted.
 
         Raises:
-            Exception: What the storage raised when the outcome was kept, or the callback.
+            Exception: What the storage raised when the outcome was kept.
         """
         try:
             self._begin()
@@ -78,7 +81,7 @@ class TaskEngine:
         return Turn(self)
 
     def call_back(self) -> None:
-        """Call the task's callback."""
+        """Call the task's callback; what it raises is counted, unless that ends the program."""
         callback = self.task.callback
         if callback is basic_callback:
             return
@@ -87,7 +90,9 @@ class TaskEngine:
                 callback(task=self.task)
         except BaseException as error:
             leave_copy(self._process, error)
-            raise
+            if is_ending(error):
+                raise
+            self._reporter.callback_raised(error)
         leave_copy(self._process)
 
     def execute(self) -> None:
@@ -123,8 +128,11 @@ class TaskEngine:
         if not self._began:  # it came between the report of the start and its end
             self._reporter.conclude(error)
             return True
-        self._reporter.end(self._failure_of(error), self._now_ns())
-        return is_ending(error) or error is self._storage_error
+        failure, goes_on = self._failure_of(error), is_ending(error) or error is self._storage_error
+        if not goes_on:
+            failure.hold(error, self._outer)
+        self._reporter.end(failure, self._now_ns())
+        return goes_on
 
     def _now_ns(self) -> int:
         """Nanoseconds since the epoch: the beginning, and what has passed since."""
@@ -155,7 +163,9 @@ class TaskEngine:
             except BaseException as error:
                 if attempt == self._attempts or is_ending(error):
                     raise
-                self._reporter.retry(self._failure_of(error), self._now_ns())
+                failure = self._failure_of(error)
+                failure.hold(error, self._outer)
+                self._reporter.retry(failure, self._now_ns())
             interrupt.sleep(0 if rehearsal.skips_delays else delay)
             delay *= 2 if step.backoff else 1
             attempt += 1

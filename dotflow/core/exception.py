@@ -15,6 +15,8 @@ Exception
   InputChangedError          a resumed run with another input
   InvalidOnInputChange       no such policy
   ValueNotKept               a storage cannot keep this value
+  StepError                  an exception of a step that is told, for it could not come itself
+  StepTraceback              where in a step an exception came from
 KeyboardInterrupt
   Interrupted                a signal ended the run
 """
@@ -22,6 +24,10 @@ KeyboardInterrupt
 from __future__ import annotations
 
 from typing import Any
+
+from dotflow.core.step_error import StepError as StepError  # noqa: PLC0414 - found here too
+from dotflow.core.step_error import StepTraceback as StepTraceback  # noqa: PLC0414
+from dotflow.core.step_error import reduced
 
 MESSAGE_UNKNOWN_ERROR = "Unknown"
 MESSAGE_MISSING_STEP_DECORATOR = (
@@ -58,21 +64,10 @@ MESSAGE_INVALID_ON_INPUT_CHANGE = (
 MESSAGE_VALUE_NOT_KEPT = "A value of type {kind} is not kept: it {why}. To have it kept, {remedy}."
 
 
-def _reduced(error: BaseException) -> tuple[Any, ...]:
-    """How each of these is pickled: as it is, for its constructor does not take what it says."""
-    return _revived, (type(error), error.args, error.__dict__)
-
-
-def _revived(cls: type[BaseException], said: tuple[Any, ...], more: dict[str, Any]) -> Any:
-    error = cls.__new__(cls, *said)
-    error.__dict__.update(more)
-    return error
-
-
 class MissingActionDecorator(Exception):
     """A step is not under `@action`."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self) -> None:
         super().__init__(MESSAGE_MISSING_STEP_DECORATOR)
@@ -81,7 +76,7 @@ class MissingActionDecorator(Exception):
 class ExecutionModeNotExist(Exception):
     """The mode is none of the four."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self) -> None:
         super().__init__(MESSAGE_EXECUTION_NOT_EXIST)
@@ -90,7 +85,7 @@ class ExecutionModeNotExist(Exception):
 class ImportModuleError(Exception):
     """An import string leads to no object."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, module: str) -> None:
         super().__init__(MESSAGE_IMPORT_MODULE_ERROR.format(module=module))
@@ -99,7 +94,7 @@ class ImportModuleError(Exception):
 class NotCallableObject(Exception):
     """A callback cannot be called, or a slot of Config holds something else than it should."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, name: str) -> None:
         super().__init__(MESSAGE_NOT_CALLABLE_OBJECT.format(name=name))
@@ -108,7 +103,7 @@ class NotCallableObject(Exception):
 class ProblemOrdering(Exception):
     """The methods of a class could not be ordered."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, name: str) -> None:
         super().__init__(MESSAGE_PROBLEM_ORDERING.format(name=name))
@@ -117,7 +112,7 @@ class ProblemOrdering(Exception):
 class ModuleNotFound(Exception):
     """An optional library is not installed."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, module: str, library: str) -> None:
         super().__init__(MESSAGE_MODULE_NOT_FOUND.format(module=module, library=library))
@@ -126,7 +121,7 @@ class ModuleNotFound(Exception):
 class ExecutionWithClassError(Exception):
     """A step class was run in a way that does not fit it."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self) -> None:
         super().__init__(MESSAGE_EXECUTION_WITH_CLASS_ERROR)
@@ -135,7 +130,7 @@ class ExecutionWithClassError(Exception):
 class InvalidWorkflowFactory(Exception):
     """A workflow factory is not callable, or returned something else than a DotFlow."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, factory: Any) -> None:
         super().__init__(MESSAGE_INVALID_WORKFLOW_FACTORY.format(factory=factory))
@@ -144,7 +139,7 @@ class InvalidWorkflowFactory(Exception):
 class WorkflowFlagConflict(Exception):
     """A flag that goes with a step was given with a workflow."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, flag: str) -> None:
         super().__init__(MESSAGE_WORKFLOW_FLAG_CONFLICT.format(flag=flag))
@@ -153,7 +148,7 @@ class WorkflowFlagConflict(Exception):
 class InputChangedError(Exception):
     """A resumed workflow was given another input than it began with."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, workflow_id: Any) -> None:
         super().__init__(MESSAGE_INPUT_CHANGED.format(workflow_id=workflow_id))
@@ -162,7 +157,7 @@ class InputChangedError(Exception):
 class InvalidOnInputChange(Exception):
     """The policy is none of the three."""
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, value: Any) -> None:
         super().__init__(MESSAGE_INVALID_ON_INPUT_CHANGE.format(value=value))
@@ -179,7 +174,7 @@ class ValueNotKept(Exception):
         remedy: What to do, as "return data that can be pickled".
     """
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, kind: str, why: str, remedy: str) -> None:
         super().__init__(MESSAGE_VALUE_NOT_KEPT.format(kind=kind, why=why, remedy=remedy))
@@ -198,7 +193,7 @@ class Interrupted(KeyboardInterrupt):
         number: The signal.
     """
 
-    __reduce__ = _reduced
+    __reduce__ = reduced
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal_name(number)}")

@@ -1,4 +1,4 @@
-"""The one place where a provider's fault is kept away from the work."""
+"""The one place where the fault of a provider or a callback is kept away from the work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Guard:
     """Calls the hooks of providers: what one raises is logged once, counted, and goes no further.
 
     Attributes:
-        failures: How often each hook raised, by `Class.hook`.
+        failures: How often each hook raised, by `Class.hook`; a task's callback by
+            `step.callback`, those of a run by `DotFlow.on_success` and `DotFlow.on_failure`.
     """
 
     def __init__(self) -> None:
@@ -67,12 +68,22 @@ class Guard:
     def failed(self, provider: Any, hook: str, error: Exception) -> None:
         """Count that a hook raised; log the first time that it did."""
         cls = provider if isinstance(provider, type) else type(provider)
-        name = f"{cls.__name__}.{hook}"
+        self.raised(f"{cls.__name__}.{hook}", error)
+
+    def raised(self, name: str, error: BaseException | None, traceback: str = "") -> None:
+        """Count that something raised; log the first time that it did.
+
+        Args:
+            name: What it was.
+            error: What it raised; None if that was in another process.
+            traceback: Its traceback then.
+        """
         self.failures[name] += 1
         if self.failures[name] == 1:
             logger.error(
-                "%s raised; the workflow goes on, and further failures of it are only counted.",
+                "%s raised; the workflow goes on, and further failures of it are only counted.%s",
                 name,
+                f"\n{traceback}" if traceback else "",
                 exc_info=error,
             )
 

@@ -48,6 +48,9 @@ class Reporter(Protocol):
     def end(self, failure: TaskError | None, finished_ns: int) -> None:
         """The task ended, with the error that failed it or None."""
 
+    def callback_raised(self, error: BaseException) -> None:
+        """The task's callback raised, which changes nothing for the task."""
+
     def conclude(self, error: BaseException) -> None:
         """An exception came between a report and its end: see that the task has ended."""
 
@@ -139,6 +142,16 @@ class TaskReporter:
         self._tell_end(failure)
         if storage_error is not None:
             raise storage_error
+
+    def callback_raised(self, error: BaseException | None, traceback: str = "") -> None:
+        """Count that the task's callback raised.
+
+        Args:
+            error: What it raised; None if that was in another process.
+            traceback: Its traceback then.
+        """
+        guard, name = self.task.config.guard, self.task.step.name
+        guard.raised(f"{name}.callback", error, traceback)
 
     def conclude(self, error: BaseException) -> None:
         """End the task, wherever its report was interrupted; nothing is told under two numbers.

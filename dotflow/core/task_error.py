@@ -6,6 +6,7 @@ import builtins
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from dotflow.core.step_error import StepError, drop_frames, has_frames
 from dotflow.process.within import Failed, within
 from dotflow.utils.error_handler import class_and_message, message_error, traceback_error
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 ERROR_TYPE = "__dotflow_error_type__"
 
 PATIENCE = 5.0
-"""Seconds that an exception may take to say its words."""
+"""Seconds that an exception may take to say its words, or to be pickled."""
 
 _OVERRIDES = frozenset({
     "__cause__", "__class__", "__context__", "__dict__", "__getattr__", "__getattribute__",
@@ -45,7 +46,9 @@ _attributes_of = vars(BaseException)["__dict__"].__get__
 
 
 class TaskError:
-    """One failed attempt of a task, as text. To make one never raises, and ends.
+    """One failed attempt of a task, as text, and the exception itself.
+
+    To make one never raises, and ends. It can be pickled, whatever the exception is.
 
     Args:
         error: The exception; without one all is empty.
@@ -65,6 +68,38 @@ class TaskError:
         if error is not None:
             self.exception = _name_of(type(error))
             self.message, self.traceback, self.error_type = _words(error)
+        self._cause: BaseException | None = None
+        self._packed: bytes | None = None  # the cause, on its way from another process
+        if error is not None and not has_frames(error):
+            self._cause = error
+
+    @property
+    def cause(self) -> BaseException | None:
+        """The exception, without its frames; None where there is none.
+
+        One of another process comes from there. Where it cannot, and where it has left `start()`
+        itself, this is a StepError with its words.
+        """
+        if self._packed is not None:
+            # Here and not when it comes, for what a class does then is no part of the run.
+            self._cause, self._packed = _unpacked(self._packed), None
+        if self._cause is None and self.exception:
+            self._cause = StepError(self.exception, self.message, self.traceback)
+        return self._cause
+
+    def hold(self, error: BaseException, outer: BaseException | None = None) -> None:
+        """Have the exception be `cause`: nobody handles it any more, and it loses its frames.
+
+        Args:
+            error: The exception.
+            outer: The exception that was being handled when the step began, or None.
+        """
+        drop_frames(error, outer)
+        self._cause = error
+
+    def __getstate__(self) -> dict[str, Any]:
+        packed = self._packed if self._cause is None else _packed(self._cause)
+        return {**vars(self), "_cause": None, "_packed": packed}
 
     def __repr__(self) -> str:
         said = class_and_message(self.exception, self.message)
@@ -88,6 +123,21 @@ def _words(error: BaseException) -> tuple[str, str, str]:
         message = _no_message(error, f"takes more than {PATIENCE:g} s")
         words = message, _frames(error, message), _type_name(error)
     return words
+
+
+def _packed(error: Any) -> bytes | None:
+    import pickle  # here, as below, for few runs need it
+
+    # A class may do anything when it is pickled, and when it is read.
+    packed = within(PATIENCE, lambda: pickle.dumps(error))
+    return None if isinstance(packed, Failed) else packed
+
+
+def _unpacked(packed: bytes) -> BaseException | None:
+    import pickle
+
+    error: Any = within(PATIENCE, lambda: pickle.loads(packed))  # noqa: S301 - from our own child
+    return error if issubclass(type(error), BaseException) else None
 
 
 def _message(error: BaseException) -> str:

@@ -26,7 +26,8 @@ from dotflow.core.flows import (
     SequentialGroup,
     grouper,
 )
-from dotflow.core.forked import getpid
+from dotflow.core.forked import getpid, is_ending
+from dotflow.core.guard import Guard
 from dotflow.core.task_error import TaskError
 from dotflow.core.types import TypeExecution, TypeInputChange, TypeStatus, WorkflowStatus
 from dotflow.process.at_exit import close_here
@@ -134,6 +135,7 @@ class Manager:
         self.on_input_change = on_input_change
         self.fingerprint = fingerprint
         self.config = config
+        self._guard = config.guard if config is not None else Guard()
         self.started = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self._started = time.perf_counter()
         self._description = (description or WorkflowDescription())._replace(
@@ -200,7 +202,16 @@ class Manager:
         except BaseException as error:
             self._conclude(error, planned)
             raise
-        (self.on_failure if failed else self.on_success)(tasks=self.tasks)
+        self._call_back("on_failure" if failed else "on_success")
+
+    def _call_back(self, name: str) -> None:
+        """Call a callback of the run; what it raises is counted, unless that ends the program."""
+        try:
+            getattr(self, name)(tasks=self.tasks)
+        except BaseException as error:
+            if is_ending(error):
+                raise
+            self._guard.raised(f"DotFlow.{name}", error)
 
     def _begin(self) -> None:
         if self.config is None:

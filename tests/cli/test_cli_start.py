@@ -149,15 +149,27 @@ def test_storage_flags_are_ignored_with_a_workflow(command, caplog):
 
 
 @pytest.mark.parametrize("mode", ["sequential", "background"])
-def test_a_callback_that_raises_is_status_1(command, capsys, tmp_path, mode):
-    """An error that is no step's fails the command, in every mode."""
+def test_a_callback_that_raises_is_told(command, capsys, caplog, tmp_path, mode):
+    """It is logged, in every mode, and the run is what its tasks are."""
     (tmp_path / "callbacks.py").write_text("def refuse(task):\n    raise OSError('refused')\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("threading.excepthook", lambda arguments: None)
-        assert command("start", "-s", "{}.extract", "-c", "callbacks.refuse", "-m", mode) == 1
+    assert command("start", "-s", "{}.extract", "-c", "callbacks.refuse", "-m", mode) == 0
+    assert "completed: 1 task" in capsys.readouterr().err
+    assert "OSError: refused" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["sequential", "background"])
+def test_a_storage_that_fails_is_status_1(command, capsys, monkeypatch, mode):
+    """An error that is no step's fails the command, in every mode."""
+
+    def refuse(self, **kwargs):
+        raise OSError("refused")
+
+    monkeypatch.setattr("dotflow.providers.StorageDefault.post", refuse)
+    monkeypatch.setattr("threading.excepthook", lambda arguments: None)
+    assert command("start", "-s", "{}.extract", "-m", mode) == 1
     said = capsys.readouterr().err
     assert "completed" not in said
-    assert "Error:" in said or "failed: the run ended with an error" in said
+    assert "Error:" in said or "failed: " in said
 
 
 def test_the_installed_script_finds_modules_here(steps):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import threading
 
-import pytest
 from core_doubles import echo
 
 from dotflow import DotFlow, action
@@ -60,19 +59,17 @@ def test_context_variables_go_along(flow):
     assert flow.result_storage() == ["a span"]
 
 
-@pytest.mark.parametrize("where", ["callback", "storage"])
-def test_what_escapes_is_reported_and_raised_in_the_thread(record, recorded, monkeypatch, where):
-    """Where something other than a step fails, the workflow is Failed and the thread raises it."""
+def test_what_escapes_is_reported_and_raised_in_the_thread(record, recorded, monkeypatch):
+    """Where the storage fails, the workflow is Failed and the thread raises what it raised."""
     raised = []
     monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(args.exc_value))
 
     def refuse(*args, **kwargs):
-        raise OSError(where)
+        raise OSError("disk full")
 
     flow = DotFlow(config=recorded, workflow_id="w")
-    flow.task.add(echo, callback=refuse if where == "callback" else print)
-    if where == "storage":
-        monkeypatch.setattr(recorded.storage, "post", refuse)
+    flow.task.add(echo)
+    monkeypatch.setattr(recorded.storage, "post", refuse)
     flow.start(mode="background").thread.join()
-    assert [str(error) for error in raised] == [where]
+    assert [str(error) for error in raised] == ["disk full"]
     assert record.calls[-1] == "server.update_workflow w Failed"

@@ -12,7 +12,6 @@ import pytest
 from core_doubles import echo, fail, increment, note_pid, process_id
 
 from dotflow import Config, Context, DotFlow, Task, action
-from dotflow.core.children import child
 from dotflow.core.exception import ExecutionModeNotExist, InvalidOnInputChange
 from dotflow.core.workflow import (
     Background,
@@ -213,41 +212,6 @@ def test_task_callbacks_run_where_the_task_ran(flow, mode, step):
     pid, status = Path("callback-1").read_text().split()
     assert (int(pid) == os.getpid()) is (mode not in IN_CHILDREN)
     assert status == flow.task.queue[0].status
-
-
-def _raise(task):
-    raise LookupError("callback")
-
-
-def test_an_exception_in_a_callback_propagates(record, recorded):
-    """In sequential mode a callback's exception leaves start(), after the run was reported."""
-    flow = DotFlow(config=recorded, workflow_id="w")
-    flow.task.add(echo, callback=_raise).add(echo)
-    with pytest.raises(LookupError, match="callback"):
-        flow.start()
-    assert statuses(flow) == ["Completed", "Not started"]
-    assert record.calls[-1] == "server.update_workflow w Failed"
-
-
-@pytest.mark.parametrize("mode", IN_CHILDREN)
-def test_an_exception_in_a_childs_callback_fails_the_task(flow, mode):
-    """In a child a callback's exception fails its task, and is its error."""
-    flow.task.add(echo, callback=_raise, initial_context=1)
-    run(flow, mode)
-    task = flow.task.queue[0]
-    assert (task.status, task.current_context.storage) == ("Failed", None)
-    assert [error.message for error in task.errors] == ["callback"]
-    assert task.finished_at >= task.started_at
-
-
-@pytest.mark.parametrize("mode", IN_CHILDREN)
-def test_a_failed_step_keeps_its_error_whatever_its_callback_raises(flow, monkeypatch, mode):
-    """Where both raise in a child the task has the step's error, and the callback's is logged."""
-    monkeypatch.setattr(child.logger, "exception", lambda *args: Path("logged").touch())
-    flow.task.add(fail, callback=_raise)
-    run(flow, mode)
-    assert Path("logged").exists()
-    assert [error.message for error in flow.task.queue[0].errors] == ["on purpose"]
 
 
 @pytest.mark.parametrize("mode", MODES)

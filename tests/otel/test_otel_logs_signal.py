@@ -19,6 +19,10 @@ from dotflow.otel.spans import exceptions
 TIMEOUT = 60  # seconds that nothing here takes
 
 
+class Leaving(SystemExit):
+    pass
+
+
 class ShopError(Exception):
     """An error of the program's own."""
 
@@ -279,7 +283,7 @@ def test_log_records_reach_an_otlp_endpoint():
 
 @pytest.mark.parametrize("opt_in", [None, "logs"])
 @pytest.mark.parametrize("mode", ["sequential", "background"])
-def test_a_callback_that_raises_is_what_failed_the_run(
+def test_a_callback_that_ends_the_program_is_what_failed_the_run(
     mode, opt_in, logs, otlp, servers, quiet, monkeypatch
 ):
     """The run's span has its class and its words, and tells of it once; the task is no failure."""
@@ -288,7 +292,7 @@ def test_a_callback_that_raises_is_what_failed_the_run(
     monkeypatch.setattr(threading, "excepthook", lambda _: None)  # of a background run
 
     def callback(task):
-        raise ShopError("nobody to tell")
+        raise Leaving("nobody to tell")
 
     server = servers(endpoint=otlp.http_url)
     flow = DotFlow(config=quiet(server), name="etl")
@@ -296,13 +300,13 @@ def test_a_callback_that_raises_is_what_failed_the_run(
     if mode == "background":
         flow.start(mode=mode).thread.join(TIMEOUT)
     else:
-        with pytest.raises(ShopError):
+        with pytest.raises(Leaving):
             flow.start(mode=mode)
     server.flush(10)
     spans = {span.name: span for span in otlp.wait_for(2)}
     root, task = spans["etl"], spans["plain"]
-    assert (root.status, root.message) == (2, "ShopError: nobody to tell")
-    assert root.attributes["error.type"] == f"{__name__}.ShopError"
+    assert (root.status, root.message) == (2, "Leaving: nobody to tell")
+    assert root.attributes["error.type"] == f"{__name__}.Leaving"
     assert (task.status, events(task)) == (0, [])
     assert events(root) == ([] if opt_in else ["exception"])
     assert [record.event_name for record in logs.records] == (
@@ -311,20 +315,20 @@ def test_a_callback_that_raises_is_what_failed_the_run(
 
 
 def test_a_task_that_failed_first_is_what_failed_the_run(otlp, servers, quiet):
-    """A callback that raises over a failed task does not hide it."""
+    """A callback that ends the program over a failed task does not hide it."""
 
     def callback(task):
-        raise RuntimeError("and then this")
+        raise Leaving("and then this")
 
     server = servers(endpoint=otlp.http_url)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(Leaving):
         run(server, quiet, [broken], callback=callback)
     root = next(span for span in otlp.wait_for(2) if span.name == "etl")
     assert root.attributes["error.type"] == f"{__name__}.ShopError"
 
 
 def test_a_server_of_upstreams_make_needs_no_new_method(quiet):
-    """A Server with the four methods of old runs a workflow whose callback raises."""
+    """A Server with the four methods of old runs a workflow whose callback ends the program."""
     from dotflow.abc.server import Server
 
     class Old(Server):
@@ -344,13 +348,13 @@ def test_a_server_of_upstreams_make_needs_no_new_method(quiet):
             self.said.append(task.status)
 
     def callback(task):
-        raise ShopError("nobody to tell")
+        raise Leaving("nobody to tell")
 
     old = Old()
     config = quiet(old)
     flow = DotFlow(config=config)
     flow.task.add(plain, callback=callback)
-    with pytest.raises(ShopError):
+    with pytest.raises(Leaving):
         flow.start()
     assert old.said[-1] == "Failed"
     assert not config.guard.failures

@@ -28,10 +28,10 @@ from dotflow.core.engine import TaskEngine
 from dotflow.core.guard import Guard
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
-from dotflow.logging import logger
 from dotflow.process.within import Failed, within
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from dotflow.abc.facts import Carrier
@@ -59,6 +59,7 @@ class ChildReporter:
         self._connection = connection
         self._server = server
         self._job = job
+        self.callback_error: TaskError | None = None
 
     def start(self) -> None:
         """The task begins: the parent has reported that."""
@@ -104,6 +105,10 @@ class ChildReporter:
             task.errors = failure
             task.current_context = None
             task.status = TypeStatus.FAILED
+
+    def callback_raised(self, error: BaseException) -> None:
+        """Note what the callback raised; the parent counts it."""
+        self.callback_error = TaskError(error)
 
     def conclude(self, error: BaseException) -> None:
         """Note that the task failed before its step began."""
@@ -188,37 +193,36 @@ def run_job(
     task.reports = False
     reporter = ChildReporter(task, connection, server, job)
     engine = TaskEngine(task, workflow_id, previous, reporter)
-    ending: BaseException | None = None
-    broken: TaskError | None = None
-    process = os.getpid()
-    try:
+
+    def work() -> None:
         with engine.start():
             engine.execute_with_retry()
-        broken = _call_back(engine)
-    except BaseException as error:
-        if os.getpid() != process:  # a copy of the child has no say
-            raise
-        ending = error
-    failure = task.errors[-1] if task.status == TypeStatus.FAILED else broken
-    if ending is not None and failure is None:
-        failure = TaskError(ending)
+
+    ending = broken = _raised_by(work)
+    if ending is None and (ending := _raised_by(engine.call_back)) is not None:
+        reporter.callback_raised(ending)
+    failure = task.errors[-1] if task.status == TypeStatus.FAILED else None
+    if broken is not None:
+        failure = failure or TaskError(broken)
+        failure.hold(broken)
     return Outcome(
         task.current_context if failure is None else None,
         failure,
         task.finished_ns or 0,
-        last=ending is not None,
+        ending is not None,
+        reporter.callback_error,
     )
 
 
-def _call_back(engine: TaskEngine) -> TaskError | None:
-    """Call the task's callback; its error fails a task that the step has not failed already."""
-    task = engine.task
+def _raised_by(work: Callable[[], None]) -> BaseException | None:
+    """What is to end the child; in a copy of it, which has no say, that is raised."""
+    process = os.getpid()
     try:
-        engine.call_back()
-    except Exception as error:  # noqa: BLE001 - a callback may raise as it likes
-        if task.status == TypeStatus.FAILED:
-            logger.exception("The callback of failed task %s raised.", task.task_id)
-        return TaskError(error)
+        work()
+    except BaseException as error:
+        if os.getpid() != process:
+            raise
+        return error
     return None
 
 

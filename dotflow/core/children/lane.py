@@ -198,7 +198,10 @@ class Lane:
             known_here(what.failure)
             if what.last:
                 self.finish()
+            reporter = self._reporter
             self._end(what.context, what.failure, what.finished_ns)
+            if what.callback_error is not None:
+                reporter.callback_raised(None, what.callback_error.traceback)
             return False
         if isinstance(what, (AttemptEnded, Retried)):
             known_here(what.error)  # type: ignore[arg-type] # as the child made it

@@ -81,12 +81,14 @@ class Outcome(NamedTuple):
         failure: The error that failed it, or None.
         finished_ns: When the step ended, in nanoseconds since the epoch.
         last: Whether the child ends too, whatever the parent has left to do.
+        callback_error: What the task's callback raised, or None.
     """
 
     context: Context | None
     failure: TaskError | None
     finished_ns: int
     last: bool = False
+    callback_error: TaskError | None = None
 
 
 class Said(NamedTuple):
