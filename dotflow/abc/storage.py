@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dotflow.abc.task import ContextView, TaskView
 
 _ENDING = re.compile(
-    r"-(?:-?[0-9]+(?:\.\w+)?|_input_fp|_first_task_id|_note(?:--?[0-9]+)?)", re.ASCII
+    r"-(?:-?[0-9]+(?:\.\w+)?|_input_fp|_first_task_id|_steps|_note(?:--?[0-9]+)?)", re.ASCII
 )
 
 
@@ -30,7 +30,12 @@ class Storage(ABC):
     The engine calls `post`, `get` and `key` in the process that called `start()`. What they raise
     is not swallowed, for a storage that fails (a full disk) is a failure of the run. Only of a
     ValueNotKept (`dotflow.core.exception`) the run takes note and goes on: the value is at fault.
+
+    Attributes:
+        lasts: Whether what is kept is there for a later process.
     """
+
+    lasts = True
 
     @abstractmethod
     def post(

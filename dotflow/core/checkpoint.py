@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.context import Context
 from dotflow.core.exception import InputChangedError, InvalidOnInputChange, ValueNotKept
-from dotflow.core.fingerprint import fingerprint_of, read_fingerprint, write_fingerprint
+from dotflow.core.fingerprint import (
+    Fingerprints,
+    read_fingerprint,
+    warn_of,
+    write_fingerprint,
+)
 from dotflow.core.reporter import TaskReporter
+from dotflow.core.steps import forget, match_steps
+from dotflow.core.types.execution import TypeExecution
 from dotflow.core.types.input_change import VALID_POLICIES, TypeInputChange
 
 if TYPE_CHECKING:
@@ -72,13 +79,6 @@ def keep(task: Task, result: Any) -> None:
         )  # fmt: skip
 
 
-def forget(task: Task) -> None:
-    """Have nothing to restore under the key of a task."""
-    storage = task.config.storage
-    empty = Context.of_task(None, task.task_id, task.workflow_id)
-    storage.post(key=storage.key(task=task), context=empty)
-
-
 def write_note(config: Config, workflow_id: Any, task: Task | None = None) -> None:
     """Keep what the Server notes of a run, or of a task of it; a note that fails costs itself."""
     if _has_notes(config):
@@ -113,23 +113,72 @@ def check_policy(policy: str) -> None:
         raise InvalidOnInputChange(policy)
 
 
-def check_input(
-    storage: Storage, workflow_id: Any, tasks: list[Task], policy: str, fingerprint: str | None
+def prepare(
+    config: Config,
+    workflow_id: Any,
+    tasks: list[Task],
+    groups: dict[str, list[Task]],
+    mode: str,
+    managed: bool,
+    resume: bool,
+    on_input_change: str,
+    fingerprint: str | None,
 ) -> None:
-    """Compare the input of a resumed run with the one that it began with.
+    """See that a run restores what is its own, before anybody is told of the run.
+
+    Args:
+        config: Of the run.
+        workflow_id: The id of the run.
+        tasks: The tasks, in order.
+        groups: The same, by group.
+        mode: How they are run.
+        managed: Whether the id came from outside.
+        resume: Whether results are to be restored.
+        on_input_change: What to do with another input.
+        fingerprint: What stands for the input; None for the initial contexts.
 
     Raises:
-        InputChangedError: It is another one, and the policy is "raise".
+        InputChangedError: The input is another one, and the policy is "raise".
+        AmbiguousResume: It is open to which steps results belong.
+        Exception: What the storage raised.
     """
-    now = fingerprint or fingerprint_of([task.initial_context.storage for task in tasks])
+    storage = config.storage
+    if not (storage.lasts or managed or resume):
+        return  # nobody will know the id
+    prints = Fingerprints(task.initial_context.storage for task in tasks)
+    if resume:
+        warn_of(prints)
+        now = fingerprint or prints.whole
+        _check_input(storage, workflow_id, tasks, now, on_input_change)
+    if managed:
+        number_tasks(storage, workflow_id, tasks, resume)
+    # In the background groups make no difference, and in parallel nothing is restored.
+    chains = [tasks] if mode == TypeExecution.BACKGROUND else list(groups.values())
+    restores = resume and mode != TypeExecution.PARALLEL
+    match_steps(config, workflow_id, tasks, chains, prints.each, restores)
+
+
+def _check_input(
+    storage: Storage, workflow_id: Any, tasks: list[Task], now: str, policy: str
+) -> None:
+    """Compare the input of a resumed run with the one that it began with."""
     before = read_fingerprint(storage, workflow_id)
     if before is None:
         write_fingerprint(storage, workflow_id, now)
     elif before != now and policy == TypeInputChange.RAISE:
         raise InputChangedError(workflow_id)
     elif before != now and policy == TypeInputChange.RESET:
-        storage.clear(workflow_id=str(workflow_id))
+        _reset(storage, workflow_id, tasks)
         write_fingerprint(storage, workflow_id, now)
+
+
+def _reset(storage: Storage, workflow_id: Any, tasks: list[Task]) -> None:
+    try:
+        storage.clear(workflow_id=str(workflow_id))
+    except NotImplementedError:  # one that can only post and get
+        for task in tasks:
+            task.workflow_id = workflow_id
+            forget(task)
 
 
 def number_tasks(storage: Storage, workflow_id: Any, tasks: list[Task], resume: bool) -> None:

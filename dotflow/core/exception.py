@@ -15,6 +15,7 @@ Exception
   InputChangedError          a resumed run with another input
   InvalidOnInputChange       no such policy
   ValueNotKept               a storage cannot keep this value
+  AmbiguousResume            steps that cannot be told apart from those of the earlier run
   StepError                  an exception of a step that is told, for it could not come itself
   StepTraceback              where in a step an exception came from
 KeyboardInterrupt
@@ -62,6 +63,11 @@ MESSAGE_INVALID_ON_INPUT_CHANGE = (
     "on_input_change must be one of 'reuse', 'reset', 'raise', not {value!r}."
 )
 MESSAGE_VALUE_NOT_KEPT = "A value of type {kind} is not kept: it {why}. To have it kept, {remedy}."
+MESSAGE_AMBIGUOUS_RESUME = (
+    "Workflow '{workflow_id}' cannot be resumed: step '{step}' is there another number of times "
+    "than before, with the same input, so nobody can tell which of them has a result. Give each an "
+    "initial_context of its own, or start the workflow without resume to run every step."
+)
 
 
 class MissingActionDecorator(Exception):
@@ -181,6 +187,15 @@ class ValueNotKept(Exception):
         self.kind = kind
         self.why = why
         self.remedy = remedy
+
+
+class AmbiguousResume(Exception):
+    """The steps of a resumed workflow have changed in a way that leaves open which is which."""
+
+    __reduce__ = reduced
+
+    def __init__(self, workflow_id: Any, step: str) -> None:
+        super().__init__(MESSAGE_AMBIGUOUS_RESUME.format(workflow_id=workflow_id, step=step))
 
 
 class Interrupted(KeyboardInterrupt):

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.abc.facts import PlannedTask, RunBegan, RunEnded, RunFailed, next_number
 from dotflow.abc.server import WorkflowDescription
 from dotflow.core import interrupt
-from dotflow.core.checkpoint import (
-    check_input,
-    check_policy,
-    number_tasks,
-    read_note,
-    write_note,
-)
+from dotflow.core.checkpoint import check_policy, prepare, read_note, write_note
 from dotflow.core.children.start_method import check_is_no_import, start_method_of
 from dotflow.core.exception import ExecutionModeNotExist
 from dotflow.core.flows import (
@@ -148,21 +142,27 @@ class Manager:
         self._told: WorkflowFact | None = None
         self._is_ended = False
         close_here()
-        self._prepare_storage(resume)
+        self._prepare_storage(groups, resume)
         for task in tasks:
             task.reset(self._number)
         # A run within a step of another one is not to be interrupted while it reports, either.
         with interrupt.window(is_open=False):
             self._run(flow, groups, keep_going, resume)
 
-    def _prepare_storage(self, resume: bool) -> None:
+    def _prepare_storage(self, groups: dict[str, list[Task]], resume: bool) -> None:
         if self.config is None:
             return
-        storage, policy = self.config.storage, self.on_input_change
-        if resume:
-            check_input(storage, self.workflow_id, self.tasks, policy, self.fingerprint)
-        if self._description.managed:
-            number_tasks(storage, self.workflow_id, self.tasks, resume)
+        prepare(
+            self.config,
+            self.workflow_id,
+            self.tasks,
+            groups,
+            self.mode,
+            self._description.managed,
+            resume,
+            self.on_input_change,
+            self.fingerprint,
+        )
 
     def _run(
         self, cls: type[Flow], groups: dict[str, list[Task]], keep_going: bool, resume: bool

@@ -40,6 +40,8 @@ class StorageDefault(Storage):
     Whatever it is given on the command line (`path`) makes no difference to it.
     """
 
+    lasts = False
+
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         # A Context that does not expire stands for itself.
         self._entries: dict[str, Context | _Entry] = {}

@@ -11,6 +11,7 @@ import pytest
 
 from dotflow.core import exception
 from dotflow.core.exception import (
+    AmbiguousResume,
     ExecutionModeNotExist,
     ExecutionWithClassError,
     ImportModuleError,
@@ -43,6 +44,7 @@ MESSAGES = [
         (InvalidWorkflowFactory("pkg.make"), ["'pkg.make'", "callable", "DotFlow"]),
         (WorkflowFlagConflict("--callback"), ["'--callback'", "--step", "--workflow"]),
         (InputChangedError("nightly"), ["'nightly'", "reset", "reuse"]),
+        (AmbiguousResume("nightly", "load"), ["'nightly'", "'load'", "without resume"]),
         (ValueNotKept("a.B", "is odd", "give c"), ["a.B", "is odd", "give c"]),
     (InvalidOnInputChange("bogus"), ["'reuse'", "'reset'", "'raise'", "'bogus'"]),
     ]  # fmt: skip
@@ -63,7 +65,7 @@ def test_constants():
     assert str(ExecutionModeNotExist()) == exception.MESSAGE_EXECUTION_NOT_EXIST
     assert exception.MESSAGE_UNKNOWN_ERROR == "Unknown"
     names = [name for name in vars(exception) if name.startswith("MESSAGE_")]
-    assert len(names) == 13
+    assert len(names) == 14
     assert all(isinstance(getattr(exception, name), str) for name in names)
 
 

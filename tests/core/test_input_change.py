@@ -2,19 +2,84 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
+import enum
 import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import uuid
+from collections import OrderedDict
+from decimal import Decimal
 from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from core_doubles import echo, recording_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from dotflow import Config, Context, DotFlow
+from dotflow.core import digest
 from dotflow.core.exception import InputChangedError
 from dotflow.core.fingerprint import fingerprint_of, fp_key, read_fingerprint, write_fingerprint
 from dotflow.core.workflow import Manager
 from dotflow.providers import StorageDefault, StorageFile
+
+
+@dataclasses.dataclass
+class Point:
+    x: object
+    y: object
+
+
+class Row(NamedTuple):
+    a: int
+    b: object
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Model(BaseModel):
+    names: set[str]
+
+
+class Slots:
+    __slots__ = ("names",)
+
+    def __init__(self, names):
+        self.names = names
+
+
+class Raising:
+    """Raises an error as it is looked at, or waits for an event."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def __reduce_ex__(self, protocol):
+        if isinstance(self.what, BaseException):
+            raise self.what
+        self.what.wait()
+        return "Raising"
+
+
+class Endless:
+    def __reduce__(self):
+        return list, (), None, (Point(number, {number}) for number in iter(int, 1))
+
+
+def deep(value):
+    for _ in range(100):
+        value = [value]
+    return value
 
 
 @pytest.fixture(params=[StorageDefault, StorageFile])
@@ -112,9 +177,117 @@ class TestFingerprint:
         assert fingerprint_of([{"a": 1, "b": 2}]) == fingerprint_of([{"b": 2, "a": 1}])
 
     def test_of_what_json_cannot_express(self):
-        """It is the sha256 of the repr where JSON cannot express the values."""
-        values = [{1, 2}]
-        assert fingerprint_of(values) == sha256(repr(values).encode()).hexdigest()
+        """What JSON cannot express is compared by value: in any order, if it has none."""
+        one = [
+            {"a", "b", "c"},
+            Point(1, {2}),
+            {(1, 2): "x", "y": frozenset({3, 4})},
+            Decimal("1.50"),
+        ]
+        other = [
+            {"c", "b", "a"},
+            Point(1, {2}),
+            {"y": frozenset({4, 3}), (1, 2): "x"},
+            Decimal("1.50"),
+        ]
+        assert fingerprint_of(one) == fingerprint_of(other)
+        for number, changed in enumerate(
+            [{"a", "b"}, Point(1, {3}), {(1, 2): "x"}, Decimal("1.5")]
+        ):
+            assert fingerprint_of(one) != fingerprint_of(
+                [*one[:number], changed, *one[number + 1 :]]
+            )
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: {1, "a", (2, b"3")},
+            lambda: Point({"b", "a"}, [Point(None, dt.date(2026, 1, 2))]),
+            lambda: {"a": Path("x"), "b": re.compile("x"), "c": uuid.UUID(int=5)},
+            lambda: [Number.ONE, Row(1, {2}), 1 + 2j, 10**5000, "\ud800", range(3), ...],
+            lambda: OrderedDict(a=[bytearray(b"x")]),
+            lambda: (len, Point, json, Point(1, 2).__eq__),
+            lambda: Model(names={"a", "b"}),
+            lambda: Slots({"b", "a"}),
+            lambda: [{"a", "b"}] * 3,
+            lambda: deep({1}),
+        ],
+    )  # fmt: skip
+    def test_equal_values(self, make, caplog):
+        """Equal values have equal fingerprints; all of each is compared."""
+        assert fingerprint_of([make()]) == fingerprint_of((make(),))
+        assert fingerprint_of([make()]) != fingerprint_of([make(), None])
+        assert caplog.messages == []
+
+    def test_sharing_makes_no_difference(self):
+        """Whether parts are equal or the same makes no difference."""
+        row, rows = {"a": {1}}, [{"a": {1}}, {"a": {1}}]
+        assert fingerprint_of([[row, row]]) == fingerprint_of([rows])
+        plain = {"a": [1]}
+        assert fingerprint_of([[plain] * 2]) == fingerprint_of([[{"a": [1]}, {"a": [1]}]])
+        value = [0]
+        for _ in range(60):
+            value = [value, value]
+        assert len(fingerprint_of([value])) == 64
+
+    def test_in_every_process(self):
+        """It is the same whatever seed a process has for its hashes."""
+        program = (
+            "import enum\n"
+            "from dotflow.core.fingerprint import fingerprint_of\n"
+            "class Source:\n"
+            "    def __init__(self, **more): self.__dict__.update(more)\n"
+            "value = Source(names={'a', 'b', 'c'}, by={frozenset('xyz'): {'k': {'p', 'q'}}})\n"
+            "print(fingerprint_of([value, {'x', 'y', 'z'}, {'a': {'b', 'c'}}]))\n"
+        )
+        said = {
+            subprocess.run(
+                [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+                check=True, env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            ).stdout
+            for seed in range(1, 6)
+        }  # fmt: skip
+        assert len(said) == 1
+
+    def test_what_cannot_be_compared(self, caplog):
+        """A lock is left out, with one line that names its type; the rest is compared."""
+        prints = [fingerprint_of([{"a": one, "lock": threading.Lock()}]) for one in (1, 1, 2)]
+        assert prints[0] == prints[1] != prints[2]
+        assert len(caplog.messages) == 3
+        assert "The input holds what cannot be compared (_thread.lock): " in caplog.messages[0]
+        assert "fingerprint=" in caplog.messages[0]
+
+    @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt(), SystemExit()], ids=repr)
+    def test_of_what_raises(self, caplog, error):
+        """A value that raises anything as it is compared is left out."""
+        prints = [fingerprint_of([[Raising(error), one]]) for one in (1, 1, 2)]
+        assert prints[0] == prints[1] != prints[2]
+        assert "(test_input_change.Raising)" in caplog.text
+
+    def test_of_what_never_ends(self, caplog, monkeypatch):
+        """A value that hangs, or has more and more in it, is left out; nobody waits for ever."""
+        monkeypatch.setattr(digest, "PATIENCE", 0.2)
+        monkeypatch.setattr(digest, "MOST_PARTS", 1000)
+        go_on = threading.Event()
+        assert len(fingerprint_of([Raising(go_on)])) == 64
+        assert len(fingerprint_of([Endless()])) == 64
+        assert [line.split(" (")[1].split(")")[0] for line in caplog.messages] == [
+            "test_input_change.Raising", "test_input_change.Endless",
+        ]  # fmt: skip
+        go_on.set()
+        for thread in threading.enumerate():
+            if thread.name == "dotflow-value":
+                thread.join(30)
+
+    def test_of_frames(self):
+        """Arrays and tables are compared by what they hold."""
+        pd, np = pytest.importorskip("pandas"), pytest.importorskip("numpy")
+
+        def frame(last):
+            return pd.DataFrame({"a": np.arange(3), "b": ["x", "y", last]})
+
+        assert fingerprint_of([frame("z")]) == fingerprint_of([frame("z")])
+        assert fingerprint_of([frame("z")]) != fingerprint_of([frame("x")])
 
     def test_of_a_list_within_itself(self):
         """A list that contains itself has a fingerprint."""

@@ -245,7 +245,7 @@ def test_notes_are_no_results_and_go_with_them(traced, quiet):
     assert flow.result_storage() == [{"rows": [1, 2]}, 2, None]
     notes = {f"{wid}-_note", f"{wid}-_note-1", f"{wid}-_note-2"}
     keys = {f"{wid}-{number}.json" for number in (1, 2, 3)}
-    assert set(storage.list_keys(wid)) == notes | keys
+    assert set(storage.list_keys(wid)) == notes | keys | {f"{wid}-_steps"}
     assert all(list(storage.list_keys(key)) == [key] for key in keys)
     storage.clear(wid)
     assert list(storage.path.iterdir()) == []
@@ -278,4 +278,4 @@ def test_a_run_that_is_not_sampled_notes_nothing(otlp, servers, quiet, monkeypat
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     storage, wid = Plain(), str(uuid4())
     run(quiet(servers(endpoint=otlp.http_url), storage=storage), wid)
-    assert sorted(storage.kept) == [f"{wid}-1", f"{wid}-2"]
+    assert sorted(storage.kept) == [f"{wid}-1", f"{wid}-2", f"{wid}-_steps"]
