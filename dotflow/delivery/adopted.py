@@ -49,6 +49,7 @@ class AdoptedLog:
         segments: Its files, in order.
         reader: The reader's key.
         breathe: Called while much is read, to leave the interpreter to the work.
+        is_dead: Whether its process is; one that lives owes no ends.
 
     Attributes:
         readers: The names of its readers by their keys.
@@ -56,11 +57,17 @@ class AdoptedLog:
     """
 
     def __init__(
-        self, log: str, segments: list[Path], reader: str, breathe: Callable[[], None] | None = None
+        self,
+        log: str,
+        segments: list[Path],
+        reader: str,
+        breathe: Callable[[], None] | None = None,
+        is_dead: bool = True,
     ) -> None:
         self.id = log
         self.reader = reader
         self.segments = segments
+        self._is_dead = is_dead
         self.last_seen = files.last_seen(log, segments)
         facts, damaged = dead_lines(segments, breathe)
         if damaged:
@@ -98,9 +105,10 @@ class AdoptedLog:
             log = next((str(one[CARRIED]) for one in known if CARRIED in one), self.id)
             source = Source(log, run, workflow, str(known[0]["to"][self.reader]))
             unit = Unit(source, Counter(), self)
-            owed = ends_owed(known, self.last_seen, said.get(run, ()), last)
+            of_run = said.get(run, ())
+            owed = ends_owed(known, self.last_seen, of_run, last) if self._is_dead else []
             last = max([last, *(one["n"] for one in owed)])
-            replay(unit, known + owed, said.get(run, ()))
+            replay(unit, known + owed, of_run)
             units.insert(0, unit)
         for unit, later in zip(reversed(units[:-1]), reversed(units[1:]), strict=True):
             unit.up = unit.up or later.up  # what was before a run goes before it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -89,12 +90,21 @@ def failure(error: Exception, call: Call) -> TryLater:
     if why is not None:
         return TryLater(why, everywhere=True)
     if call.is_connecting or any(isinstance(one, _UNREACHED) for one in causes):
-        return TryLater("the server could not be reached", everywhere=True)
+        return TryLater(f"the server could not be reached{_how(causes)}", everywhere=True)
     if call.is_too_long:
         return TryLater("the server's answer is too long", is_too_much=True)
     if any(isinstance(one, (TimeoutError, Urllib3TimeoutError)) for one in causes):
         return TryLater("the server did not answer in time", is_too_much=True)
     return TryLater("the server broke off the connection")
+
+
+def _how(causes: list[BaseException]) -> str:
+    """What kept a connection from being made, where the system says it in words of its own."""
+    if any(isinstance(one, ConnectionRefusedError) for one in causes):
+        return ": connection refused"
+    if any(isinstance(one, socket.gaierror) for one in causes):
+        return ": no such host"
+    return ""
 
 
 def _read(response: Any, most: int) -> bytes:

@@ -110,6 +110,28 @@ def remove(letters: Sequence[DeadLetter]) -> None:
             connection.executemany("delete from letter where id = ?", ids)
 
 
+def readdress(old: str, new: str) -> int:
+    """Have dead letters of a destination be another one's; return how many.
+
+    Raises:
+        sqlite3.Error: The file is busy, or cannot be written.
+    """
+    if not _file().exists():
+        return 0
+    with _opened() as connection:
+        done = connection.execute(
+            "update letter set destination = ? where destination = ?", (new, old)
+        )
+        return done.rowcount
+
+
+def discard() -> None:
+    """Delete the file itself, for it cannot be read."""
+    for end in ("", "-journal", "-wal", "-shm"):
+        path = _file()
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
 def _file() -> Path:
     return files.folder() / FILE
 

@@ -161,13 +161,22 @@ def _letter(values: tuple[Any, ...]) -> DeadLetter | None:
 
 
 def left() -> Iterator[Waiting]:
-    """What waits, file by file; files that cannot be read are left out."""
+    """What waits, file by file; one that cannot be read is called by its key."""
     for path in disk.paths():
-        with contextlib.suppress(sqlite3.Error, KeyError):
+        with contextlib.suppress(OSError):  # its owner has just deleted it
             yield _look(path)
 
 
 def _look(path: Path) -> Waiting:
+    try:
+        return _look_into(path)
+    except (sqlite3.Error, KeyError) as error:
+        key, size = path.stem.partition("-")[0], path.stat().st_size
+        problem = f"{path} cannot be read ({error})"
+        return Waiting(key, 0, size, None, disk.is_owned(path), problem=problem)
+
+
+def _look_into(path: Path) -> Waiting:
     is_owned = disk.is_owned(path)
     with disk.opened(path, "ro") as connection:
         name = disk.about(connection)["name"]

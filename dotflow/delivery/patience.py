@@ -10,6 +10,7 @@ from dotflow.logging import logger
 
 if TYPE_CHECKING:
     from dotflow.delivery.message import Message, Outcome
+    from dotflow.runlog.waits import Waits
 
 FIRST_PAUSE = 0.5  # seconds
 LONGEST_PAUSE = 30.0  # seconds
@@ -22,21 +23,20 @@ class Patience:
 
     Args:
         name: What a line of the log calls the destination.
+        waits: Where it is noted, for other processes, what the destination waits for.
 
     Attributes:
         resume_at: When anything may be sent again.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, waits: Waits | None = None) -> None:
         self.resume_at = 0.0
         self._name = name
+        self._waits = waits
+        self._waits_for_all = True
         self._asked_until = 0.0
         self._pauses = self._failures = 0
         self._complained: set[str] = set()
-
-    def renewed(self) -> Patience:
-        """One for a forked child, which says again what its parent has said."""
-        return Patience(self._name)
 
     def hurry(self, now: float) -> None:
         """End a pause, unless the server asked for it."""
@@ -55,10 +55,24 @@ class Patience:
             self._pauses = self._failures = 0
         if later:
             self._failures += 1
-            self._postpone(max(later, key=_weight), now)
+            worst = max(later, key=_weight)
+            self._note(worst)
+            self._postpone(worst, now)
+        elif self._waits_for_all and self._waits is not None:
+            self._waits.taken()
         for message, outcome in zip(messages, outcomes, strict=True):
             if isinstance(outcome, Refused):
                 self._say_refused(message, outcome)
+
+    def nothing_waits(self) -> None:
+        """Take note that all is delivered."""
+        if self._waits is not None:
+            self._waits.over()
+
+    def _note(self, outcome: TryLater) -> None:
+        self._waits_for_all = outcome.everywhere
+        if self._waits is not None:
+            self._waits.note(outcome.reason, outcome.after, outcome.mend)
 
     def complain(self, kind: str, text: str, fault: bool = False) -> None:
         """Write one line a kind of fault, not one a message."""

@@ -136,8 +136,13 @@ class Relay:
             self._flushes.discard(mine)
         return self._counts_after(mine)
 
-    def close(self, timeout: float | None = None) -> Counts:
-        """Flush, and end the threads; what is left stays for the next process."""
+    def close(self, timeout: float | None = None, is_told: bool = True) -> Counts:
+        """Flush, and end the threads; what is left stays for the next process.
+
+        Args:
+            timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` without one.
+            is_told: Whether a line says what is left.
+        """
         if not self._ending.acquire(blocking=False):  # somebody closes it, or has closed it
             return self._rounds.counts
         deadline = time.monotonic() + (at_exit.flush_timeout() if timeout is None else timeout)
@@ -156,6 +161,8 @@ class Relay:
         at_exit.forget(self)
         self._sender.close()
         self._close_outbox(max(0.05, deadline - time.monotonic()))
+        if is_told:
+            self._rounds.say_what_is_left()
         return self._rounds.counts
 
     def _close_outbox(self, timeout: float) -> None:
@@ -164,7 +171,6 @@ class Relay:
                 self._rounds.close(timeout)
             finally:
                 self._turn.release()
-        self._rounds.say_what_is_left()
 
     def renew(self) -> None:
         """Begin anew in a forked child."""

@@ -12,7 +12,9 @@ from dotflow.delivery.outbox import Counts
 from dotflow.delivery.pace import BREATH
 from dotflow.delivery.patience import Patience
 from dotflow.logging import logger
+from dotflow.process.at_exit import flush_timeout
 from dotflow.runlog import files
+from dotflow.runlog.waits import Waits
 
 if TYPE_CHECKING:
     from dotflow.delivery.outbox import Outbox
@@ -98,7 +100,7 @@ class Rounds:
     def __init__(self, outbox: Outbox, sender: Sender, workers: int) -> None:
         self.counts = Counts()
         self.under_way = 0
-        self.patience = Patience(sender.name)
+        self.patience = Patience(sender.name, Waits(outbox.key))
         self.owes_look = False
         self._outbox = outbox
         self._sender = sender
@@ -139,6 +141,7 @@ class Rounds:
         if not counts.pending:
             for flush in flushes:
                 flush.is_drained = True
+            self.patience.nothing_waits()
             return CARE_EVERY
         if more and wait <= 0:
             return 0.0
@@ -281,11 +284,13 @@ class Rounds:
         pending = self.counts.pending
         if pending and self._outbox.is_durable:
             logger.warning(
-                "%d reports to %s wait in %s: the next run, or `dotflow outbox flush`, sends them.",
-                pending, self._sender.name, files.folder(),
+                "%d messages to %s wait in %s: the next run, or `dotflow outbox flush`, sends "
+                "them. DOTFLOW_FLUSH_TIMEOUT (%g s) gives a program's end more time.",
+                pending, self._sender.name, files.folder(), flush_timeout(),
             )  # fmt: skip
         elif pending:
             logger.warning(
-                "%d reports could not be delivered to %s in time. They were held in memory, and "
-                "are lost.", pending, self._sender.name,
+                "%d messages could not be delivered to %s in time. They were held in memory, and "
+                "are lost. DOTFLOW_FLUSH_TIMEOUT (%g s) gives a program's end more time.",
+                pending, self._sender.name, flush_timeout(),
             )  # fmt: skip

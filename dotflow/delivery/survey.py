@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import earlier
 from dotflow.delivery.adopted import AdoptedLog, is_done
 from dotflow.delivery.server_ids import ServerIds
-from dotflow.delivery.waiting import Waiting
+from dotflow.delivery.waiting import OTLP, Waiting
 from dotflow.runlog import files
-from dotflow.runlog.reader import NewerFormatError, readers_of
+from dotflow.runlog.claims import Claims
+from dotflow.runlog.reader import NewerFormatError, destinations_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+__all__ = ["OTLP", "SPANS", "living_owner", "survey"]
 
-OTLP = "OTLP "
-"""How the names of OTLP endpoints begin."""
+SPANS = "spans"
+"""What is claimed of a log by who sends its spans."""
 
 SpansLeft = Callable[[str, "list[Path]", str], int]
 """Called with a log's id, its files, and the key of an OTLP endpoint."""
 
 
 def survey(spans_left: SpansLeft | None = None) -> list[Waiting]:
-    """What waits, file by file, also of the version before; unreadable ones are left out.
+    """What waits, file by file, also of the version before.
 
     Args:
         spans_left: Counts the spans of a log that wait for an OTLP endpoint.
@@ -37,23 +40,57 @@ def survey(spans_left: SpansLeft | None = None) -> list[Waiting]:
 
 def _look(log: str, segments: list[Path], spans_left: SpansLeft | None) -> Iterator[Waiting]:
     try:
-        readers = readers_of(segments)
+        readers = destinations_of(segments)
         size = sum(path.stat().st_size for path in segments)
         oldest = min(path.stat().st_mtime for path in segments)
     except OSError:
         return
-    is_owned = files.is_alive(log)
+    is_alive = files.is_alive(log)
     for key, name in readers.items():
-        count = spans_left if name.startswith(OTLP) else _pending
         try:
-            is_over = count is None or is_done(segments, key)
-            pending = 0 if count is None or is_over else count(log, segments, key)
-        except NewerFormatError:
+            if is_done(segments, key):
+                yield Waiting(name, 0, 0, None, is_alive)
+                continue
+            if name.startswith(OTLP):
+                by_owner = _spans_by_owner(log, segments, key, spans_left)
+            else:
+                by_owner = _messages_by_owner(log, segments, key, is_alive)
+        except NewerFormatError as error:
+            yield Waiting(name, 0, size, oldest, is_alive, files.pid_of(log), str(error))
             continue
-        yield Waiting(name, pending, size if pending else 0, oldest if pending else None, is_owned)
+        for owner, pending in by_owner.items() or [(None, 0)]:
+            mine = log if is_alive else owner
+            pid = files.pid_of(mine) if mine is not None else None
+            is_any = pending > 0
+            yield Waiting(
+                name, pending, size if is_any else 0, oldest if is_any else None,
+                mine is not None, pid,
+            )  # fmt: skip
 
 
-def _pending(log: str, segments: list[Path], key: str) -> int:
-    found = AdoptedLog(log, segments, key)
-    units = [unit for one in list(found.workflows) for unit in found.take_over(one, ServerIds())]
-    return sum(unit.pending for unit in units)
+def _spans_by_owner(
+    log: str, segments: list[Path], key: str, spans_left: SpansLeft | None
+) -> dict[str | None, int]:
+    if spans_left is None:
+        return {}
+    return {living_owner(Claims(log, key), SPANS): spans_left(log, segments, key)}
+
+
+def _messages_by_owner(
+    log: str, segments: list[Path], key: str, is_alive: bool
+) -> dict[str | None, int]:
+    """How many messages wait, by the living process that has taken them over."""
+    found = AdoptedLog(log, segments, key, is_dead=not is_alive)
+    claims = Claims(log, key)
+    counts: Counter[str | None] = Counter()
+    for workflow in list(found.workflows):
+        pending = sum(unit.pending for unit in found.take_over(workflow, ServerIds()))
+        if pending:
+            counts[None if is_alive else living_owner(claims, workflow)] += pending
+    return counts
+
+
+def living_owner(claims: Claims, workflow: str) -> str | None:
+    """The log of the living process that has claimed a workflow; None where there is none."""
+    owner = claims.owner(workflow)
+    return owner if owner is not None and files.is_alive(owner) else None

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 BEFORE = "outbox"
 """The folder in which the version before kept what waited."""
 
+OTLP = "OTLP "
+"""How the names of OTLP endpoints begin."""
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -14,10 +17,12 @@ class Waiting:
 
     Attributes:
         destination: Where it goes.
-        pending: How many messages wait.
-        bytes: How many bytes the log, or the bodies in the file, have.
+        pending: How many messages, or spans for an OTLP endpoint, wait.
+        bytes: How many bytes the log, or the bodies in the file, have; 0 where nothing waits.
         oldest: When its process began (seconds since the epoch); None where nothing waits.
         is_owned: Whether a living process sees to it.
+        pid: The number of that process, where it is known.
+        problem: Why it is not known how many wait; empty where it is.
     """
 
     destination: str
@@ -25,3 +30,10 @@ class Waiting:
     bytes: int
     oldest: float | None
     is_owned: bool
+    pid: int | None = None
+    problem: str = ""
+
+    @property
+    def is_anything(self) -> bool:
+        """Whether anything waits, or may."""
+        return self.pending > 0 or bool(self.problem)

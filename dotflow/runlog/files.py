@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dotflow.runlog.folder import FOLDER, file_system, folder, make_folder, state_dir
-from dotflow.runlog.life import LOCK, LifeSign, is_alive
+from dotflow.runlog.life import LOCK, LifeSign, is_alive, pid_of
 from dotflow.runlog.ownfile import OwnFile, lock, read_file, write_all
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER", "LOCK", "LifeSign", "OwnFile", "alone", "delete_log", "file_system", "folder",
-    "is_alive", "last_seen", "lock", "log_path", "logs", "make_folder", "read_file", "reader_key",
-    "receipts_path", "state_dir", "write_all",
+    "is_alive", "last_seen", "lock", "log_path", "logs", "make_folder", "pid_of", "read_file",
+    "reader_key", "receipts_path", "state_dir", "write_all",
 ]  # fmt: skip
 
 LOG, RECEIPTS, CLAIMS = ".log", ".receipts", ".claims"

@@ -97,6 +97,14 @@ def is_alive(log: str) -> bool:
         return _lives(_head_of(log)) is True  # somebody may have deleted the lock alone
 
 
+def pid_of(log: str) -> int | None:
+    """The number of the process that owns a log; None where its lock does not say."""
+    with contextlib.suppress(OSError):
+        pid = _parsed(ownfile.read_file(folder() / f"{log}{LOCK}", 0, _MOST)).get("pid")
+        return pid if isinstance(pid, int) else None
+    return None
+
+
 def _head_of(log: str) -> dict[str, Any]:
     """What the first line of a log says."""
     with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from dotflow.logging import logger
-from dotflow.runlog import files
+from dotflow.runlog import files, waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,14 +115,21 @@ def _sweep() -> None:
     known = set(files.logs())
     with contextlib.suppress(OSError), os.scandir(files.folder()) as found:
         for entry in found:
+            if waits.END in entry.name:  # of a destination, and not of a log
+                _delete_if_old(entry, MAX_AGE)
+                continue
             log, _, end = entry.name.partition(".")
             log = log.partition("-")[0]
             if len(log) != 32 or log in known or not _is_ours(end):  # noqa: PLR2004
                 continue
-            with contextlib.suppress(OSError):
-                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                if age > LEFTOVER_AGE and not files.is_alive(log):
-                    os.unlink(entry.path)  # noqa: PTH108 - there is no Path
+            if not files.is_alive(log):
+                _delete_if_old(entry, LEFTOVER_AGE)
+
+
+def _delete_if_old(entry: os.DirEntry[str], seconds: float) -> None:
+    with contextlib.suppress(OSError):
+        if time.time() - entry.stat(follow_symlinks=False).st_mtime > seconds:
+            os.unlink(entry.path)  # noqa: PTH108 - there is no Path
 
 
 def _is_ours(end: str) -> bool:

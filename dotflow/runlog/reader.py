@@ -32,6 +32,8 @@ LINE = 300
 _START = re.compile(rb'\{"f":"[a-z ]{3,20}",')
 _MOST_STARTS = 16
 _READER = b'{"f":"reader",'
+_TO = b',"to":{'
+_KEY = re.compile(rb'"([0-9a-f]{16})":"')
 
 
 @dataclass
@@ -195,6 +197,17 @@ def readers_of(segments: list[Path]) -> dict[str, str]:
             if fact is not None:
                 found[fact["key"]] = fact["name"]
     return found
+
+
+def destinations_of(segments: list[Path]) -> dict[str, str]:
+    """The same, and a key for each name whose line is damaged, as the lines for it have it."""
+    keys: set[str] = set()
+    for path in segments:
+        for text in _texts(path):
+            at = text.rfind(_TO)
+            if at > 0:
+                keys.update(key.decode() for key in _KEY.findall(text, at))
+    return {**{key: key for key in sorted(keys)}, **readers_of(segments)}
 
 
 def workflows_of(path: Path) -> set[str]:

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from cli_outbox import AWAY, dotflow, program, report, running, use
 from support.fault_server import TOKEN, FaultServer, status
 from support.otlp import OtlpReceiver
 
-from dotflow.cli.setup import Command
 from dotflow.delivery import dead_letters
 from dotflow.delivery.survey import survey
 from dotflow.runlog import files
-
-AWAY = "http://127.0.0.1:9"
-
-PROGRAM = """
-import os, signal, sys
-from dotflow import Config, DotFlow, action
-from dotflow.providers import LogDefault
-
-@action
-def one():
-    return 1
-
-@action
-def two():
-    if "die" in sys.argv:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 2
-
-flow = DotFlow(config=Config(log=LogDefault(level="ERROR")), name="etl")
-flow.task.add([one, two])
-flow.start()
-"""
 
 
 @pytest.fixture
@@ -47,29 +22,6 @@ def api(monkeypatch):
     use(monkeypatch, server.url)
     yield server
     server.close()
-
-
-def use(monkeypatch, url):
-    monkeypatch.setenv("DOTFLOW_SERVER_URL", url)
-    monkeypatch.setenv("DOTFLOW_USER_TOKEN", TOKEN)
-
-
-def program(*arguments, **environment):
-    """Run a workflow of two tasks in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], env={**os.environ, **environment},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-
-
-def dotflow(*words):
-    return Command(["outbox", *words]).run()
-
-
-def report(capsys):
-    capsys.readouterr()
-    assert dotflow("status", "--json") == 0
-    return json.loads(capsys.readouterr().out)
 
 
 def refused_run(api):
@@ -108,7 +60,7 @@ def test_an_outage_over_the_whole_run_and_past_it(api, capsys):
     assert shown["oldest"].startswith("20")
     assert (shown["in_use"], shown["dead"]) == (0, 0)
     assert dotflow("status") == 0
-    assert f"{api.url} (default): {shown['pending']} pending" in capsys.readouterr().out
+    assert f"{api.url} (default): {shown['pending']} messages wait" in capsys.readouterr().out
 
     api.well()
     assert dotflow("flush") == 0
@@ -123,10 +75,12 @@ def test_flush_says_what_is_left_and_why(monkeypatch, capsys, api):
     """With the server away, or another one configured, the exit status is 1; a line says why."""
     program(DOTFLOW_SERVER_URL=AWAY, DOTFLOW_FLUSH_TIMEOUT="0.1")
     assert dotflow("flush") == 1
-    assert "DOTFLOW_SERVER_URL and DOTFLOW_USER_TOKEN have to name it" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "delivered: nothing" in out
+    assert "DOTFLOW_SERVER_URL and DOTFLOW_USER_TOKEN have to name it" in out
     use(monkeypatch, AWAY)
     assert dotflow("flush", "--timeout", "0.3") == 1
-    assert "not delivered in time" in capsys.readouterr().out
+    assert "could not be reached: connection refused" in capsys.readouterr().out
     assert sum(one.pending for one in survey()) >= 6
 
 
@@ -151,21 +105,18 @@ def test_flush_ends_a_run_whose_process_was_killed(api):
 
 def test_what_a_running_program_sees_to_is_left_to_it(api, capsys):
     """A flush takes nothing from a living process, and says so."""
-    api.on(".", status(503))
-    script = PROGRAM + "\nprint('ready', flush=True)\nsys.stdin.read()\n"
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True,
-        env={**os.environ, "DOTFLOW_FLUSH_TIMEOUT": "0.1"},
-    ) as running:  # fmt: skip
-        assert running.stdout.readline() == "ready\n"
-        assert dotflow("flush", "--timeout", "0.2") == 0
-        assert "a running program sends them" in capsys.readouterr().out
+    api.on(".", status(503, {"detail": "maintenance"}))
+    with running(DOTFLOW_FLUSH_TIMEOUT="0.1") as process:
+        assert dotflow("flush", "--timeout", "0.2") == 1
+        out = capsys.readouterr().out
+        assert f"a running program sends them (process {process.pid}), and goes on trying" in out
         [shown] = report(capsys)["destinations"]
-        assert shown["in_use"] == 1
+        assert (shown["in_use"], shown["processes"]) == (1, [process.pid])
         assert dotflow("status") == 0
-        assert "open in 1 running program(s)" in capsys.readouterr().out
-        running.communicate("")
+        assert "maintenance" in capsys.readouterr().out
+        api.well()
+        assert dotflow("flush", "--timeout", "100") == 0  # it is given the time for it
+    assert [one["status"] for one in api.workflows.values()] == ["Completed"]
 
 
 def test_dead_letters_are_shown_with_the_servers_words(api, capsys):
@@ -257,8 +208,10 @@ def test_spans_are_sent_too(capsys, monkeypatch):
         assert shown["destination"].startswith(f"OTLP endpoint {receiver.http_url}")
         assert shown["pending"] == 3  # spans
         assert dotflow("flush") == 1
-        assert "OTEL_EXPORTER_OTLP_ENDPOINT has to name it" in capsys.readouterr().out
+        assert "3 spans: OTEL_EXPORTER_OTLP_ENDPOINT has to name it" in capsys.readouterr().out
         receiver.is_away = False
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_url)
+        capsys.readouterr()
         assert dotflow("flush") == 0
+        assert "delivered: 3 spans" in capsys.readouterr().out
         assert sorted(span.name for span in receiver.spans) == ["etl", "one", "two"]

@@ -275,7 +275,8 @@ def test_a_dead_server_is_everybodys(api):
     """Where nothing can be reached, all messages wait."""
     api.close()
     outcome = Client(Destination(api.url, TOKEN)).send(workflow_post())
-    assert outcome == TryLater("the server could not be reached", everywhere=True)
+    why = "the server could not be reached: connection refused"
+    assert outcome == TryLater(why, everywhere=True)
 
 
 @pytest.mark.parametrize("fault", [reset(), reset(effect=True), garbage])

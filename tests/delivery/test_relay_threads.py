@@ -41,7 +41,7 @@ def test_close_keeps_its_deadline_and_says_what_is_left(api, relays, caplog):
     counts = relay.close(0.3)
     assert time.monotonic() - started < 0.8
     assert counts.pending > 0
-    assert f"{counts.pending} reports to {relay._sender.name} wait in" in caplog.text
+    assert f"{counts.pending} messages to {relay._sender.name} wait in" in caplog.text
 
 
 def test_close_twice(api, relays, caplog):
@@ -54,7 +54,7 @@ def test_close_twice(api, relays, caplog):
     assert relay.close(5).pending == 1
     assert relay.flush(5).pending == 1
     assert time.monotonic() - started < 0.5
-    assert caplog.text.count(" reports to ") == 1
+    assert caplog.text.count(" messages to ") == 1
 
 
 def test_a_report_after_close_is_not_sent(api, relays):

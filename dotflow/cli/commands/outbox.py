@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import time
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from dotflow.cli import waiting
 from dotflow.cli.errors import CommandError
-from dotflow.delivery import dead_letters, earlier
-from dotflow.delivery.channel import Channel, outbox_name
+from dotflow.cli.waiting import Entry, count_of, entries, time_of
+from dotflow.delivery import dead_letters, dropping, earlier
+from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.client import Client
-from dotflow.delivery.dialect import Dialect
+from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.environment import VARIABLES, find_destination
+from dotflow.delivery.errand import Errand
 from dotflow.delivery.revival import revive
-from dotflow.delivery.survey import OTLP, survey
-from dotflow.runlog.files import folder
+from dotflow.runlog.files import folder, reader_key
+from dotflow.runlog.waits import forget
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from dotflow.delivery.dead_letters import DeadLetter
-    from dotflow.delivery.waiting import Waiting
     from dotflow.otel.export.replay import SpanReplay
+
+    Sender = Errand | SpanReplay
 
 TIMEOUT = 30.0
 SHORT = 12
 """Characters of an id that are shown; as many as tell it from the others are enough to name it."""
 
+LOOK_EVERY = 0.25
+"""Seconds between two looks at what running programs have left to send."""
+
 EPILOG = """\
 The outbox is a folder of the user (DOTFLOW_STATE_DIR names another one). What a
 program could not deliver before it ended waits there; the next program that
 reports to the same place sends it, or `dotflow outbox flush`. A dead letter is a
-message that was refused for good."""
+message that was refused for good. What a running program has written is its own
+to send: no command takes it away."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +55,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
         return action
 
     status = add(
-        "status", _status, "Show what waits, and the dead letters with the server's words."
-    )
+        "status", _status,
+        "Show what waits for each destination, why and since when, and the dead letters.",
+    )  # fmt: skip
     status.add_argument("--json", action="store_true", help="write one JSON object")
-    flush = add("flush", _flush, "Send what waits; the exit status is 1 where something is left.")
+    flush = add("flush", _flush, "Send what waits; the exit status is 1 while anything is left.")
     _add_timeout(flush)
     retry = add("retry", _retry, "Send dead letters again.")
     retry.add_argument("id", nargs="*", metavar="ID", help="which ones (all)")
     _add_timeout(retry)
-    drop = add("drop", _drop, "Delete dead letters.")
-    drop.add_argument("id", nargs="*", metavar="ID", help="which ones")
-    drop.add_argument("--all", action="store_true", help="all of them")
+    drop = add("drop", _drop, "Delete dead letters, or all that waits for a destination.")
+    drop.add_argument("id", nargs="*", metavar="ID", help="which dead letters")
+    drop.add_argument("--all", action="store_true", help="all dead letters")
+    drop.add_argument(
+        "--destination", metavar="NAME",
+        help="all that waits for this destination (its name or address, as `status` has it), and "
+        "its dead letters",
+    )  # fmt: skip
+    _add_yes(drop)
+    send = add("send", _send, "Send what waits for an address that is gone to another one.")
+    send.add_argument(
+        "--destination", metavar="NAME", required=True,
+        help="what it was for: its name or address, as `status` has it",
+    )  # fmt: skip
+    send.add_argument("--to", metavar="URL", required=True, help="where it is sent")
+    _add_timeout(send)
+    _add_yes(send)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,64 +97,55 @@ def _add_timeout(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
+# What there is.
+
+
 def _status(arguments: argparse.Namespace) -> int:
-    found = _by_destination()
-    letters = dead_letters.all_letters()
+    letters = _letters()
+    found = entries(letters)
     if arguments.json:
         report = {
             "folder": str(folder()),
-            "destinations": list(found.values()),
+            "destinations": [entry.described() for entry in found.values()],
             "dead_letters": [_described(letter) for letter in letters],
         }
         _say(json.dumps(report, indent=2))
         return 0
     if not found:
         _say(f"Nothing waits in {folder()}.")
+    named = waiting.named_by_environment(found.values())
     for entry in found.values():
-        _say(_line(entry))
+        for line in waiting.lines_of(entry, entry.name in named):
+            _say(line)
     for letter in letters:
         _say(f"dead letter {letter.message.id[:SHORT]}: {_what(letter)}: {_said(letter)}")
+    if letters:
+        _say("`dotflow outbox retry [ID]` sends dead letters again, `drop ID` deletes them.")
     return 0
 
 
-def _by_destination() -> dict[str, dict[str, Any]]:
-    """What waits, destination by destination."""
-    found: dict[str, dict[str, Any]] = {}
-
-    def of(name: str) -> dict[str, Any]:
-        empty = {"pending": 0, "bytes": 0, "oldest": None, "in_use": 0, "dead": 0}
-        return found.setdefault(name, {"destination": name, **empty})
-
-    oldest: dict[str, float] = {}
-    for one in _survey():
-        entry = of(one.destination)
-        entry["pending"] += one.pending
-        entry["bytes"] += one.bytes
-        entry["in_use"] += one.is_owned
-        if one.oldest is not None:
-            oldest[one.destination] = min(one.oldest, oldest.get(one.destination, one.oldest))
-            entry["oldest"] = _time(oldest[one.destination])
-    for letter in dead_letters.all_letters():
-        of(letter.destination)["dead"] += 1
-    return found
-
-
-def _line(entry: dict[str, Any]) -> str:
-    parts = [f"{entry['pending']} pending"]
-    if entry["pending"]:
-        parts.append(f"{entry['bytes']} bytes, the oldest of {entry['oldest']}")
-    if entry["in_use"]:
-        parts.append(f"open in {entry['in_use']} running program(s)")
-    parts.append(f"{entry['dead']} dead letters")
-    return f"{entry['destination']}: {'; '.join(parts)}"
+def _letters() -> list[DeadLetter]:
+    try:
+        return dead_letters.all_letters()
+    except sqlite3.OperationalError:  # somebody else writes it
+        raise
+    except sqlite3.DatabaseError as error:
+        raise CommandError(
+            f"The dead letters cannot be read ({error}): `dotflow outbox drop --all` deletes them."
+        ) from error
 
 
 def _said(letter: DeadLetter) -> str:
-    return f"{letter.status} {letter.reason}" if letter.status else letter.reason
+    status = str(letter.status or "")
+    return letter.reason if letter.reason.startswith(status) else f"{status} {letter.reason}"
 
 
 def _what(letter: DeadLetter) -> str:
@@ -150,51 +163,77 @@ def _described(letter: DeadLetter) -> dict[str, Any]:
         "kind": message.kind.value,
         "workflow": message.workflow,
         "task": message.task,
-        "put_at": _time(letter.at),
+        "put_at": time_of(letter.at),
         "status": letter.status,
         "reason": letter.reason,
     }
 
 
-def _time(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
-    except (OverflowError, OSError, ValueError):  # the clock was far off
-        return f"{seconds:.0f} s"
+# Sending.
 
 
 def _flush(arguments: argparse.Namespace) -> int:
     deadline = time.monotonic() + max(0.0, arguments.timeout)
-    senders = _senders()
+    return _sent(_senders(), deadline, arguments.timeout)
+
+
+def _sent(senders: dict[str, Sender], deadline: float, timeout: float) -> int:
+    """Send what there is; say what came of it: 1 while anything is left."""
+    began = time.time()
     for sender in senders.values():
         sender.adopt()
-    delivered = 0
-    for index, sender in enumerate(senders.values()):
+    delivered: dict[str, int] = {}
+    for index, (name, sender) in enumerate(senders.items()):
         share = max(0.0, deadline - time.monotonic()) / (len(senders) - index)
-        delivered += sender.close(share).delivered
-    return _report(delivered, set(senders))
+        unit = "span" if Entry(name).is_otlp else "message"
+        delivered[unit] = delivered.get(unit, 0) + sender.close(share).delivered
+    counts = [count_of(number, unit) for unit, number in delivered.items() if number]
+    _say(f"delivered: {', '.join(counts) or 'nothing'}")
+    left = _left(deadline)
+    for entry in left:
+        for line in _why_left(entry, entry.name in senders, began, timeout):
+            _say(line)
+    return 1 if left else 0
 
 
-def _survey() -> list[Waiting]:
-    return survey(_spans_left)
+def _left(deadline: float) -> list[Entry]:
+    """What is left; running programs that can send what they have are given the time for it."""
+    while True:
+        left = [entry for entry in entries().values() if entry.is_any]
+        busy = [one for one in left if one.theirs and not (one.wait and one.wait.mend)]
+        seconds = min(LOOK_EVERY, deadline - time.monotonic())
+        if not busy or seconds <= 0:
+            return left
+        time.sleep(seconds)
 
 
-def _spans_left(log: str, segments: list[Path], key: str) -> int:
-    # OpenTelemetry is loaded only where it is needed: it takes its time.
-    from dotflow.otel.export.replay import spans_left
+def _why_left(entry: Entry, is_named: bool, began: float, timeout: float) -> list[str]:
+    wait = entry.wait
+    told = [f"left for {entry.name}: {problem}" for problem in entry.problems]
+    if entry.theirs:
+        told.append(f"left for {entry.name}: {waiting.theirs_in_words(entry, wait)}")
+        if wait is not None:
+            told.append(f"  {waiting.words_of(wait)}")
+    if entry.left and is_named:
+        why = f"not delivered within {timeout:g} s: try a longer --timeout"
+        if wait is not None and waiting.is_in_trouble(entry, began):
+            why = waiting.words_of(wait)
+            why += f"; set {wait.mend} and try again" if wait.mend is not None else ""
+        told.append(f"left for {entry.name}: {entry.counted(entry.left)}: {why}")
+    elif entry.left:
+        told.append(f"left for {entry.name}: {waiting.remedy_of(entry, is_named)}")
+    return told
 
-    return spans_left(log, segments, key)
 
-
-def _senders() -> dict[str, Channel | SpanReplay]:
+def _senders() -> dict[str, Sender]:
     """What sends to each destination that the environment names."""
-    senders: dict[str, Channel | SpanReplay] = {}
+    senders: dict[str, Sender] = {}
     for dialect in Dialect:
         destination = find_destination(dialect=dialect)
         if destination is not None:
-            senders[outbox_name(destination)] = Channel(destination)
+            senders[outbox_name(destination)] = Errand(destination)
     # OpenTelemetry is loaded only where it is needed: it takes its time.
-    if any(one.destination.startswith(OTLP) for one in _survey()):
+    if any(entry.is_otlp for entry in entries().values()):
         from dotflow.otel.export.replay import otlp_relay_from_environment
 
         relay = otlp_relay_from_environment()
@@ -203,36 +242,11 @@ def _senders() -> dict[str, Channel | SpanReplay]:
     return senders
 
 
-def _report(delivered: int, names: set[str]) -> int:
-    """Say what came of a flush; 1 where something is left that no living process sees to."""
-    _say(f"delivered: {delivered}")
-    left: dict[str, int] = {}
-    theirs: dict[str, int] = {}
-    for one in _survey():
-        counted = theirs if one.is_owned else left
-        counted[one.destination] = counted.get(one.destination, 0) + one.pending
-    for destination, pending in theirs.items():
-        if pending:
-            _say(f"{pending} to {destination}: a running program sends them")
-    for destination, pending in left.items():
-        if pending:
-            why = "not delivered in time" if destination in names else _how(destination)
-            _say(f"{pending} to {destination}: {why}")
-    return 1 if any(left.values()) else 0
-
-
-def _how(destination: str) -> str:
-    for dialect, variables in VARIABLES.items():
-        if destination.startswith("dotflow-api ") and destination.endswith(f"({dialect.value})"):
-            return f"{variables[0]} and {variables[1]} have to name it"
-    return "OTEL_EXPORTER_OTLP_ENDPOINT has to name it"
-
-
 def _retry(arguments: argparse.Namespace) -> int:
-    letters = _chosen(arguments.id) if arguments.id else dead_letters.all_letters()
+    letters = _chosen(arguments.id) if arguments.id else _letters()
     clients = _clients()
     known = [one for one in letters if one.destination in clients]
-    _say(f"tried again: {len(known)}")
+    _say(f"tried again: {count_of(len(known), 'dead letter')}")
     answered = 0
     for name, client in clients.items():
         of_one = [one for one in known if one.destination == name]
@@ -240,7 +254,7 @@ def _retry(arguments: argparse.Namespace) -> int:
         client.close()
     for letter in letters:
         if letter.destination not in clients:
-            _say(f"left: {_what(letter)}: {_how(letter.destination)}")
+            _say(f"left: {_what(letter)}: {waiting.how_to_name(letter.destination)}")
     status = _flush(arguments)
     return status if answered == len(letters) else 1
 
@@ -251,20 +265,148 @@ def _clients() -> dict[str, Client]:
     return {outbox_name(one): Client(one) for one in found if one is not None}
 
 
+# An address that is gone.
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    entry = waiting.chosen(arguments.destination, entries(_letters()))
+    deadline = time.monotonic() + max(0.0, arguments.timeout)
+    to = arguments.to.strip().rstrip("/")
+    if entry.is_otlp:
+        _check_is_other(entry, f"OTLP endpoint {to}")
+        _ask(arguments, entry, f"be sent to {to}")
+        from dotflow.otel.export.otlp import OtlpSettings
+        from dotflow.otel.export.replay import SpanReplay
+
+        try:
+            return _sent_elsewhere(entry, SpanReplay(OtlpSettings(to), entry.name), to, deadline)
+        except ValueError as error:
+            raise CommandError(f"'--to {arguments.to}' cannot be used: {error}.") from error
+    destination = _destination_of(to, entry)
+    _check_is_other(entry, outbox_name(destination))
+    _ask(arguments, entry, f"be sent to {destination.url}")
+    status = _sent_elsewhere(entry, Errand(destination, entry.name), destination.url, deadline)
+    letters = dead_letters.readdress(entry.name, outbox_name(destination))
+    if letters:
+        _say(f"{count_of(letters, 'dead letter')}: `dotflow outbox retry` sends them there")
+    return status
+
+
+def _check_is_other(entry: Entry, name: str) -> None:
+    if name == entry.name:
+        raise CommandError("That is where it waits for already: `dotflow outbox flush` sends it.")
+
+
+def _destination_of(url: str, entry: Entry) -> Destination:
+    """The dotflow-api of an address, with the token that the environment has for it.
+
+    Raises:
+        CommandError: There is no token, or the address is none.
+    """
+    for dialect in Dialect:
+        found = find_destination(dialect=dialect)
+        if found is not None and found.url == url:
+            return found
+    is_managed = entry.name.endswith(f"({Dialect.MANAGED.value})")
+    dialect = Dialect.MANAGED if is_managed else Dialect.DEFAULT
+    try:
+        found = find_destination(url, dialect=dialect)
+        assert found is not None  # noqa: S101 - of a given address it raises
+    except ValueError as error:
+        token = VARIABLES[dialect][1]
+        raise CommandError(f"'--to {url}' needs its token in {token}: {error}.") from error
+    return found
+
+
+def _sent_elsewhere(entry: Entry, sender: Sender, to: str, deadline: float) -> int:
+    """Send what waits for a destination to another address; 1 while anything is left."""
+    began = time.time()
+    sender.adopt()
+    result = sender.close(max(0.0, deadline - time.monotonic()))
+    _say(f"delivered to {to}: {entry.counted(result.delivered)}")
+    if result.dead:
+        _say(f"refused for good: {entry.counted(result.dead)}: see `dotflow outbox status`")
+    left = entries().get(entry.name, Entry(entry.name))
+    if left.theirs:
+        _say(f"left: {waiting.theirs_in_words(left, None)} to the old address; end it first")
+    if left.left:
+        is_why = left.wait is not None and waiting.is_in_trouble(left, began)
+        why = f": {waiting.words_of(left.wait)}" if is_why and left.wait is not None else ""
+        _say(f"left: {left.counted(left.left)}, which wait for the old address still{why}")
+    forget(reader_key(entry.name))  # it is the new address that was tried
+    return 1 if left.is_any or result.dead else 0
+
+
 def _drop(arguments: argparse.Namespace) -> int:
-    if bool(arguments.id) == arguments.all:
-        raise CommandError("Say which dead letters: their IDs, or --all.")
-    letters = dead_letters.all_letters() if arguments.all else _chosen(arguments.id)
+    ways = (bool(arguments.id), arguments.all, arguments.destination is not None)
+    if sum(ways) != 1:
+        raise CommandError("Say what to drop: IDs of dead letters, --all, or --destination NAME.")
+    if arguments.destination is not None:
+        return _drop_destination(arguments)
+    if arguments.all:
+        try:
+            letters = dead_letters.all_letters()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:  # of which nobody can choose any
+            dead_letters.discard()
+            _say("dropped: all dead letters, which could not be read")
+            return 0
+    else:
+        letters = _chosen(arguments.id)
     dead_letters.remove(letters)
-    _say(f"dropped: {len(letters)}")
+    _say(f"dropped: {count_of(len(letters), 'dead letter')}")
     return 0
 
 
+def _drop_destination(arguments: argparse.Namespace) -> int:
+    entry = waiting.chosen(arguments.destination, entries(_letters()))
+    _ask(arguments, entry, "be deleted")
+    dropping.drop(entry.name)
+    found = entries(_letters())
+    left = found.get(entry.name, Entry(entry.name))
+    dropped = [entry.counted(entry.left - left.left)]
+    if entry.letters:
+        dropped.append(count_of(entry.letters - left.letters, "dead letter"))
+    if len(entry.problems) > len(left.problems):
+        dropped.append("what could not be read")
+    _say(f"dropped: {', '.join(dropped)}")
+    if left.theirs:
+        _say(f"left: {waiting.theirs_in_words(left, left.wait)}; end it, then drop them")
+    return 1 if left.is_any else 0
+
+
+def _ask(arguments: argparse.Namespace, entry: Entry, what: str) -> None:
+    """Ask whether that is meant, unless it was said.
+
+    Raises:
+        CommandError: It is not, or nobody can be asked.
+    """
+    parts = [entry.counted(entry.left)]
+    if entry.letters:
+        parts.append(count_of(entry.letters, "dead letter"))
+    parts += entry.problems
+    told = f"{' and '.join(parts)} for {entry.name} will {what}."
+    if entry.theirs:
+        told += f" Not {waiting.theirs_in_words(entry, None)}."
+    if arguments.yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandError(f"{told} Nobody can be asked here: say --yes.")
+    _say(told)
+    sys.stdout.write("Go on? [y/N] ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandError("Nothing was done.")
+
+
 def _chosen(ids: Sequence[str]) -> list[DeadLetter]:
-    letters = dead_letters.all_letters()
+    letters = _letters()
     chosen: list[DeadLetter] = []
     for one in ids:
         meant = [letter for letter in letters if letter.message.id.startswith(one)]
+        same = [letter for letter in meant if letter.message.id == one]
+        meant = same or meant
         if len(meant) != 1:
             problem = "No dead letter begins" if not meant else "Several dead letters begin"
             raise CommandError(f"{problem} with {one!r}: `dotflow outbox status --json` has them.")

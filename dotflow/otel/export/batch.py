@@ -20,16 +20,18 @@ from dotflow.otel.export.others import LOOK_AT_CHILDREN
 from dotflow.otel.export.otlp import (
     OtlpSettings,
     SpanCounts,
-    address,
     batch_size,
+    endpoint_name,
     queue_size,
     schedule_delay,
 )
 from dotflow.otel.export.sending import Item, Sender
 from dotflow.otel.spans.fields import Writer
+from dotflow.process.at_exit import flush_timeout
 from dotflow.process.forking import renew_in_child
 from dotflow.runlog import files
 from dotflow.runlog.lines import RunLines
+from dotflow.runlog.waits import Waits
 from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
@@ -77,20 +79,28 @@ class OtlpProcessor(SpanProcessor):
         settings: Which endpoint.
         make: Makes the exporter.
         counts: Where spans are counted.
+        left_for: The name of the endpoint whose spans of dead processes it sends; its own
+            without one.
 
     Attributes:
         name: What a line of the log calls the endpoint, without credentials.
         key: What stands for it in lines of the run log.
+        is_told: Whether a line says what is left at the end.
 
     Raises:
         ValueError: The endpoint is no URL, or the SDK's variables contradict each other.
     """
 
     def __init__(
-        self, settings: OtlpSettings, make: Callable[[], SpanExporter], counts: SpanCounts
+        self,
+        settings: OtlpSettings,
+        make: Callable[[], SpanExporter],
+        counts: SpanCounts,
+        left_for: str | None = None,
     ) -> None:
-        self.name = f"OTLP endpoint {address(settings)}"
+        self.name = left_for or endpoint_name(settings)
         self.key = files.reader_key(self.name)
+        self.is_told = True
         self.limit, self._batch = queue_size(), batch_size()
         if not 0 < self._batch <= self.limit:
             raise ValueError(
@@ -102,7 +112,7 @@ class OtlpProcessor(SpanProcessor):
         self._counts = counts
         self._lines = RunLines("", 0, {self.key: SPANS})
         self._writer = Writer()
-        self._sender = Sender(settings, make, counts, self.name)
+        self._sender = Sender(settings, make, counts, self.name, Waits(self.key))
         self.has_ended = False
         run_log.read_by(self.key, self.name)
         _open.add(self)
@@ -263,12 +273,13 @@ class OtlpProcessor(SpanProcessor):
             return left
         is_kept = run_log.is_durable
         self._log.close([*self._queue, *self._sender.items()])
-        if left and is_kept:
+        if left and is_kept and self.is_told:
             logger.warning(
-                "%d spans for %s wait in %s: the next run, or `dotflow outbox flush`, sends them.",
-                left, self.name, files.folder(),
+                "%d spans for %s wait in %s: the next run, or `dotflow outbox flush`, sends them. "
+                "DOTFLOW_FLUSH_TIMEOUT (%g s) gives a program's end more time.",
+                left, self.name, files.folder(), flush_timeout(),
             )  # fmt: skip
-        elif left:
+        elif left and not is_kept:
             self._say_lost(left)
         return left
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ LOGGERS = (
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
 )
+
+_QUERY = re.compile(r"\?\S+")
 
 MOST = 20
 """Different lines between two exports that worked: a server may say another thing each time."""
@@ -34,10 +37,16 @@ class FaultFilter(logging.Filter):
         for name in LOGGERS:
             logging.getLogger(name).addFilter(self)
 
+    @property
+    def words(self) -> str:
+        """What was said last of an export of this thread; without a query, which may be secret."""
+        return _QUERY.sub("?...", getattr(self._here, "words", ""))
+
     @contextmanager
     def once(self) -> Iterator[None]:
         """Have what this thread exports meanwhile be one of ours."""
         self._here.is_ours = True
+        self._here.words = ""
         try:
             yield
         finally:
@@ -51,6 +60,7 @@ class FaultFilter(logging.Filter):
         """Whether a line is logged; called by the thread that exports."""
         if not getattr(self._here, "is_ours", False):
             return True
+        self._here.words = record.getMessage()
         # Of a try that is repeated the text has the seconds until then.
         is_last = record.levelno >= logging.ERROR
         said = record.name, record.getMessage() if is_last else str(record.msg)

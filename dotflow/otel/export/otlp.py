@@ -247,6 +247,15 @@ def address(settings: OtlpSettings) -> str:
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", "")).removeprefix("//")
 
 
+def endpoint_name(settings: OtlpSettings) -> str:
+    """What people call the endpoint, without credentials.
+
+    Raises:
+        ValueError: What is configured is no URL.
+    """
+    return f"OTLP endpoint {address(settings)}"
+
+
 def size_of(span: ReadableSpan) -> int:
     """About as many bytes as a span takes, rather too many; its texts are what is long."""
     said = [span.attributes or {}, *(event.attributes or {} for event in span.events)]

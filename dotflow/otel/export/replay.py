@@ -9,7 +9,7 @@ from dotflow.abc.server import FlushResult
 from dotflow.logging import logger
 from dotflow.otel.export.batch import OtlpProcessor
 from dotflow.otel.export.others import OtherLog, has_spans
-from dotflow.otel.export.otlp import OtlpSettings, SpanCounts, exports
+from dotflow.otel.export.otlp import OtlpSettings, SpanCounts, endpoint_name, exports
 from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class SpanReplay:
 
     Args:
         settings: Which endpoint.
+        left_for: The name of the endpoint that they were left for; the same one without it.
 
     Attributes:
         name: What a line of the log calls the endpoint, without credentials.
@@ -30,10 +31,11 @@ class SpanReplay:
         ValueError: The endpoint is no URL.
     """
 
-    def __init__(self, settings: OtlpSettings) -> None:
+    def __init__(self, settings: OtlpSettings, left_for: str | None = None) -> None:
         [export] = [one for one in exports(settings) if one.is_otlp]
         self._counts = SpanCounts()
-        self._processor = OtlpProcessor(settings, export.make, self._counts)
+        self._processor = OtlpProcessor(settings, export.make, self._counts, left_for)
+        self._processor.is_told = False
         self.name = self._processor.name
         self._wait: Callable[[float], bool] | None = None
 
@@ -74,6 +76,17 @@ def otlp_relay_from_environment() -> SpanReplay | None:
     except ValueError as error:
         logger.warning("The OTLP endpoint cannot be used: %s", error)
         return None
+
+
+def endpoint_of_environment() -> str | None:
+    """What people call the OTLP endpoint of the environment; None where it names none."""
+    settings = OtlpSettings()
+    try:
+        if any(export.is_otlp for export in exports(settings)):
+            return endpoint_name(settings)
+    except ValueError:
+        return None
+    return None
 
 
 def spans_left(log: str, segments: list[Path], key: str) -> int:

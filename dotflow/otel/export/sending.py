@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from dotflow.runlog.waits import Waits
+
 
 ENOUGH_FAILURES = 3
 """After as many, a batch that was passed by others is refused."""
@@ -93,6 +95,7 @@ class Sender:
         make: Makes the exporter.
         counts: Where spans are counted.
         name: What the endpoint is called.
+        waits: Where it is noted, for other processes, what the endpoint waits for.
 
     Attributes:
         timeout: Seconds that one export may take.
@@ -105,12 +108,14 @@ class Sender:
         make: Callable[[], SpanExporter],
         counts: SpanCounts,
         name: str,
+        waits: Waits,
     ) -> None:
         self.timeout = export_timeout()
         self._settings = settings
         self._make = make
         self._counts = counts
         self._name = name
+        self._waits = waits
         self._exporter: SpanExporter | None = make()
         self._pid = os.getpid()
         self._begin()
@@ -189,6 +194,7 @@ class Sender:
     def _took(self, spans: int) -> None:
         self._counts.add(exported=spans)
         faults.forget()
+        self._waits.taken()
         self._taken += 1
         self.is_away, self._delay, self._again_at = False, FIRST_DELAY, 0.0
 
@@ -207,6 +213,7 @@ class Sender:
         if batch.items:
             self._failed.append(batch)
         self.is_away = True
+        self._waits.note(faults.words or "the endpoint did not take a batch of spans")
         self._again_at = time.monotonic() + self._delay
         self._delay = min(LONGEST_DELAY, 2 * self._delay)
 
