@@ -33,7 +33,8 @@ def open_engine(database_url: str) -> Engine:
     """Gives an engine on a database that has the tables.
 
     Args:
-        database_url: ``sqlite:///FILE`` (missing folders are made) or ``postgresql://...``.
+        database_url: ``sqlite:///FILE`` (missing folders are made; a relative one is that of now,
+            wherever the program goes) or ``postgresql://...``.
 
     Raises:
         ValueError: The URL is none that dotflow-api can use; the message names one that is.
@@ -50,6 +51,14 @@ def open_engine(database_url: str) -> Engine:
         # No connection is held before the first request, nor after a failure.
         engine.dispose()
     return engine
+
+
+def absolute(database_url: str) -> str:
+    """The URL with the whole path of its file, if it has one; what is no URL is left as it is."""
+    try:
+        return _checked(database_url).render_as_string(hide_password=False)
+    except ValueError:
+        return database_url
 
 
 def describe(database_url: str) -> str:
@@ -72,7 +81,18 @@ def _checked(database_url: str) -> URL:
         raise ValueError(f"no support for {url.drivername!r} databases: {EXAMPLES}")
     if driver == "sqlite" and (url.database or ":memory:") == ":memory:":
         raise ValueError(f"a database in memory is not shared by threads: {EXAMPLES}")
-    return url.set(drivername=driver)
+    url = url.set(drivername=driver)
+    return _absolute(url) if driver == "sqlite" else url
+
+
+def _absolute(url: URL) -> URL:
+    """The URL with the whole path of its file: the program may change its folder."""
+    database = url.database or ""
+    mark = "file:" if database.startswith("file:") else ""
+    path = database.removeprefix(mark)
+    if path.startswith(("/", ":")):
+        return url
+    return url.set(database=f"{mark}{Path(path).absolute()}")
 
 
 def _sqlite(url: URL) -> Engine:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from typing_extensions import Self
 
 from dotflow.api.app import create_app
+from dotflow.api.database import absolute
 
 # Longer than a client keeps an idle connection, so that it is not the server who hangs up just
 # when the next request is on its way.
@@ -37,7 +38,7 @@ class ApiServer:
     def __init__(
         self, database: str, token: str | None = None, host: str = "127.0.0.1", port: int = 0
     ) -> None:
-        self._database = database
+        self._database = absolute(database)
         self._token = token
         self._host = host
         self._port = port

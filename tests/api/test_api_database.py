@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, inspect, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from dotflow.api.database import describe, open_engine
+from dotflow.api.server import ApiServer
 from dotflow.api.store import Store
 from dotflow.api.tables import tasks, workflows
 from dotflow.api.writing import Envelope
@@ -189,3 +190,21 @@ def test_servers_may_take_over_at_once(earlier: str) -> None:
     code = f"from dotflow.api.database import open_engine; open_engine({earlier!r}).dispose()"
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     assert [process.wait(30) for process in started] == [0] * 4
+
+
+@pytest.mark.parametrize("url", ["sqlite:///a.db", "sqlite:///d/b.db", "sqlite:///file:c.db?uri=1"])
+def test_a_relative_file_is_that_of_the_moment_when_it_was_given(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that changes its folder goes on with the database that it has opened."""
+    (tmp_path / "elsewhere").mkdir()
+    engine = open_engine(url)
+    server = ApiServer(url)
+    monkeypatch.chdir("elsewhere")
+    with engine.connect() as connection:
+        assert connection.execute(select(workflows)).all() == []
+    engine.dispose()
+    with server:
+        pass
+    assert list(Path().iterdir()) == []
+    assert str(tmp_path) in describe(server._database)
