@@ -9,6 +9,7 @@ from dotflow.core.action import action
 from dotflow.core.config import Config
 from dotflow.core.context import Context
 from dotflow.core.dotflow import DotFlow
+from dotflow.core.exception import WorkflowFailed
 from dotflow.core.task import Task
 
-__all__ = ["Config", "Context", "DotFlow", "Task", "action"]
+__all__ = ["Config", "Context", "DotFlow", "Task", "WorkflowFailed", "action"]

@@ -106,8 +106,10 @@ def test_names(module):
 
 
 def test_all_of_dotflow():
-    """`from dotflow import *` gives the five names of every program."""
-    assert sorted(dotflow.__all__) == ["Config", "Context", "DotFlow", "Task", "action"]
+    """`from dotflow import *` gives the names of every program."""
+    assert sorted(dotflow.__all__) == [
+        "Config", "Context", "DotFlow", "Task", "WorkflowFailed", "action",
+    ]  # fmt: skip
     assert dotflow.action.__module__ == "dotflow.core.action"
     assert isinstance(dotflow.__version__, str)
     assert isinstance(dotflow.__description__, str)

@@ -37,6 +37,23 @@ def test_the_first_program_runs_and_is_traced(tmp_path):
     assert names == ["attempt", "etl", "extract", "total"]
 
 
+def test_the_first_program_tells_of_a_failure(tmp_path):
+    """Where a task of it fails, its exit status is not 0, and what it writes says where."""
+    program = tmp_path / "etl.py"
+    broken = (
+        BLOCKS[0]
+        .replace("initial_context.storage]", "missing]")
+        .replace("retry_delay=1", "retry_delay=0")
+    )
+    program.write_text(broken, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "NameError: name 'missing' is not defined" in done.stderr.splitlines()[-1]
+    assert "in extract" in done.stderr
+
+
 def test_the_other_programs_run(tmp_path, monkeypatch):
     """Every further block of Python runs as it stands, after the first one's imports."""
     monkeypatch.chdir(tmp_path)

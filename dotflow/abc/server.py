@@ -183,6 +183,10 @@ class Server(ABC):
             note: What `note` said of it when its result was kept, perhaps in another process.
         """
 
+    def trace_id(self, workflow: str | UUID) -> str | None:  # noqa: ARG002
+        """The id of the trace of a run under way, in 32 hex digits; None where it has none."""
+        return None
+
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:  # noqa: ARG003
         """Make the span that a carrier leads to current; called in the child process.

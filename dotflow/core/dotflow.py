@@ -11,11 +11,14 @@ from dotflow.abc.server import WorkflowDescription
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.config import Config
 from dotflow.core.task import Task, TaskBuilder
-from dotflow.core.workflow import Manager
+from dotflow.core.types import TypeExecution, TypeInputChange
+from dotflow.core.workflow import Manager, check_options
 from dotflow.logging import logger
+from dotflow.utils.basic_functions import basic_callback
 from dotflow.utils.tools import hostname, unused_task_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from dotflow.core.context import Context
@@ -66,21 +69,99 @@ class DotFlow:
             given_name=name,
         )
 
-    def start(self, **kwargs: Any) -> Manager:
-        """Run the workflow and return its Manager, which says what the arguments are."""
+    def start(
+        self,
+        *,
+        mode: str = TypeExecution.SEQUENTIAL,
+        keep_going: bool = False,
+        resume: bool = False,
+        on_success: Callable[..., Any] = basic_callback,
+        on_failure: Callable[..., Any] = basic_callback,
+        on_input_change: str = TypeInputChange.REUSE,
+        fingerprint: str | None = None,
+        start_method: str | None = None,
+        raise_on_failure: bool = False,
+    ) -> Manager:
+        """Run the workflow and return its Manager, which says what came of it.
+
+        Args:
+            mode: "sequential", "sequential_group", "background" or "parallel".
+            keep_going: Go on after a failed task.
+            resume: Restore tasks that have a checkpoint instead of running them.
+            on_success: Called as `on_success(tasks=tasks)` after a run in which no task failed.
+            on_failure: Called as `on_failure(tasks=tasks)` after a run in which one did.
+            on_input_change: What a resumed run does with another input: "reuse" what is there,
+                "reset" it, or "raise".
+            fingerprint: What stands for the input; by default that of the initial contexts.
+            start_method: How child processes come to be: "fork", "forkserver" or "spawn"; without
+                one what `DOTFLOW_START_METHOD` says.
+            raise_on_failure: Raise WorkflowFailed where the run failed, once all is reported; of
+                a background run `wait()` raises it.
+
+        Raises:
+            WorkflowFailed: The run failed, and `raise_on_failure` was asked for.
+            ExecutionModeNotExist: There is no such mode.
+            InvalidOnInputChange: There is no such policy.
+            InputChangedError: The input is another one, and the policy is "raise".
+            NotCallableObject: A callback cannot be called.
+            ValueError: There is no such start method here.
+            RuntimeError: A child process that only imports the program starts the run.
+        """
         return Manager(
-            **{
-                "tasks": self.task.queue,
-                "workflow_id": self.workflow_id,
-                "config": self.config,
-                "description": self._description,
-                **kwargs,
-            }
+            tasks=self.task.queue,
+            on_success=on_success,
+            on_failure=on_failure,
+            mode=mode,
+            keep_going=keep_going,
+            workflow_id=self.workflow_id,
+            resume=resume,
+            on_input_change=on_input_change,
+            fingerprint=fingerprint,
+            config=self.config,
+            description=self._description,
+            start_method=start_method,
+            raise_on_failure=raise_on_failure,
         )
 
-    def schedule(self, **kwargs: Any) -> None:
-        """Hand the workflow to the scheduler; the arguments go on to every run."""
-        self.config.scheduler.start(workflow=self.start, **kwargs)
+    def schedule(
+        self,
+        *,
+        mode: str = TypeExecution.SEQUENTIAL,
+        keep_going: bool = False,
+        resume: bool = False,
+        on_success: Callable[..., Any] = basic_callback,
+        on_failure: Callable[..., Any] = basic_callback,
+        on_input_change: str = TypeInputChange.REUSE,
+        fingerprint: str | None = None,
+        start_method: str | None = None,
+        raise_on_failure: bool = False,
+    ) -> None:
+        """Hand the workflow to the scheduler, which starts it again and again.
+
+        Args:
+            mode: As in `start`, of every run; so are the others.
+            keep_going: As in `start`.
+            resume: As in `start`.
+            on_success: As in `start`.
+            on_failure: As in `start`.
+            on_input_change: As in `start`.
+            fingerprint: As in `start`.
+            start_method: As in `start`.
+            raise_on_failure: As in `start`; the scheduler logs what a run raises, and goes on.
+
+        Raises:
+            Exception: An argument is wrong, as in `start`.
+        """
+        check_options(mode, on_input_change, on_success, on_failure, start_method)
+        given = {
+            "mode": mode, "keep_going": keep_going, "resume": resume, "on_success": on_success,
+            "on_failure": on_failure, "on_input_change": on_input_change,
+            "fingerprint": fingerprint, "start_method": start_method,
+            "raise_on_failure": raise_on_failure,
+        }  # fmt: skip
+        defaults = DotFlow.start.__kwdefaults__ or {}
+        said = {name: value for name, value in given.items() if value is not defaults[name]}
+        self.config.scheduler.start(workflow=self.start, **said)
 
     def result_task(self) -> list[Task]:
         """The tasks."""

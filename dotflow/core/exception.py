@@ -16,6 +16,7 @@ Exception
   InvalidOnInputChange       no such policy
   ValueNotKept               a storage cannot keep this value
   AmbiguousResume            steps that cannot be told apart from those of the earlier run
+  WorkflowFailed             a run that failed
   StepError                  an exception of a step that is told, for it could not come itself
   StepTraceback              where in a step an exception came from
 KeyboardInterrupt
@@ -24,11 +25,14 @@ KeyboardInterrupt
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dotflow.core.step_error import StepError as StepError  # noqa: PLC0414 - found here too
 from dotflow.core.step_error import StepTraceback as StepTraceback  # noqa: PLC0414
-from dotflow.core.step_error import reduced
+from dotflow.core.step_error import reduced, revived
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MESSAGE_UNKNOWN_ERROR = "Unknown"
 MESSAGE_MISSING_STEP_DECORATOR = (
@@ -196,6 +200,37 @@ class AmbiguousResume(Exception):
 
     def __init__(self, workflow_id: Any, step: str) -> None:
         super().__init__(MESSAGE_AMBIGUOUS_RESUME.format(workflow_id=workflow_id, step=step))
+
+
+class WorkflowFailed(Exception):
+    """A run failed. Its cause is the exception of the first task that did.
+
+    It can be pickled: its tasks are then copies that say what became of them.
+
+    Attributes:
+        workflow_id: The id of the run.
+        failed_tasks: The tasks that failed, in order; none where something else ended the run.
+    """
+
+    def __init__(
+        self, message: str, workflow_id: Any = None, failed_tasks: Sequence[Any] = ()
+    ) -> None:
+        super().__init__(message)
+        self.workflow_id = workflow_id
+        self.failed_tasks = list(failed_tasks)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        tasks = [task.apart() for task in self.failed_tasks]
+        return _failed_again, (type(self), self.args, {**vars(self), "failed_tasks": tasks})
+
+
+def _failed_again(
+    cls: type[BaseException], said: tuple[Any, ...], more: dict[str, Any]
+) -> BaseException:
+    error, tasks = revived(cls, said, more), more["failed_tasks"]
+    if tasks and tasks[0].errors:
+        error.__cause__ = tasks[0].errors[-1].cause
+    return error
 
 
 class Interrupted(KeyboardInterrupt):

@@ -133,6 +133,22 @@ def join(thread: threading.Thread, timeout: float | None = None) -> None:
             thread.join(min(left, LOOK_EVERY))
 
 
+def wait(event: threading.Event, timeout: float | None = None) -> bool:
+    """Wait for an event, for at most `timeout` seconds; return whether it has come.
+
+    Raises:
+        Interrupted: The end was asked for.
+    """
+    if not is_out_of_reach():
+        with window():
+            return event.wait(timeout)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not event.is_set() and (left := _left(deadline)) > 0:
+        check()
+        event.wait(min(left, LOOK_EVERY))
+    return event.is_set()
+
+
 def sleep(seconds: float) -> None:
     """Wait some seconds.
 

@@ -20,10 +20,11 @@ _GROUP: Any = getattr(builtins, "BaseExceptionGroup", None)  # from Python 3.11 
 
 def reduced(error: BaseException) -> tuple[Any, ...]:
     """How an exception of ours is pickled: its constructor does not take what its args are."""
-    return _revived, (type(error), error.args, error.__dict__)
+    return revived, (type(error), error.args, error.__dict__)
 
 
-def _revived(cls: type[BaseException], said: tuple[Any, ...], more: dict[str, Any]) -> Any:
+def revived(cls: type[BaseException], said: tuple[Any, ...], more: dict[str, Any]) -> BaseException:
+    """The exception again."""
     error = cls.__new__(cls, *said)
     error.__dict__.update(more)
     return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import TaskAdded, next_number
 from dotflow.constants import INITIAL_TASK_ID
@@ -12,6 +12,7 @@ from dotflow.core.context import Context
 from dotflow.core.dates import local_date, nanoseconds_of
 from dotflow.core.resolve import flat, resolve_callback, resolve_step
 from dotflow.core.task_error import TaskError, warn_of_error
+from dotflow.core.task_fields import StepView, TaskInstance
 from dotflow.core.types.status import TypeStatus
 from dotflow.utils.basic_functions import basic_callback
 
@@ -27,34 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Task", "TaskBuilder", "TaskError", "TaskInstance", "resolve_callback", "resolve_step"]
 
 
-class Turn(Protocol):
-    """What reports a task while it is under way."""
-
-    def conclude(self, error: BaseException) -> None:
-        """End the task if its end is not reported yet."""
-
-
-class TaskInstance:
-    """What a Task is before it has any value: the type of its fields."""
-
-    # Of the class, for most tasks never have another value of most of them.
-    task_id: int = INITIAL_TASK_ID
-    workflow_id: Any = None
-    workflow_name: str | None = None
-    group_name: str = "default"
-    retry_count: int = 0
-    created_ns: int | None = None
-    started_ns: int | None = None
-    finished_ns: int | None = None
-    turn: Turn | None = None
-    _step: Any = None
-    _callback: Callable[..., Any] = staticmethod(basic_callback)
-    _initial_context: Context | None = None
-    _previous_context: Context | None = None
-    _current_context: Context | None = None
-    _status: str | None = None
-    _duration: float | None = None
-    _errors: list[TaskError] | None = None
+TOLD = (
+    "task_id", "workflow_name", "group_name", "retry_count", "created_ns", "started_ns",
+    "finished_ns", "restored", "run", "_status", "_duration", "_errors",
+)  # fmt: skip
+"""What another process may know of a task that ended."""
 
 
 class Task(TaskInstance):
@@ -297,6 +275,20 @@ class Task(TaskInstance):
         self._status = TypeStatus.NOT_STARTED
         self._duration = self._errors = None
         self._previous_context = self._current_context = None
+
+    def apart(self) -> Task:
+        """What became of it, for another process: a copy that can be pickled whatever it held.
+
+        It has neither Config nor callback nor contexts, and its step is a description.
+        """
+        wid, step = self.workflow_id, self.step
+        copied = Task.__new__(Task)
+        vars(copied).update(
+            {name: getattr(self, name) for name in TOLD}, config=None, reports=False
+        )
+        copied.workflow_id = wid if type(wid) in (int, str) else str(wid)
+        copied._step = StepView(step.name, step.retry, step.timeout, tuple(step.source))
+        return copied
 
     def schema(self, max: int | None = None) -> SerializerTask:  # noqa: A002 - the contract's name
         """The task as a pydantic model; `max` is the most characters that its JSON may have."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import PlannedTask, RunBegan, RunEnded, RunFailed, next_number
 from dotflow.abc.server import WorkflowDescription
-from dotflow.core import interrupt
+from dotflow.core import interrupt, unfinished
 from dotflow.core.checkpoint import check_policy, prepare, read_note, write_note
 from dotflow.core.children.start_method import check_is_no_import, start_method_of
-from dotflow.core.exception import ExecutionModeNotExist
+from dotflow.core.exception import ExecutionModeNotExist, NotCallableObject
 from dotflow.core.flows import (
     Background,
     InProcesses,
@@ -22,13 +23,13 @@ from dotflow.core.flows import (
 )
 from dotflow.core.forked import getpid, is_ending
 from dotflow.core.guard import Guard
+from dotflow.core.outcome import Outcome
 from dotflow.core.task_error import TaskError
-from dotflow.core.types import TypeExecution, TypeInputChange, TypeStatus, WorkflowStatus
+from dotflow.core.types import TypeExecution, TypeInputChange
 from dotflow.process.at_exit import close_here
 from dotflow.utils.basic_functions import basic_callback
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
     from uuid import UUID
 
@@ -61,8 +62,28 @@ def _flow_of(mode: str, groups: dict[str, list[Task]]) -> type[Flow]:
     return SequentialGroup if cls is Sequential and len(groups) > 1 else cls
 
 
-class Manager:
-    """One run of a workflow; the constructor runs it.
+def check_options(
+    mode: Any, on_input_change: Any, on_success: Any, on_failure: Any, start_method: Any
+) -> str:
+    """See that a run can be started so, before anybody is told of it; return its start method.
+
+    Raises:
+        ExecutionModeNotExist: There is no such mode.
+        InvalidOnInputChange: There is no such policy.
+        NotCallableObject: A callback cannot be called.
+        ValueError: There is no such start method here.
+    """
+    if mode not in list(FLOWS):  # which, unlike a dict, may be asked for anything
+        raise ExecutionModeNotExist
+    check_policy(on_input_change)
+    for name, callback in (("on_success", on_success), ("on_failure", on_failure)):
+        if not callable(callback):
+            raise NotCallableObject(name)
+    return start_method_of(start_method)
+
+
+class Manager(Outcome):
+    """One run of a workflow, and what came of it; the constructor runs it.
 
     Args:
         tasks: The tasks, in order.
@@ -79,6 +100,8 @@ class Manager:
         description: What a Server may want to know of the run.
         start_method: How child processes come to be: "fork", "forkserver" or "spawn"; without one
             what `DOTFLOW_START_METHOD` says, else the first of them that the system has.
+        raise_on_failure: Raise WorkflowFailed at the end of a run that failed, once all is
+            reported; in background mode `wait()` does that.
 
     Attributes:
         tasks: The tasks of the outcome: in sequential mode those that ran, else all.
@@ -86,7 +109,9 @@ class Manager:
         thread: The thread of a background run; other modes have none.
 
     Raises:
+        WorkflowFailed: The run failed, and `raise_on_failure` was asked for.
         ExecutionModeNotExist: There is no such mode.
+        NotCallableObject: A callback cannot be called.
         InvalidOnInputChange: There is no such policy.
         InputChangedError: The input is another one, and the policy is "raise".
         ValueError: There is no such start method here.
@@ -109,13 +134,13 @@ class Manager:
         config: Config | None = None,
         description: WorkflowDescription | None = None,
         start_method: str | None = None,
+        raise_on_failure: bool = False,
     ) -> None:
-        if mode not in list(FLOWS):  # which, unlike a dict, may be asked for anything
-            raise ExecutionModeNotExist
-        check_policy(on_input_change)
+        self._start_method = check_options(
+            mode, on_input_change, on_success, on_failure, start_method
+        )
         groups = grouper(tasks)
         flow = _flow_of(mode, groups)
-        self._start_method = start_method_of(start_method)
         check_is_no_import(self._start_method, issubclass(flow, InProcesses))
         self.tasks = tasks
         self.on_success = on_success
@@ -135,6 +160,9 @@ class Manager:
         self._description = (description or WorkflowDescription())._replace(
             mode=mode, resumed=resume
         )
+        self._name = self._description.name
+        self._planned = len(tasks)
+        self._raises = raise_on_failure
         self._number = next_number()
         self._process = getpid()
         self._listener: Server | None = None
@@ -148,6 +176,30 @@ class Manager:
         # A run within a step of another one is not to be interrupted while it reports, either.
         with interrupt.window(is_open=False):
             self._run(flow, groups, keep_going, resume)
+        if raise_on_failure and mode != TypeExecution.BACKGROUND:
+            self.raise_for_failure()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of a background run; a run of another mode has ended already.
+
+        Any thread may call it, but not the run's own.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as it takes.
+
+        Returns:
+            Whether the run has ended.
+
+        Raises:
+            WorkflowFailed: The run failed, and was started with `raise_on_failure`.
+            RuntimeError: A step or a callback of the run calls it.
+        """
+        if self.mode == TypeExecution.BACKGROUND:
+            unfinished.wait(self.thread, self._over, timeout)
+        has_ended = self.duration is not None
+        if has_ended and self._raises:
+            self.raise_for_failure()
+        return has_ended
 
     def _prepare_storage(self, groups: dict[str, list[Task]], resume: bool) -> None:
         if self.config is None:
@@ -182,27 +234,37 @@ class Manager:
     def _run_in_background(
         self, groups: dict[str, list[Task]], keep_going: bool, resume: bool
     ) -> None:
+        self._over = threading.Event()
         try:
             self._begin()
+            unfinished.began(self)
             flow = Background(
-                self.tasks, self.workflow_id, keep_going, groups, resume, around=self._guarded
+                self.tasks, self.workflow_id, keep_going, groups, resume, around=self._aside
             )
         except BaseException as error:
+            unfinished.ended(self)
             self._conclude(error)
             raise
         self.thread = flow.thread
+
+    def _aside(self, run: Callable[[], None]) -> None:
+        """Run in the thread of a background run."""
+        try:
+            self._guarded(run)
+        finally:
+            unfinished.ended(self)
+            self._over.set()
 
     def _guarded(self, run: Callable[[], None]) -> None:
         """Run, and report the end, also where something other than a step has failed."""
         planned = self.tasks
         try:
             run()
-            failed = any(task.status == TypeStatus.FAILED for task in self.tasks)
-            self._end(failed)
+            self._end()
         except BaseException as error:
             self._conclude(error, planned)
             raise
-        self._call_back("on_failure" if failed else "on_success")
+        self._call_back("on_success" if self.ok else "on_failure")
 
     def _call_back(self, name: str) -> None:
         """Call a callback of the run; what it raises is counted, unless that ends the program."""
@@ -223,6 +285,7 @@ class Manager:
         self._listener = self.config.listener()
         if self._listener is not None:
             self._tell(self._began(self.config))
+            self.trace_id = call(self._listener, "trace_id", wid)
         write_note(self.config, wid)
 
     def _began(self, config: Config) -> RunBegan:
@@ -265,23 +328,22 @@ class Manager:
             if task.turn is not None:
                 task.turn.conclude(error)
         if not (self._is_ended or isinstance(self._told, RunEnded)):
-            self._fail(error)
-            self._end(failed=True)
+            failure = TaskError(error)
+            if self._told is not None:
+                self._tell(RunFailed(next_number(), self._number, failure))
+            self._end(failure)
 
-    def _fail(self, error: BaseException) -> None:
-        if self._told is not None:
-            self._tell(RunFailed(next_number(), self._number, TaskError(error)))
-
-    def _end(self, failed: bool) -> None:
+    def _end(self, error: TaskError | None = None) -> None:
+        """Take note of the end, and report it; `error` is what ended the run where no task did."""
+        duration = time.perf_counter() - self._started
+        self._settle(duration, error)
         if self.config is None:
             return
-        call, wid = self.config.guard.call, self.workflow_id
-        duration = time.perf_counter() - self._started
+        call, wid, failed = self.config.guard.call, self.workflow_id, not self.ok
         call(self.config.tracer, "end_workflow", workflow_id=wid, duration=duration, failed=failed)
         hook = "workflow_failed" if failed else "workflow_completed"
         call(self.config.metrics, hook, wid, duration)
-        status = WorkflowStatus.FAILED if failed else WorkflowStatus.COMPLETED
         if self._told is not None:
-            ended = RunEnded(next_number(), self._number, time.time_ns(), duration, status)
+            ended = RunEnded(next_number(), self._number, time.time_ns(), duration, self.status)
             self._tell(ended)
         self._is_ended = True

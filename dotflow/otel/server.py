@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import format_trace_id
 
 from dotflow.abc import facts
 from dotflow.abc.server import FlushResult
@@ -194,6 +195,12 @@ class ServerOtel(HookedServer):
             return {} if state is None else note_of(state.span)
         run = self._runs.of_workflow(str(workflow))
         return {} if run is None else note_of(run.span)
+
+    def trace_id(self, workflow: str | UUID) -> str | None:
+        """The id of the trace that the run's root is in; None where OpenTelemetry is off."""
+        run = self._runs.of_workflow(str(workflow))
+        found = None if run is None else run.span.get_span_context().trace_id
+        return format_trace_id(found) if found else None
 
     # Spans that become current.
 

@@ -89,7 +89,8 @@ def test_all_are_here():
     """Every exception of the module is tested below."""
     here = {one for one in vars(exception).values() if isinstance(one, type)}
     defined = {one for one in here if one.__module__ == exception.__name__}
-    assert {type(error) for error in ERRORS} == defined
+    # That of a failed run is tested with the outcome of runs.
+    assert {type(error) for error in ERRORS} == defined - {exception.WorkflowFailed}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)

@@ -41,6 +41,31 @@ def run(server, quiet, **kwargs):
     return flow
 
 
+@pytest.mark.parametrize("mode", ["sequential", "background", "parallel", "sequential_group"])
+def test_a_manager_says_the_trace_of_its_run(mode, otlp, servers, quiet):
+    """`trace_id` is that of the spans: of the workflow, or of the span that is current."""
+    server = servers(endpoint=otlp.http_url)
+    flow = DotFlow(config=quiet(server), name="etl")
+    flow.task.add(step)
+    alone = flow.start(mode=mode)
+    alone.wait(60)
+    tracer = TracerProvider().get_tracer(__name__)
+    with tracer.start_as_current_span("request") as request:
+        within = DotFlow(config=quiet(server), name="etl").start(mode=mode)
+        within.wait(60)
+    assert alone.trace_id == flow.workflow_id.hex
+    assert within.trace_id == format(request.get_span_context().trace_id, "032x")
+    assert server.flush(10).complete
+    found = {span.trace_id for span in otlp.wait_for(3)}
+    assert found == {alone.trace_id, within.trace_id}
+
+
+def test_without_a_trace_there_is_no_id(servers, quiet, monkeypatch):
+    """Where OpenTelemetry is switched off a Manager has none."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert DotFlow(config=quiet(servers())).start().trace_id is None
+
+
 def recorded(api, flow):
     path = requests.utils.quote(str(flow.workflow_id), safe="")
     answer = requests.get(
