@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 
     from dotflow.testing import Rehearsal
 
+# Its asserts are those of the tests that it is mixed into.
+pytest.register_assert_rewrite("dotflow.testing.storage_contract")
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Have dotflow be loaded as it is in a program.
+
+    Of a distribution with a plugin pytest rewrites the asserts of all modules, as they are loaded:
+    a test would run another dotflow than the program, and wait for it to be compiled.
+    """
+    marked = getattr(getattr(pluginmanager, "rewrite_hook", None), "_must_rewrite", None)
+    if isinstance(marked, set):
+        marked.discard("dotflow")
+
 
 @pytest.fixture
 def dotflow_rehearsal() -> Iterator[Rehearsal]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.storage import Storage
 
-WORKFLOW, OTHER = "contract", "contracts"
+WORKFLOW, OTHER = "contract", "contract-2"
 """Two workflows; the id of one begins with that of the other."""
 
 SHORT, LONG = 0.05, 3600.0

@@ -45,7 +45,18 @@ def test_nothing_is_loaded():
 """
 
 
-def run_pytest(folder, text, *words):
+AS_IT_IS = """
+def test_loaders():
+    import dotflow.core.engine
+    import dotflow.testing.storage_contract as contract
+
+    assert type(dotflow.__loader__).__name__ == "SourceFileLoader"
+    assert type(dotflow.core.engine.__loader__).__name__ == "SourceFileLoader"
+    assert type(contract.__loader__).__name__ == "AssertionRewritingHook"
+"""
+
+
+def run_pytest(folder, text, *words, **more):
     (folder / "test_users.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
     environment = {
@@ -54,7 +65,8 @@ def run_pytest(folder, text, *words):
     }  # fmt: skip
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *words],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+        cwd=folder, env={**environment, **more},
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
@@ -96,3 +108,15 @@ def test_it_can_be_switched_off(folder):
     """`-p no:dotflow` leaves a session without it."""
     done = run_pytest(folder, "def test_one(dotflow_rehearsal): pass\n", "-p", "no:dotflow")
     assert "fixture 'dotflow_rehearsal' not found" in done.stdout
+
+
+def test_dotflow_is_loaded_as_it_is(folder):
+    """Pytest rewrites the asserts of a distribution that has a plugin: not those of the engine."""
+    # As an installed wheel says it, which lists its modules.
+    dist = folder / "dotflow_users-1.dist-info"
+    dist.mkdir()
+    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: dotflow-users\nVersion: 1\n")
+    (dist / "entry_points.txt").write_text("[pytest11]\ndotflow = pytest_dotflow\n")
+    (dist / "RECORD").write_text("dotflow/__init__.py,,\npytest_dotflow.py,,\n")
+    done = run_pytest(folder, AS_IT_IS, PYTHONPATH=str(folder))
+    assert done.returncode == 0, done.stdout
