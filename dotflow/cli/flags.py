@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cli.errors import CommandError
-from dotflow.core.exception import ImportModuleError, NotCallableObject
+from dotflow.core.dotflow import DotFlow
+from dotflow.core.exception import ImportModuleError, MissingActionDecorator, NotCallableObject
 from dotflow.core.module import Module
 from dotflow.core.task import resolve_step
 from dotflow.core.types import TypeExecution, TypeStorage
@@ -128,18 +129,30 @@ def step_and_callback(arguments: argparse.Namespace) -> dict[str, Any]:
     """The step and the callback that the flags name, as `task.add` takes them.
 
     Raises:
-        CommandError: A module raised when it was imported.
+        CommandError: A module raised when it was imported, or the step is none.
         ImportModuleError: There is no such thing.
-        MissingActionDecorator: The step is none.
         NotCallableObject: The callback is none.
     """
-    found = {"step": resolve_step(load(arguments.step))}
+    found = {"step": _step(arguments.step)}
     if arguments.callback is not None:
         callback = load(arguments.callback)
         if not callable(callback):
             raise NotCallableObject(arguments.callback)
         found["callback"] = callback
     return found
+
+
+def _step(path: str) -> Any:
+    value = load(path)
+    if isinstance(value, DotFlow):
+        raise CommandError(
+            f"'{path}' is a workflow: write a function that returns it, and give '--workflow' its "
+            "name."
+        )
+    try:
+        return resolve_step(value)
+    except MissingActionDecorator as error:
+        raise CommandError(f"'{path}' is no step. {error}") from error
 
 
 def load(path: str) -> Any:

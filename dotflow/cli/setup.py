@@ -11,6 +11,7 @@ from rich.text import Text
 from dotflow import __description__, __version__
 from dotflow.cli.commands import api, demo, log, outbox, schedule, start
 from dotflow.cli.errors import MENDABLE, UNEXPECTED
+from dotflow.cli.parser import Parser
 from dotflow.cli.signals import status_of
 from dotflow.core.exception import Interrupted
 from dotflow.logging import logger
@@ -38,7 +39,7 @@ class Command:
     """
 
     def __init__(self, arguments: Sequence[str] | None = None) -> None:
-        self.parser = argparse.ArgumentParser(
+        self.parser = Parser(
             prog="dotflow",
             description=__description__,
             epilog="`dotflow COMMAND --help` says what a command needs.",

@@ -97,8 +97,9 @@ class ImportModuleError(Exception):
 
     __reduce__ = reduced
 
-    def __init__(self, module: str) -> None:
-        super().__init__(MESSAGE_IMPORT_MODULE_ERROR.format(module=module))
+    def __init__(self, module: str, reason: str = "") -> None:
+        message = MESSAGE_IMPORT_MODULE_ERROR.format(module=module)
+        super().__init__(f"Could not import '{module}': {reason}" if reason else message)
 
 
 class NotCallableObject(Exception):

@@ -45,6 +45,41 @@ def test_what_leads_nowhere(path):
     assert f"'{path}'" in str(raised.value)
 
 
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    (tmp_path / "etl_of_a_user.py").write_text(
+        "from dotflow import action\n@action\ndef extract(): pass\ndef helper(): pass\n"
+    )
+    (tmp_path / "package_of_a_user").mkdir()
+    (tmp_path / "package_of_a_user" / "__init__.py").touch()
+    (tmp_path / "package_of_a_user" / "steps.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("user_module")
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("etl_of_a_user", "is a module; name something in it, as in 'etl_of_a_user.NAME'"),
+        ("extract", "it names no module; write it as 'package.module.name'"),
+        ("etl_of_a_usr.extract", "on Python's path. Did you mean 'etl_of_a_user'?"),
+        ("package_of_a_user.step.go", "in package 'package_of_a_user'. Did you mean"),
+        ("etl_of_a_user.extrct", "has no 'extrct'. Did you mean 'etl_of_a_user.extract'?"),
+        ("etl_of_a_user:zzz", "has no 'zzz'. It has: extract, helper."),
+        ("etl_of_a_user:extract.fnc", "'etl_of_a_user.extract' has no 'fnc'. Did you mean"),
+        ("etl_of_a_user.py", "it names a file; name the module, as in 'etl_of_a_user:NAME'"),
+        ("./jobs/etl.py:extract", "it names a file; name the module, as in 'jobs.etl:extract'"),
+        ("json..b", "write it as 'package.module.name'"),
+    ],
+)  # fmt: skip
+def test_each_mistake_has_words_of_its_own(path, said):
+    """No module part, a missing module, a missing name, a file: what is wrong, and what is near."""
+    with pytest.raises(ImportModuleError) as raised:
+        Module(path)
+    assert str(raised.value).startswith(f"Could not import '{path}': ")
+    assert said in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("source", "error"),
     [

@@ -127,7 +127,6 @@ def step_workflow(arguments: argparse.Namespace, config: Config | None = None) -
 
     Raises:
         CommandError: A flag, a variable or a module is wrong.
-        MissingActionDecorator: The step is none.
     """
     found = flags.step_and_callback(arguments)
     config = config or Config(storage=flags.storage_of(arguments))
