@@ -33,8 +33,8 @@ def open_engine(database_url: str) -> Engine:
     """Gives an engine on a database that has the tables.
 
     Args:
-        database_url: ``sqlite:///FILE`` (missing folders are made; a relative one is that of now,
-            wherever the program goes) or ``postgresql://...``.
+        database_url: ``sqlite:///FILE`` (missing folders are made, but none at the root
+            of the disk; a relative one is that of now, wherever the program goes) or ``postgresql://...``.
 
     Raises:
         ValueError: The URL is none that dotflow-api can use; the message names one that is.
@@ -99,7 +99,7 @@ def _sqlite(url: URL) -> Engine:
     database = url.database or ""
     try:
         if not database.startswith("file:"):
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(Path(database).parent)
         # No isolation level: the driver opens no transactions of its own, _begin does.
         arguments = {"isolation_level": None, "timeout": _BUSY_SECONDS}
         engine = create_engine(url, connect_args=arguments, hide_parameters=True, **_POOL)
@@ -108,6 +108,17 @@ def _sqlite(url: URL) -> Engine:
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    missing = next((one for one in reversed((folder, *folder.parents)) if not one.exists()), None)
+    if missing is not None and missing.parent == missing.parent.parent:
+        raise ValueError(
+            f"there is no folder {missing}, and none is made at the root of the disk: make it "
+            f"(mkdir {missing}), or name a file below the current folder, with three slashes; "
+            f"{EXAMPLES}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _postgres(url: URL) -> Engine:

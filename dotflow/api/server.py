@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from dotflow.api.database import absolute
 _KEEP_ALIVE_SECONDS = 75
 _SHUTDOWN_SECONDS = 5
 _START_SECONDS = 30
+_LAST_PORT = 65535
 
 
 class ApiServer:
@@ -55,7 +57,7 @@ class ApiServer:
 
         Raises:
             RuntimeError: It is running already, or did not come up.
-            ValueError: The database URL or the token cannot be used.
+            ValueError: The database URL, the token or the port cannot be used.
             ImportError: The database's driver is not installed.
             OSError: The port is taken, or the database does not answer.
         """
@@ -125,10 +127,13 @@ def serve(
         announce: Called with the URL once the server answers.
 
     Raises:
-        ValueError: The database URL or the token cannot be used.
+        ValueError: The database URL, the token or the port cannot be used, or others than this
+            machine could call without a token.
         ImportError: The database's driver is not installed.
         OSError: The port is taken, or the database does not answer.
     """
+    _address(host, port)
+    _check_callers(host, token)
     app = create_app(database, token)
     with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         url = _url(host, listener.getsockname()[1])
@@ -174,8 +179,35 @@ def _config(app: FastAPI, **options: Any) -> uvicorn.Config:
     )
 
 
+def _check_callers(host: str, token: str | None) -> None:
+    """Holds that whoever is not on this machine needs the token."""
+    if token is None and not _is_loopback(_address(host, 0)[1][0]):
+        raise ValueError(
+            f"without a token everybody who reaches {host or 'this machine'} could read and write "
+            "records: give one (--token, or DOTFLOW_API_TOKEN), or listen on 127.0.0.1"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.split("%", maxsplit=1)[0]).is_loopback
+
+
+def _address(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
+    if not 0 <= port <= _LAST_PORT:
+        raise ValueError(f"there is no port {port}: give one from 1 to {_LAST_PORT}, or 0 for any")
+    try:
+        # No host stands for all addresses, here as for whoever listens.
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        raise OSError(f"cannot listen on {host!r}: this machine has no such address") from error
+    family, _, _, _, address = found[0]
+    return family, address
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    family, address = _address(host, port)
     # asyncio switches Nagle's delay off only where the protocol is given; with it, an answer on a
     # kept-alive connection takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -92,6 +92,14 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "records.db").exists()
 
 
+@pytest.mark.parametrize("path", ["/dotflow-of-nobody/x.db", "/dotflow-of-nobody/deep/x.db"])
+def test_no_folder_is_made_at_the_root(path: str) -> None:
+    """A slash too many makes no folder at the root of the disk: the error says what to do."""
+    with pytest.raises(ValueError, match=r"mkdir /dotflow-of-nobody.*three slashes"):
+        open_engine(f"sqlite:///{path}")
+    assert not Path("/dotflow-of-nobody").exists()
+
+
 def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     """A file of another kind is refused and left as it is."""
     path = tmp_path / "notes.txt"

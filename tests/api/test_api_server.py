@@ -11,6 +11,7 @@ import requests
 
 import dotflow.api
 from dotflow.api import ApiServer
+from dotflow.api.server import serve
 
 FOREGROUND = """
 import sys
@@ -68,6 +69,27 @@ def test_taken_port_is_said_at_once(sqlite_url: str) -> None:
             server.start()
     with server:
         assert requests.get(f"{server.url}/healthz", timeout=10).ok
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 80000])
+def test_port_that_there_is_not_is_refused(sqlite_url: str, port: int) -> None:
+    """A port is 0 to 65535: no other one is taken for it."""
+    with pytest.raises(ValueError, match=f"there is no port {port}: give one from 1 to 65535"):
+        ApiServer(sqlite_url, port=port).start()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+def test_without_a_token_nobody_else_is_served(sqlite_url: str, tmp_path: Path, host: str) -> None:
+    """The foreground server refuses to let everybody in, and says what to do instead."""
+    with pytest.raises(ValueError, match=r"without a token everybody.*DOTFLOW_API_TOKEN"):
+        serve(sqlite_url, None, host, 0)
+    assert not (tmp_path / "records.db").exists()
+
+
+def test_host_that_there_is_not_is_named(sqlite_url: str) -> None:
+    """An address that is not known is an OSError with its name."""
+    with pytest.raises(OSError, match=r"'nobody\.invalid': this machine has no such address"):
+        serve(sqlite_url, "t", "nobody.invalid", 0)
 
 
 def test_bad_database_is_said_at_once() -> None:

@@ -68,6 +68,22 @@ def test_a_database_that_is_none_is_one_clear_line(capsys):
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--host", "0.0.0.0"], "without a token everybody who reaches 0.0.0.0 could"),
+        (["--database", "sqlite:////dotflow-of-nobody/x.db"], "mkdir /dotflow-of-nobody"),
+    ],
+)
+def test_api_refuses_what_would_surprise(words, said, capsys):
+    """Nobody else is let in without a token, and no folder is made at the root: one clear line."""
+    assert Command(["api", "--port", "0", *words]).run() == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Error: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
 def test_api_serves_until_it_is_interrupted(tmp_path):
     """`dotflow api` answers, with the token, and ends at Ctrl-C."""
     script = "from dotflow.main import main; main()"

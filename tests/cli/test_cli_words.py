@@ -34,6 +34,8 @@ def refused(capsys, *words):
         (["outbox"], "dotflow outbox: ACTION is missing."),
         (["outbox", "statsu"], "Did you mean 'status'?"),
         (["outbox", "status", "--jsn"], "status: unknown flag '--jsn'. Did you mean '--json'?"),
+        (["api", "--port", "80000"], "dotflow api: --port: there is no port '80000': give"),
+        (["api", "--port", "http"], "dotflow api: --port: there is no port 'http': give"),
     ],
 )  # fmt: skip
 def test_wrong_words(capsys, words, said):

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from dotflow.cli.errors import CommandError
 
-if TYPE_CHECKING:
-    import argparse
-
 DATABASE = "sqlite:///dotflow-api.db"
+LAST_PORT = 65535
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", default=8000, type=int, help="port to listen on (8000)")
+    parser.add_argument("--port", default=8000, type=_port, help="port to listen on (8000)")
     parser.add_argument(
         "--database", default=DATABASE, metavar="URL",
         help=f"SQLite or PostgreSQL ({DATABASE})",
     )  # fmt: skip
     parser.add_argument(
-        "--token", default=os.environ.get("DOTFLOW_API_TOKEN"),
+        "--token", default=os.environ.get("DOTFLOW_API_TOKEN") or None,
         help="what callers have to know; better given as DOTFLOW_API_TOKEN, which no process "
-        "list shows. Without one everybody may call",
+        "list shows. Without one everybody on this machine may call, and nobody else",
     )  # fmt: skip
 
 
@@ -42,6 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
     except (ImportError, ValueError, OSError) as error:
         raise CommandError(str(error)) from error
     return 0
+
+
+def _port(text: str) -> int:
+    """The number of a port that there is."""
+    if not (text.isdecimal() and int(text) <= LAST_PORT):
+        raise argparse.ArgumentTypeError(
+            f"there is no port {text!r}: give a number from 1 to {LAST_PORT}, or 0 for any."
+        )
+    return int(text)
 
 
 def _announce(url: str) -> None:
