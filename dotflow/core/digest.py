@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import hashlib
+import json
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ MOST_PARTS = 5_000_000
 """Parts of a value that are looked at: one that makes new ones without end has an end here."""
 
 PLAIN = (type(None), bool, float, complex, type(Ellipsis), type(NotImplemented))
+SAID_BY_JSON = {type(None), bool, int, float, str}
+ORDERED = (list, tuple)
 NAMED = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 
 
@@ -80,7 +83,9 @@ class _Walk:
         return known
 
     def _of_parts(self, value: Any, kind: type) -> bytes:
-        if kind in (list, tuple):
+        if kind in ORDERED and (text := _text_of_plain(value)):
+            return _hash(f"plain {kind.__name__}", text)
+        if kind in ORDERED:
             return _hash(kind.__name__, *map(self.of, value))
         if kind in (set, frozenset):
             return _hash(kind.__name__, *sorted(map(self.of, value)))
@@ -120,6 +125,16 @@ class _Walk:
 
     def _of_pairs(self, pairs: Iterable[Any]) -> bytes:
         return _hash("dict", *sorted(self.of(key) + self.of(value) for key, value in pairs))
+
+
+def _text_of_plain(values: Any) -> bytes | None:
+    """The text of a list, however long, that holds none but plain values; else None."""
+    if not set(map(type, values)) <= SAID_BY_JSON:
+        return None
+    try:
+        return json.dumps(values).encode()
+    except ValueError:  # an int with more digits than Python makes a text of
+        return None
 
 
 def _reduced(value: Any, kind: type) -> Any:
