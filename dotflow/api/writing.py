@@ -113,9 +113,8 @@ class Writing:
             NotFoundError: There is no such workflow.
             KeyReusedError: The key was applied to something else.
         """
-        first = self._claim(envelope.key, f"change workflow {workflow_id}")
-        if not (first and self._change(workflows, workflow_id, changes, envelope)):
-            self._require(workflows, workflow_id)
+        what = f"change workflow {workflow_id}"
+        self._change_once(what, workflows, workflow_id, changes, envelope)
 
     def add_task(
         self, workflow_id: str, values: Mapping[str, Any], envelope: Envelope = PLAIN
@@ -156,9 +155,7 @@ class Writing:
             NotFoundError: There is no such task.
             KeyReusedError: The key was applied to something else.
         """
-        first = self._claim(envelope.key, f"change task {server_id}")
-        if not (first and self._change(tasks, server_id, changes, envelope)):
-            self._require(tasks, server_id)
+        self._change_once(f"change task {server_id}", tasks, server_id, changes, envelope)
 
     def server_id(self, workflow_id: str, task_id: int) -> int:
         """Gives the id that `add_task` gave for the caller's own.
@@ -208,6 +205,14 @@ class Writing:
         statement = self._insert[table]
         done = self._connection.execute(statement, dict(row), execution_options=_COUNTED)
         return done.rowcount == 1
+
+    def _change_once(
+        self, what: str, table: Table, record_id: str | int, changes: Mapping[str, Any],
+        envelope: Envelope,
+    ) -> None:  # fmt: skip
+        first = self._claim(envelope.key, what)
+        if not (first and self._change(table, record_id, changes, envelope)):
+            self._require(table, record_id)
 
     def _change(
         self, table: Table, record_id: str | int, changes: Mapping[str, Any], envelope: Envelope

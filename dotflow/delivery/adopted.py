@@ -50,6 +50,7 @@ class AdoptedLog:
         reader: The reader's key.
         breathe: Called while much is read, to leave the interpreter to the work.
         is_dead: Whether its process is; one that lives owes no ends.
+        is_anew: Whether a workflow of which anything is left is said from its beginning.
 
     Attributes:
         readers: The names of its readers by their keys.
@@ -63,11 +64,13 @@ class AdoptedLog:
         reader: str,
         breathe: Callable[[], None] | None = None,
         is_dead: bool = True,
+        is_anew: bool = False,
     ) -> None:
         self.id = log
         self.reader = reader
         self.segments = segments
         self._is_dead = is_dead
+        self._is_anew = is_anew
         self.last_seen = files.last_seen(log, segments)
         facts, damaged = dead_lines(segments, breathe)
         if damaged:
@@ -96,10 +99,35 @@ class AdoptedLog:
         resolve_all(facts)
         self.nested[workflow] = Claims(self.id, self.reader).nested_in(workflow)
         said = _of_workflow(self.segments, self.reader, workflow)
-        units: list[Unit] = []
         if self.is_gone:
             self._facts.clear()
-            return units
+            return []
+        units = self._folded(workflow, facts, said, said)
+        if self._is_anew and any(unit.pending for unit in units):
+            units = self._folded(workflow, facts, said, {})
+        else:
+            _learn_ids(workflow, said, ids)
+        self._open[workflow] = len(units)
+        if not units:
+            self._is_done(workflow)
+        return units
+
+    def _folded(
+        self,
+        workflow: str,
+        facts: list[Fact],
+        said: dict[int, list[Receipt]],
+        heard: dict[int, list[Receipt]],
+    ) -> list[Unit]:
+        """The units of a workflow.
+
+        Args:
+            workflow: The workflow's id.
+            facts: All of it.
+            said: What its process has said of each run: it knew that, if the disk does not.
+            heard: What of that the destination has.
+        """
+        units: list[Unit] = []
         last = int(facts[-1]["n"])
         for run, known in reversed(_runs(facts)):  # the inner ones end first
             log = next((str(one[CARRIED]) for one in known if CARRIED in one), self.id)
@@ -108,16 +136,12 @@ class AdoptedLog:
             of_run = said.get(run, ())
             owed = ends_owed(known, self.last_seen, of_run, last) if self._is_dead else []
             last = max([last, *(one["n"] for one in owed)])
-            replay(unit, known + owed, of_run)
+            replay(unit, known + owed, heard.get(run, ()))
             units.insert(0, unit)
         for unit, later in zip(reversed(units[:-1]), reversed(units[1:]), strict=True):
             unit.up = unit.up or later.up  # what was before a run goes before it
         if units:
             units[-1].up = units[-1].up or LAST
-        _learn_ids(workflow, said, ids)
-        self._open[workflow] = len(units)
-        if not units:
-            self._is_done(workflow)
         return units
 
     def _facts_of(self, workflow: str) -> list[Fact]:

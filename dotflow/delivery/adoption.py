@@ -39,14 +39,16 @@ class Adoption:
         key: The key of the destination's reader.
         lanes: Where what was left goes, ahead of what this process says.
         log: The log of this process.
+        is_anew: Whether a workflow of which anything is left is said from its beginning.
 
     Attributes:
         breathe: Called while much is read, to leave the interpreter to the work.
     """
 
-    def __init__(self, key: str, lanes: Lanes, log: RunLog) -> None:
+    def __init__(self, key: str, lanes: Lanes, log: RunLog, is_anew: bool = False) -> None:
         self.breathe: Callable[[], None] = _nothing
         self._key = key
+        self._is_anew = is_anew
         self._lanes = lanes
         self._log = log
         self._look_at = float("-inf")
@@ -169,7 +171,7 @@ class Adoption:
             if is_done(segments, self._key):
                 self._not_ours.add(log)
                 return None
-            found = AdoptedLog(log, segments, self._key, self.breathe)
+            found = AdoptedLog(log, segments, self._key, self.breathe, is_anew=self._is_anew)
         except Exception as error:  # noqa: BLE001 - whatever is in it, the others are to go on
             self._not_ours.add(log)
             logger.warning("%s cannot be read (%s): it is left as it is.", segments[0], error)

@@ -99,18 +99,20 @@ class Outbox:
     Args:
         name: What people call the destination; without credentials, for it is written down.
         log: The log of this process.
+        is_anew: Whether a workflow of which a dead process left anything is said from its
+            beginning: to a server that has no record of it.
 
     Attributes:
         is_ending: Whether it is about to be closed: what waits for a run to begin is sent.
     """
 
-    def __init__(self, name: str, log: RunLog = run_log) -> None:
+    def __init__(self, name: str, log: RunLog = run_log, is_anew: bool = False) -> None:
         self.name = name
         self.key = files.reader_key(name)
         self._log = log
         before = _left_here(log, self.key)
         self.lanes, self._parts, self._numbers = before.lanes, before.parts, before.numbers
-        self._adoption = Adoption(self.key, self.lanes, log)
+        self._adoption = Adoption(self.key, self.lanes, log, is_anew)
         self.is_ending = False
         self._references = References()
         log.read_by(self.key, name)

@@ -32,7 +32,7 @@ class Receipts:
     def __init__(self, segment: Path | None, reader: str) -> None:
         self._path = None if segment is None else files.receipts_path(segment, reader)
         self._file: files.OwnFile | None = None
-        self._has_complained = False
+        self._complained_at = logging.NOTSET
 
     def write(self, receipts: Iterable[Receipt]) -> bool:
         """Write receipts; False where that failed: then a later process repeats what was said."""
@@ -74,10 +74,10 @@ class Receipts:
 
     def _complain(self, error: OSError) -> None:
         self.close()
-        if not self._has_complained:
-            self._has_complained = True
-            # Of a full disk, and of a folder that was removed, the log says enough.
-            level = logging.INFO if error.errno in _SAID else logging.WARNING
+        # Of a full disk, and of a folder that was removed, the log says enough.
+        level = logging.INFO if error.errno in _SAID else logging.WARNING
+        if level > self._complained_at:  # once, and once more if it is worse
+            self._complained_at = level
             logger.log(
                 level, "%s cannot be written (%s): a report may be repeated.", self._path, error
             )

@@ -63,6 +63,45 @@ def test_the_records_go_on_where_the_server_was_only_renamed(api, capsys):
     assert {one["status"] for one in api.tasks.values()} == {"Completed"}
 
 
+def test_a_new_server_has_not_the_records_of_the_old_one(api, capsys, monkeypatch):
+    """Nothing becomes a dead letter; `--anew` makes each record there, from its beginning."""
+    old = FaultServer()
+    old.on("PATCH", status(503))
+    program(DOTFLOW_FLUSH_TIMEOUT="1", DOTFLOW_SERVER_URL=old.url)
+    assert old.tasks
+    whole = program("die", DOTFLOW_FLUSH_TIMEOUT="1", DOTFLOW_SERVER_URL=old.url)
+    assert whole.returncode < 0
+    old.close()
+    capsys.readouterr()
+    words = ("send", "--destination", old.url, "--to", api.url, "--yes")
+    assert dotflow(*words, "--timeout", "2") == 1
+    out = capsys.readouterr().out
+    assert "no record of workflow" in out
+    assert "--anew makes them there" in out
+    assert report(capsys)["dead_letters"] == []
+    assert dotflow(*words, "--anew") == 0
+    assert sorted(one["status"] for one in api.workflows.values()) == ["Completed", "Failed"]
+    assert sorted(one["status"] for one in api.tasks.values()) == [*["Completed"] * 3, "Failed"]
+    assert report(capsys)["dead_letters"] == []
+    assert files.logs() == {}
+
+
+@pytest.mark.parametrize("bulk", [0, 50])
+def test_anew_is_no_harm_where_the_records_are_there(api, capsys, bulk):
+    """A POST of what is there is answered with its id, and the states are the last ones."""
+    api.bulk = bulk
+    api.on("PATCH", status(503))
+    api.on("POST /bulk", status(503))
+    program(DOTFLOW_FLUSH_TIMEOUT="1", DOTFLOW_SERVER_URL=api.url.replace("127.0.0.1", "localhost"))
+    api.well()
+    [shown] = report(capsys)["destinations"]
+    words = ("send", "--destination", shown["destination"], "--to", api.url, "--yes", "--anew")
+    assert dotflow(*words) == 0
+    assert [one["status"] for one in api.workflows.values()] == ["Completed"]
+    assert [one["status"] for one in api.tasks.values()] == ["Completed"] * 2
+    assert len(api.tasks) == 2
+
+
 def test_the_new_address_is_away_too(api, capsys, monkeypatch):
     """What could not be sent waits where it waited; the exit status and a line say so."""
     to_old()

@@ -79,6 +79,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what it was for: its name or address, as `status` has it",
     )  # fmt: skip
     send.add_argument("--to", metavar="URL", required=True, help="where it is sent")
+    send.add_argument(
+        "--anew", action="store_true",
+        help="send each workflow of which anything waits from its beginning, to a dotflow-api that "
+        "has not the records of the old one",
+    )  # fmt: skip
     _add_timeout(send)
     _add_yes(send)
 
@@ -285,7 +290,10 @@ def _send(arguments: argparse.Namespace) -> int:
     destination = _destination_of(to, entry)
     _check_is_other(entry, outbox_name(destination))
     _ask(arguments, entry, f"be sent to {destination.url}")
-    status = _sent_elsewhere(entry, Errand(destination, entry.name), destination.url, deadline)
+    errand = Errand(destination, entry.name, arguments.anew)
+    status = _sent_elsewhere(entry, errand, destination.url, deadline)
+    if errand.has_no_records and not arguments.anew:
+        _say(f"{destination.url} has not all records of the old address: --anew makes them there")
     letters = dead_letters.readdress(entry.name, outbox_name(destination))
     if letters:
         _say(f"{count_of(letters, 'dead letter')}: `dotflow outbox retry` sends them there")
