@@ -65,10 +65,10 @@ def read_answer(response: Any, most: int) -> Answer:
         HTTPError: It broke off.
         OSError: The same, or the call's bounds were met.
     """
-    raw = _read(response, most)
+    raw = read_body(response, most)
     headers = response.headers
     return Answer(
-        response.status, _parsed(raw), _retry_after(headers.get("Retry-After")),
+        response.status, _parsed(raw), retry_after(headers.get("Retry-After")),
         _foreign(headers.get("Content-Type"), raw),
     )  # fmt: skip
 
@@ -85,7 +85,7 @@ def failure(error: Exception, call: Call) -> TryLater:
     If a server cannot be reached, no message reaches it. If it breaks off or takes too long, this
     one message may be the cause.
     """
-    causes = _causes(error)
+    causes = causes_of(error)
     why = _unusable(error) or _untrusted(error, causes, call)
     if why is not None:
         return TryLater(why, everywhere=True)
@@ -107,7 +107,7 @@ def _how(causes: list[BaseException]) -> str:
     return ""
 
 
-def _read(response: Any, most: int) -> bytes:
+def read_body(response: Any, most: int) -> bytes:
     """The first bytes, as they came: a compressed answer is not unpacked."""
     raw, part = b"", b"-"
     try:
@@ -141,7 +141,7 @@ def _foreign(content_type: str | None, raw: bytes) -> str:
     return "".join(c for c in main if c.isascii() and c.isprintable())[:80] or "of no known type"
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks for, given in seconds or as a date (RFC 9110)."""
     if value is None:
         return None
@@ -183,7 +183,7 @@ def _untrusted(error: Exception, causes: list[BaseException], call: Call) -> str
     return None
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def causes_of(error: BaseException) -> list[BaseException]:
     """An error, and all that it came from: urllib3 keeps some of it as arguments."""
     found = [error]
     for one in found:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**18
 """Bytes of all that a server may say in one call: headers and what frames the body too."""
 
+FIRST = 16
+"""Bytes of an answer that are kept, whatever becomes of it."""
+
 PART = 2**14
 """Bytes that are sent at a time: one record of TLS, so that the time is looked at between them."""
 
@@ -51,18 +54,22 @@ class Call:
     Args:
         seconds: The time for an answer.
         most: Bytes that the body of the answer may have.
+        in_all: Seconds for all of it, in place of twice as many.
 
     Attributes:
         identity: The device and the inode of the socket that the call is on.
+        first: The first bytes of the last answer: they show who speaks another protocol.
     """
 
-    def __init__(self, seconds: float, most: int = 0) -> None:
+    def __init__(self, seconds: float, most: int = 0, in_all: float | None = None) -> None:
         self.identity: Identity | None = None
         self.is_connecting = False
         self.is_too_long = False
+        self.first = b""
         self._seconds = seconds
-        self._connected_by = time.monotonic() + self._seconds
-        self._ends = self._connected_by + self._seconds
+        began = time.monotonic()
+        self._connected_by = began + seconds
+        self._ends = began + (2 * seconds if in_all is None else in_all)
         self._bytes = MAX_BYTES + most
 
     def __enter__(self) -> Self:
@@ -90,12 +97,14 @@ class Call:
             raise TimeoutError("the call is out of time")
         return left
 
-    def count(self, size: int) -> None:
+    def count(self, size: int, part: Any) -> None:
         """Take note of bytes that came.
 
         Raises:
             OSError: They were too many.
         """
+        if len(self.first) < FIRST:
+            self.first += bytes(part[: min(size, FIRST - len(self.first))])
         self._bytes -= size
         if self._bytes < 0:
             self.is_too_long = True
@@ -103,7 +112,6 @@ class Call:
 
 
 _thread = threading.local()
-
 
 _ONCE = Retry(total=False, redirect=False)
 
@@ -113,21 +121,23 @@ class Connections:
 
     Args:
         url: The address.
+        verify: The file of a CA bundle; without one what the environment says.
+        cert: The file of a client's certificate, or those of it and of its key.
 
     Raises:
         OSError: The environment, or the address, lets no call be made.
         HTTPError: The same.
     """
 
-    def __init__(self, url: str) -> None:
-        self._adapter = _Adapter()
+    def __init__(self, url: str, verify: str | None = None, cert: Any = None) -> None:
+        self._adapter = BoundedAdapter()
         settings = requests.Session().merge_environment_settings(
-            url, {}, stream=True, verify=None, cert=None
+            url, {}, stream=True, verify=verify, cert=cert
         )
         request = requests.Request("POST", url).prepare()
         self._pool = self._adapter.pool(request, settings)
         target = self._adapter.request_url(request, settings["proxies"])
-        self._base = target.rstrip("/")
+        self._target, self._base = target, target.rstrip("/")
 
     @contextlib.contextmanager
     def call(
@@ -137,13 +147,14 @@ class Connections:
 
         Args:
             method: The method.
-            path: The path below the address, quoted.
+            path: The path below the address, quoted; the address itself if it is empty.
             body: The body.
             headers: All headers.
             seconds: How long one wait may take.
         """
+        target = self._base + path if path else self._target
         response = self._pool.urlopen(
-            method, self._base + path, body=body, headers=headers, redirect=False,
+            method, target, body=body, headers=headers, redirect=False,
             assert_same_host=False, preload_content=False, decode_content=False, retries=_ONCE,
             timeout=seconds,
         )  # fmt: skip
@@ -162,8 +173,8 @@ class Connections:
         self._adapter.let_go()
 
 
-class _Adapter(HTTPAdapter):
-    """Finds the pool of connections as `requests` does."""
+class BoundedAdapter(HTTPAdapter):
+    """Finds the pool of connections as `requests` does; also for a session, within a `Call`."""
 
     def __init__(self) -> None:
         super().__init__(pool_connections=1, pool_maxsize=1)
@@ -212,6 +223,7 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
+        _thread.call.first = b""
         self.fp = io.BufferedReader(_Bounded(sock, self.fp.detach(), _thread.call))
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -248,7 +260,7 @@ class _Bounded(io.RawIOBase):
             guard(self._sock, self._identity)
             self._sock.settimeout(self._call.left())
         size: int = self._raw.readinto(buffer) or 0
-        self._call.count(size)
+        self._call.count(size, buffer)
         return size
 
     def close(self) -> None:

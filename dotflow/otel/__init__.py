@@ -4,6 +4,7 @@ ServerOtel -> spans -> OTLP
                    -> DotflowSpanProcessor -> DotflowSpanExporter -> dotflow.delivery
 """
 
+from dotflow.otel import environment as environment  # first: what OpenTelemetry reads is wrong
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.processor import DotflowSpanProcessor

@@ -17,7 +17,8 @@ from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
 from dotflow.delivery.numbering import next_task_id
 from dotflow.otel import propagation
-from dotflow.otel.export.otlp import OtlpSettings, load
+from dotflow.otel.export.endpoint import OtlpSettings
+from dotflow.otel.export.otlp import load
 from dotflow.otel.export.provider import Pipeline, open_in_child
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.hooks import HookedServer

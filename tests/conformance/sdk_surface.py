@@ -10,8 +10,6 @@ import importlib
 import inspect
 import pkgutil
 
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.sdk.trace import (
     Event,
@@ -114,16 +112,6 @@ KNOWN = {
         "__init__": "context attributes",
         **dict.fromkeys(("context", "attributes", "dropped_attributes")),
     },
-    GrpcExporter: {
-        **_EXPORTER,
-        "__init__": "endpoint insecure credentials headers timeout compression channel_options"
-        " retryable_error_codes meter_provider",
-    },
-    HttpExporter: {
-        **_EXPORTER,
-        "__init__": "endpoint certificate_file client_key_file client_certificate_file headers"
-        " timeout compression session max_request_size meter_provider _transport",
-    },
 }  # fmt: skip
 
 _OWN_PROVIDER = "the SDK's, on our processor"
@@ -140,9 +128,6 @@ MET = {
     "exporter.DotflowSpanExporter": {},
     "otlp.ProcessExporter": {},
     "batch.OtlpProcessor": {},
-    "grpc.GrpcSpanExporter": dict.fromkeys(
-        KNOWN[GrpcExporter].keys() - {"export"}, "the SDK's exporter, which a fork waits for"
-    ),
     "sampling.UuidFairSampler": {},
     "ids.WorkflowIdGenerator": {},
     "propagation.EnvironmentGetter": {},

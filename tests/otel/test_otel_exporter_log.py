@@ -1,4 +1,4 @@
-"""What OpenTelemetry's exporters log of an outage."""
+"""What is said of an endpoint that does not take spans: each fault once, until it does."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import logging
 import time
 
 import pytest
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider
+from support.hostile_server import HostileServer, request
 
 from dotflow import DotFlow, action
-from dotflow.otel.export.faults import LOGGERS, MOST, faults
+from dotflow.otel.export.sending import MOST_SAID
 
 
 @action
@@ -19,8 +18,7 @@ def step():
 
 
 def faults_of(caplog):
-    found = [one for one in caplog.records if one.name in LOGGERS and one.levelno > logging.INFO]
-    return [one.getMessage() for one in found]
+    return [one.getMessage() for one in caplog.records if one.levelno > logging.INFO]
 
 
 def run_and_flush(server, quiet):
@@ -45,58 +43,35 @@ def an_outage(server, otlp, quiet, caplog):
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_an_outage_is_logged_once(protocol, otlp, servers, quiet, caplog):
-    """However many batches and tries it costs."""
+def test_each_outage_is_said_once(protocol, otlp, servers, quiet, caplog):
+    """However many batches and tries it costs; the next one is said again."""
     url = otlp.grpc_url if protocol == "grpc" else otlp.http_url
     server = servers(endpoint=url, protocol=protocol)
-    faults.forget()
-    assert len(an_outage(server, otlp, quiet, caplog)) == 1
+    for _ in range(2):
+        [line] = an_outage(server, otlp, quiet, caplog)
+        assert "Its spans wait, and are sent when it takes them." in line
 
 
-def test_the_next_outage_is_logged_again(otlp, servers, quiet, caplog):
-    """Once an export has worked. Over gRPC OpenTelemetry itself leaves out what was just said."""
-    server = servers(endpoint=otlp.http_url)
-    an_outage(server, otlp, quiet, caplog)
-    assert len(an_outage(server, otlp, quiet, caplog)) == 1
-
-
-def test_what_an_application_exports_is_its_own_to_hear_of(otlp, caplog):
-    """Of exporters that are not ours nothing is left out."""
-    otlp.is_away = True
-    exporter = OTLPSpanExporter(endpoint=f"{otlp.http_url}/v1/traces")
-    span = TracerProvider().get_tracer("app").start_span("s")
-    span.end()
-    for _ in range(3):
-        exporter.export([span])
-    assert len(faults_of(caplog)) == 3
-    exporter.shutdown()
-
-
-def test_a_try_that_is_repeated_is_the_same_fault(caplog):
-    """The seconds until the next try make no other of it; another code does."""
-    log = logging.getLogger(LOGGERS[-1])
-    faults.forget()
-    with faults.once():
-        for seconds in (1.5, 3.0):
-            log.warning("Transient error %s, retrying in %.2fs.", "refused", seconds)
-        for code in (401, 401, 404):
-            log.error("Failed to export span batch code: %s", code)
-    assert faults_of(caplog) == [
-        "Transient error refused, retrying in 1.50s.",
-        "Failed to export span batch code: 401",
-        "Failed to export span batch code: 404",
-    ]
-    caplog.clear()
-    log.error("of somebody else")
-    log.error("of somebody else")
-    assert len(faults_of(caplog)) == 2
-
-
-def test_a_server_that_says_something_else_each_time(caplog):
+def test_a_server_that_says_something_else_each_time(servers, quiet, caplog):
     """It cannot fill the log."""
-    faults.forget()
-    with faults.once():
-        for number in range(1000):
-            logging.getLogger(LOGGERS[-1]).error("Failed to export span batch: %d", number)
-    assert len(faults_of(caplog)) == MOST
-    faults.forget()
+    said = []
+
+    def script(connection, stopped):
+        while request(connection):
+            said.append(len(said))
+            body = f"fault {len(said)}".encode()
+            head = b"HTTP/1.1 500 No\r\nContent-Length: %d\r\n\r\n" % len(body)
+            connection.sendall(head + body)
+
+    with HostileServer(script) as away:
+        server = servers(endpoint=away.url)
+        run_and_flush(server, quiet)
+        [processor] = server._pipeline._keeping()
+        sender = processor._sender
+        deadline = time.monotonic() + 60
+        while len(said) < 2 * MOST_SAID and time.monotonic() < deadline:
+            sender._again_at = 0.0  # as if the time until the next try were over
+            run_and_flush(server, quiet)
+        assert len(said) >= 2 * MOST_SAID
+        assert 0 < len([one for one in faults_of(caplog) if "fault" in one]) <= MOST_SAID
+        server.close(0)

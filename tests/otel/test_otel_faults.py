@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
@@ -36,44 +33,6 @@ def run(server, quiet, **kwargs):
 def record(api, flow):
     url = f"{api.url}/workflows/{flow.workflow_id}"
     return requests.get(url, headers={"X-User-Token": TOKEN}, timeout=10).json()
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),  # smaller than a batch
-        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000"),  # larger than the queue
-        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"),
-    ],
-)
-def test_a_wrong_variable_costs_spans_not_records(
-    variable, value, api, servers, quiet, otlp, monkeypatch, caplog
-):
-    """dotflow-api has the run all the same, and a line says what is wrong."""
-    monkeypatch.setenv(variable, value)
-    server = servers(api.url, TOKEN, endpoint=otlp.http_url)
-    flow = run(server, quiet)
-    server.flush(10)
-    assert record(api, flow)["status"] == "Completed"
-    assert "Spans are not exported" in caplog.text or "There are no spans" in caplog.text
-
-
-def test_a_propagator_that_is_not_there_costs_the_spans_only():
-    """DOTFLOW_SERVER=otel with a broken set-up warns, and the work goes on."""
-    program = textwrap.dedent("""
-        from dotflow import DotFlow, action
-        flow = DotFlow()
-        flow.task.add(action(lambda: 7))
-        flow.start()
-        print(flow.result_storage())
-    """)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"DOTFLOW_SERVER": "otel", "OTEL_PROPAGATORS": "unheard-of", "PATH": ""},
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert done.stdout == "[7]\n"
-    assert "OpenTelemetry cannot be set up" in done.stderr
 
 
 @pytest.mark.parametrize("hook", ["on_start", "on_end"])

@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from dotflow import DotFlow, action
 from dotflow.otel import ServerOtel, WorkflowIdGenerator
-from dotflow.otel.export.otlp import QUEUE_SIZE, OtlpSettings, SpanCounts
+from dotflow.otel.export.endpoint import OtlpSettings
+from dotflow.otel.export.otlp import QUEUE_SIZE, SpanCounts
 from dotflow.otel.export.own import span_processors
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.sampling import UuidFairSampler, fair

@@ -18,7 +18,8 @@ from support.processes import files_of_ours
 
 from dotflow import DotFlow, action
 from dotflow.otel.export.batch import OtlpProcessor
-from dotflow.otel.export.otlp import OtlpSettings, SpanCounts, address
+from dotflow.otel.export.endpoint import OtlpSettings, address
+from dotflow.otel.export.otlp import SpanCounts
 from dotflow.otel.export.own import span_processors
 from dotflow.otel.export.replay import otlp_relay_from_environment
 
@@ -314,7 +315,35 @@ def test_a_batch_that_is_never_taken_blocks_nobody(otlp, servers, caplog):
     until(lambda: server.flush(1).complete)
     assert each_once(otlp, 5)
     assert (server.spans_exported, server.spans_failed, server.spans_kept) == (5, 1, 0)
-    assert "does not take this batch" in caplog.text
+    assert f"1 span is lost: OTLP endpoint {otlp.http_url}/v1/traces answers 400." in caplog.text
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_span_that_is_never_taken_costs_no_other(protocol, otlp, servers, caplog):
+    """A batch that is refused goes in halves, until the span that is at fault is alone."""
+    otlp.refuses = "poison"
+    url = otlp.grpc_url if protocol == "grpc" else otlp.http_url
+    server = servers(endpoint=url, protocol=protocol)
+    tracer = server.tracer_provider.get_tracer("app")
+    for number in range(100):
+        tracer.start_span("poison" if number == 37 else f"good{number}-").end()
+    until(lambda: server.flush(1).complete)
+    assert each_once(otlp, 99)
+    assert (server.spans_exported, server.spans_failed, server.spans_kept) == (99, 1, 0)
+    assert "1 span is lost" in caplog.text
+
+
+def test_an_endpoint_that_refuses_everything_costs_no_span(otlp, servers):
+    """It finds no fault with a span: once it is mended, all arrive."""
+    otlp.refuses = ""  # which is in everything
+    server = servers(endpoint=otlp.http_url)
+    spans_of(server, 100, "good")
+    for _ in range(10):
+        server.flush(0.1)
+    otlp.refuses = None
+    until(lambda: server.flush(1).complete)
+    assert each_once(otlp, 100)
+    assert (server.spans_exported, server.spans_failed, server.spans_kept) == (100, 0, 0)
 
 
 def test_no_credential_is_written_down(otlp, servers, quiet, monkeypatch, caplog, tmp_path):

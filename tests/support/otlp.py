@@ -107,7 +107,8 @@ class OtlpReceiver:
         def export(body, context):
             status = self._answer(body)
             if status != 200:
-                context.abort(grpc.StatusCode.INTERNAL, str(status))
+                codes = {400: grpc.StatusCode.INVALID_ARGUMENT}
+                context.abort(codes.get(status, grpc.StatusCode.INTERNAL), str(status))
             return ExportTraceServiceResponse().SerializeToString()
 
         class Handlers(grpc.GenericRpcHandler):

@@ -280,7 +280,7 @@ def _send(arguments: argparse.Namespace) -> int:
     if entry.is_otlp:
         _check_is_other(entry, f"OTLP endpoint {to}")
         _ask(arguments, entry, f"be sent to {to}")
-        from dotflow.otel.export.otlp import OtlpSettings
+        from dotflow.otel.export.endpoint import OtlpSettings
         from dotflow.otel.export.replay import SpanReplay
 
         try:

@@ -15,16 +15,10 @@ from dotflow.abc.facts import next_number
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.export.children import step_child
+from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
 from dotflow.otel.export.log import OwnLog
 from dotflow.otel.export.others import LOOK_AT_CHILDREN
-from dotflow.otel.export.otlp import (
-    OtlpSettings,
-    SpanCounts,
-    batch_size,
-    endpoint_name,
-    queue_size,
-    schedule_delay,
-)
+from dotflow.otel.export.otlp import SpanCounts, batch_size, queue_size, schedule_delay
 from dotflow.otel.export.sending import Item, Sender
 from dotflow.otel.spans.fields import Writer
 from dotflow.process.at_exit import flush_timeout
@@ -39,7 +33,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
-    from opentelemetry.sdk.trace.export import SpanExporter
 
     from dotflow.otel.spans.light import LightSpan
 
@@ -77,7 +70,6 @@ class OtlpProcessor(SpanProcessor):
 
     Args:
         settings: Which endpoint.
-        make: Makes the exporter.
         counts: Where spans are counted.
         left_for: The name of the endpoint whose spans of dead processes it sends; its own
             without one.
@@ -88,31 +80,21 @@ class OtlpProcessor(SpanProcessor):
         is_told: Whether a line says what is left at the end.
 
     Raises:
-        ValueError: The endpoint is no URL, or the SDK's variables contradict each other.
+        ValueError: The endpoint's address is none.
     """
 
     def __init__(
-        self,
-        settings: OtlpSettings,
-        make: Callable[[], SpanExporter],
-        counts: SpanCounts,
-        left_for: str | None = None,
+        self, settings: OtlpSettings, counts: SpanCounts, left_for: str | None = None
     ) -> None:
         self.name = left_for or endpoint_name(settings)
         self.key = files.reader_key(self.name)
         self.is_told = True
         self.limit, self._batch = queue_size(), batch_size()
-        if not 0 < self._batch <= self.limit:
-            raise ValueError(
-                f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {self._batch}, and OTEL_BSP_MAX_QUEUE_SIZE "
-                f"{self.limit}: a batch is not longer than the queue"
-            )
         self._delay = schedule_delay()
-        self._settings = settings
         self._counts = counts
         self._lines = RunLines("", 0, {self.key: SPANS})
         self._writer = Writer()
-        self._sender = Sender(settings, make, counts, self.name, Waits(self.key))
+        self._sender = Sender(settings, counts, self.name, Waits(self.key))
         self.has_ended = False
         run_log.read_by(self.key, self.name)
         _open.add(self)
@@ -379,9 +361,9 @@ class OtlpProcessor(SpanProcessor):
             batch = self._sender.batch_of(self._log.owed_items(most))
         if batch is None:
             return
-        is_over = self._sender.send(batch) or batch.is_refused
-        self._log.left([*batch.bad, *(batch.items if is_over else ())])
-        batch.bad = []
+        is_over = self._sender.send(batch) or batch.is_lost
+        self._log.left([*batch.gone, *(batch.items if is_over else ())])
+        batch.gone = []
 
     def _see_to_others(self, now: float) -> None:
         """Give a sign of life, and look for what children and dead processes left."""

@@ -16,6 +16,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from dotflow.logging import logger
+from dotflow.otel.environment import mended
 from dotflow.otel.export.anew import begin_anew
 from dotflow.otel.export.batch import end_in_child
 from dotflow.process.at_exit import flush_timeout
@@ -53,7 +54,8 @@ def _is_forked() -> bool:
 
 def _exporting() -> list[Any]:
     """What exports in this process, of all three signals."""
-    found = [*providers, trace.get_tracer_provider(), *_logger_providers(), *_meters()]
+    with mended():
+        found = [*providers, trace.get_tracer_provider(), *_logger_providers(), *_meters()]
     if not _is_forked():
         found += _made_here()
     different = {id(one): one for one in found}

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import Any
 
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+import grpc  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from dotflow import __version__
+from dotflow.delivery.answers import LONGEST_RETRY_AFTER
+from dotflow.otel.export import mistakes
+from dotflow.otel.export.endpoint import Endpoint, Unusable, credentials_of
+from dotflow.otel.export.outcome import Outcome, told
 
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExportResult
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+MOST_ANSWER = 2**16
+"""Bytes of an answer that are read, and of its headers."""
 
 LONGEST_WAIT = 0.02
 """Seconds that a fork waits for exports: a collector that is slow is no reason to hold up a run."""
+
+PROVIDERS = (
+    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_TRACES_CREDENTIAL_PROVIDER",
+)
+"""Variables that name who makes the credentials of a channel."""
+
+REFUSED = frozenset({
+    grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.RESOURCE_EXHAUSTED,
+})  # fmt: skip
+
+_OPTIONS = (
+    ("grpc.primary_user_agent", f"dotflow/{__version__}"),
+    ("grpc.max_receive_message_length", MOST_ANSWER),
+    ("grpc.max_metadata_size", MOST_ANSWER),
+    ("grpc.absolute_max_metadata_size", MOST_ANSWER),
+    # A channel that is made anew tries to connect at once, whatever became of the one before.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_PACKED = {
+    "none": grpc.Compression.NoCompression,
+    "gzip": grpc.Compression.Gzip,
+    "deflate": grpc.Compression.Deflate,
+}
 
 
 class _UnderWay:
@@ -57,10 +88,89 @@ class _UnderWay:
 _under_way = _UnderWay()
 
 
-class GrpcSpanExporter(OTLPSpanExporter):
-    """The exporter of OpenTelemetry, which a fork waits for, a moment."""
+class GrpcExporter:
+    """Sends encoded spans; called by one thread. A fork waits for it, a moment.
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export a batch; called by the batch processor's thread, or the relay's."""
-        with _under_way:
-            return super().export(spans)
+    Args:
+        endpoint: Where to.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.timeout = endpoint.timeout
+        self._endpoint = endpoint
+        self._channel: Any = None
+
+    def send(self, body: bytes) -> Outcome:
+        """Send a batch, within the endpoint's timeout.
+
+        Args:
+            body: An encoded `ExportTraceServiceRequest`.
+        """
+        try:
+            with _under_way:
+                answer: bytes = self._call()(
+                    body, timeout=self.timeout, metadata=tuple(self._endpoint.headers.items())
+                )
+            partial = ExportTraceServiceResponse.FromString(answer).partial_success
+        except grpc.RpcError as error:
+            return self._failed(error)
+        except Unusable as error:
+            return Outcome(str(error))
+        except Exception:  # noqa: BLE001 - not its text, which may hold a header
+            return Outcome("could not be spoken to: the address or a header is wrong")
+        return Outcome(rejected=partial.rejected_spans, said=self._told(partial.error_message))
+
+    def let_go(self) -> None:
+        """Forget the parent's channel, in a forked child: gRPC has seen to it."""
+        self._channel = None
+
+    def close(self) -> None:
+        """Close the channel; what is under way ends at once. Called by any thread."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+    def _call(self) -> Any:
+        if self._channel is None:
+            self._channel = self._connected()
+        return self._channel.unary_unary(METHOD)
+
+    def _connected(self) -> Any:
+        endpoint = self._endpoint
+        packing = _PACKED[endpoint.compression]
+        if not endpoint.is_secure:
+            return grpc.insecure_channel(endpoint.url, _OPTIONS, packing)
+        credentials = credentials_of(PROVIDERS)
+        if credentials is None:
+            authority, client, key = endpoint.read_files()
+            credentials = grpc.ssl_channel_credentials(authority, key, client)
+        return grpc.secure_channel(endpoint.url, credentials, _OPTIONS, packing)
+
+    def _failed(self, error: Any) -> Outcome:
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNAVAILABLE:
+            # It would wait before it connects again, longer each time.
+            channel, self._channel = self._channel, None
+            if channel is not None:
+                channel.close()
+        why = mistakes.of_grpc(code.name, details, self._told(details), self._endpoint)
+        return Outcome(why, code in REFUSED, _retry_after(error))
+
+    def _told(self, text: str) -> str:
+        return told(text, self._endpoint.headers.values())
+
+
+def _retry_after(error: Any) -> float | None:
+    """Seconds that an endpoint asks to wait, in the details of its status."""
+    from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+    with contextlib.suppress(Exception):
+        for name, value in error.trailing_metadata() or ():
+            if name == "grpc-status-details-bin":
+                for detail in Status.FromString(value).details:
+                    found = RetryInfo()
+                    if detail.Unpack(found):
+                        seconds: float = found.retry_delay.ToTimedelta().total_seconds()
+                        return min(LONGEST_RETRY_AFTER, max(0.0, seconds))
+    return None

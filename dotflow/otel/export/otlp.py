@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
 from opentelemetry.sdk.environment_variables import (
     OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
     OTEL_BSP_MAX_QUEUE_SIZE,
     OTEL_BSP_SCHEDULE_DELAY,
-    OTEL_EXPORTER_OTLP_ENDPOINT,
-    OTEL_EXPORTER_OTLP_PROTOCOL,
-    OTEL_EXPORTER_OTLP_TIMEOUT,
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
-    OTEL_EXPORTER_OTLP_TRACES_TIMEOUT,
+    OTEL_SDK_DISABLED,
 )
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dotflow.logging import logger
-from dotflow.process.at_exit import seconds_from_environment
+from dotflow.otel.environment import warn
+from dotflow.otel.export.endpoint import GRPC, HTTP, OtlpSettings, is_grpc, is_named
 from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from dotflow.otel.export.endpoint import Endpoint
+    from dotflow.otel.export.outcome import Outcome
+
 OTLP = "otlp"
-HTTP_MODULE = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
-GRPC_MODULE = "dotflow.otel.export.grpc"
-GRPC, HTTP = "grpc", "http/protobuf"
-PATH = "/v1/traces"
-DEFAULT_TIMEOUT = 10.0  # seconds
+PROTOCOLS = {"otlp_proto_http": HTTP, "otlp_proto_grpc": GRPC}
+HTTP_MODULE, GRPC_MODULE = "dotflow.otel.export.http", "dotflow.otel.export.grpc"
 
 MOST_BYTES = 3 * 2**20
 """Bytes of spans that are sent at a time."""
@@ -54,17 +49,17 @@ QUEUE_SIZE = 65_536
 2048 loses spans of a workflow with a few thousand quick tasks."""
 
 
-@dataclass(frozen=True)
-class OtlpSettings:
-    """What the arguments of ServerOtel say of OTLP; what is None the environment says.
+class Exporter(Protocol):
+    """Sends encoded spans in one protocol."""
 
-    Attributes:
-        endpoint: The address; for HTTP with or without the path `/v1/traces`.
-        protocol: "http/protobuf" or "grpc".
-    """
+    def send(self, body: bytes) -> Outcome:
+        """Send a batch, within the endpoint's timeout."""
 
-    endpoint: str | None = None
-    protocol: str | None = None
+    def let_go(self) -> None:
+        """Let go of the parent's connections, in a forked child."""
+
+    def close(self) -> None:
+        """Close the connections; called by any thread."""
 
 
 class SpanCounts:
@@ -140,68 +135,37 @@ class ProcessExporter(SpanExporter):
         return True
 
 
-@dataclass(frozen=True)
-class Export:
-    """One way that spans leave.
-
-    Attributes:
-        make: Makes what exports.
-        is_otlp: Whether that is an OTLP exporter: what it cannot deliver is kept.
-    """
-
-    make: Callable[[], SpanExporter]
-    is_otlp: bool
+Export = OtlpSettings | Callable[[], SpanExporter]
+"""One way that spans leave: an OTLP endpoint, which is taken care of, or what makes an exporter."""
 
 
 def exports(settings: OtlpSettings) -> list[Export]:
-    """The exporters that the settings or the environment switch on."""
+    """The ways out that the settings or the environment switch on."""
     if settings.endpoint is not None:
-        return [Export(lambda: make_exporter(settings), True)]
-    named = [one.strip() for one in os.environ.get(OTEL_TRACES_EXPORTER, "").split(",")]
-    named = [one for one in named if one]
-    if not named:
-        on = os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) or os.environ.get(
-            OTEL_EXPORTER_OTLP_ENDPOINT
-        )
-        named = [OTLP] if on else []
-    return [export for one in named if one != "none" and (export := _by_name(one, settings))]
+        return [settings]
+    return [export for one in _named() if (export := _by_name(one, settings)) is not None]
 
 
-def _by_name(name: str, settings: OtlpSettings) -> Export | None:
-    """An exporter by its name in OTEL_TRACES_EXPORTER."""
-    if name == OTLP:
-        return Export(lambda: make_exporter(settings), True)
-    for entry in entry_points(group="opentelemetry_traces_exporter", name=name):
-        return Export(entry.load(), False)
-    logger.warning("OTEL_TRACES_EXPORTER names %r, which is not installed: it is ignored.", name)
-    return None
+def is_off() -> bool:
+    """Whether the environment says that no spans are wanted: then nobody has to be told."""
+    is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    return is_disabled or "none" in _names()
 
 
-def make_exporter(settings: OtlpSettings, timeout: float | None = None) -> SpanExporter:
-    """An OTLP exporter; the library of the other protocol is not loaded.
+def exporter_of(endpoint: Endpoint) -> Exporter:
+    """What sends spans to an endpoint; the library of the other protocol is not loaded."""
+    if endpoint.has_grpc:
+        from dotflow.otel.export.grpc import GrpcExporter
 
-    Args:
-        settings: What is not of the environment.
-        timeout: Seconds for one export, with its retries; what the environment says without them.
-    """
-    protocol = _protocol(settings)
-    if protocol == GRPC:
-        from dotflow.otel.export.grpc import GrpcSpanExporter
+        return GrpcExporter(endpoint)
+    from dotflow.otel.export.http import HttpExporter
 
-        return GrpcSpanExporter(endpoint=settings.endpoint, timeout=timeout)
-    if protocol != HTTP:
-        logger.warning("The OTLP protocol %r is not known: %r is used.", protocol, HTTP)
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
-
-    return http.OTLPSpanExporter(endpoint=_with_path(settings.endpoint), timeout=timeout)
+    return HttpExporter(endpoint)
 
 
 def load(settings: OtlpSettings) -> None:
     """Load the library that exports, if there is to be an export: a run need not wait for that."""
-    named = os.environ.get(OTEL_TRACES_EXPORTER, "")
-    endpoints = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT)
-    is_on = settings.endpoint is not None or OTLP in named.split(",")
-    if not is_on and (named or not any(os.environ.get(name) for name in endpoints)):
+    if settings.endpoint is None and OTLP not in _named():
         return
     try:
         import_module(GRPC_MODULE if is_grpc(settings) else HTTP_MODULE)
@@ -209,51 +173,29 @@ def load(settings: OtlpSettings) -> None:
         logger.debug("The OTLP exporter cannot be loaded: %s", error)
 
 
-def ends_at_shutdown(settings: OtlpSettings) -> bool:
-    """Whether an export that is under way ends soon when the exporter is shut down.
-
-    The one over gRPC may have the shutdown wait for the export instead.
-    """
-    return not is_grpc(settings)
+def _names() -> list[str]:
+    """What OTEL_TRACES_EXPORTER says."""
+    return [name for one in os.environ.get(OTEL_TRACES_EXPORTER, "").split(",")
+            if (name := one.strip())]  # fmt: skip
 
 
-def is_grpc(settings: OtlpSettings) -> bool:
-    """Whether spans go over gRPC."""
-    return _protocol(settings) == GRPC
+def _named() -> list[str]:
+    """The names of the exporters that the environment switches on."""
+    named = _names() or ([OTLP] if is_named() else [])
+    return [one for one in named if one != "none"]
 
 
-def export_timeout() -> float:
-    """Seconds that an export may take, with its retries: what the OTLP exporters read."""
-    for name in (OTEL_EXPORTER_OTLP_TRACES_TIMEOUT, OTEL_EXPORTER_OTLP_TIMEOUT):
-        if os.environ.get(name):
-            return seconds_from_environment(name, DEFAULT_TIMEOUT)
-    return DEFAULT_TIMEOUT
-
-
-def address(settings: OtlpSettings) -> str:
-    """The URL that spans go to, without what may be a credential: user, password and query.
-
-    Raises:
-        ValueError: What is configured is no URL.
-    """
-    is_http = not is_grpc(settings)
-    url = _with_path(settings.endpoint) if is_http else settings.endpoint
-    url = url or os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
-    if not url:
-        default = "http://localhost:4318" if is_http else "http://localhost:4317"
-        url = os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT) or default
-        url = f"{url.rstrip('/')}{PATH}" if is_http else url
-    scheme, netloc, path, _, _ = urlsplit(url if "//" in url else f"//{url}")
-    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", "")).removeprefix("//")
-
-
-def endpoint_name(settings: OtlpSettings) -> str:
-    """What people call the endpoint, without credentials.
-
-    Raises:
-        ValueError: What is configured is no URL.
-    """
-    return f"OTLP endpoint {address(settings)}"
+def _by_name(name: str, settings: OtlpSettings) -> Export | None:
+    """An exporter by its name in OTEL_TRACES_EXPORTER."""
+    if name == OTLP:
+        return settings
+    if name in PROTOCOLS:
+        return OtlpSettings(protocol=PROTOCOLS[name])
+    for entry in entry_points(group="opentelemetry_traces_exporter", name=name):
+        make: Callable[[], SpanExporter] = entry.load()
+        return make
+    warn(f"OTEL_TRACES_EXPORTER names {name!r}, which is not installed: it is ignored.")
+    return None
 
 
 def size_of(span: ReadableSpan) -> int:
@@ -264,8 +206,11 @@ def size_of(span: ReadableSpan) -> int:
 
 
 def batch_size() -> int:
-    """Spans that are sent at a time: OTEL_BSP_MAX_EXPORT_BATCH_SIZE, else the SDK's 512."""
-    return _number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, BATCH_SIZE)
+    """Spans that are sent at a time: OTEL_BSP_MAX_EXPORT_BATCH_SIZE, else the SDK's 512.
+
+    A batch is not longer than the queue, whatever is said.
+    """
+    return min(_number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, BATCH_SIZE), queue_size())
 
 
 def schedule_delay() -> float:
@@ -279,24 +224,10 @@ def queue_size() -> int:
 
 
 def _number(name: str, default: int) -> int:
-    given = os.environ.get(name)
-    try:
-        return int(given) if given else default
-    except ValueError:
-        logger.warning("%s=%r is no number: %d is used.", name, given, default)
+    given = os.environ.get(name, "").strip()
+    if not given:
         return default
-
-
-def _protocol(settings: OtlpSettings) -> str:
-    return settings.protocol or (
-        os.environ.get(OTEL_EXPORTER_OTLP_TRACES_PROTOCOL)
-        or os.environ.get(OTEL_EXPORTER_OTLP_PROTOCOL)
-        or HTTP
-    )
-
-
-def _with_path(endpoint: str | None) -> str | None:
-    """The exporter's argument is the whole URL, where the variable is only its beginning."""
-    if endpoint is None or urlsplit(endpoint).path not in ("", "/"):
-        return endpoint
-    return f"{endpoint.rstrip('/')}{PATH}"
+    if not given.isdecimal() or not int(given):
+        warn(f"{name} is {given!r}, which is no whole number above 0: it is {default}.")
+        return default
+    return int(given)

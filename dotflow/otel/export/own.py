@@ -17,13 +17,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from dotflow.logging import logger
 from dotflow.otel.export.batch import OtlpProcessor
-from dotflow.otel.export.otlp import (
-    OtlpSettings,
-    ProcessExporter,
-    SpanCounts,
-    exports,
-    queue_size,
-)
+from dotflow.otel.export.endpoint import OtlpSettings
+from dotflow.otel.export.otlp import ProcessExporter, SpanCounts, exports, queue_size
 from dotflow.otel.ids import chosen_generator
 from dotflow.otel.processor import OwnSpanProcessor
 from dotflow.otel.spans.sampling import UuidFairSampler
@@ -157,17 +152,15 @@ def span_processors(
 
     One that cannot be made, because a variable is wrong, is warned of and left out.
     """
-    made = (_processor(export, settings, counts) for export in exports(settings))
+    made = (_processor(export, counts) for export in exports(settings))
     return [processor for processor in made if processor is not None]
 
 
-def _processor(
-    export: Export, settings: OtlpSettings, counts: SpanCounts
-) -> OtlpProcessor | BatchSpanProcessor | None:
+def _processor(export: Export, counts: SpanCounts) -> OtlpProcessor | BatchSpanProcessor | None:
     try:
-        if export.is_otlp:
-            return OtlpProcessor(settings, export.make, counts)
-        return BatchSpanProcessor(ProcessExporter(export.make, counts), max_queue_size=queue_size())
+        if isinstance(export, OtlpSettings):
+            return OtlpProcessor(export, counts)
+        return BatchSpanProcessor(ProcessExporter(export, counts), max_queue_size=queue_size())
     except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the rest
         logger.warning("Spans are not exported: %s", error)
         return None

@@ -20,11 +20,13 @@ from opentelemetry.sdk.trace import (
 from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
+from dotflow.otel.environment import mended
 from dotflow.otel.export.batch import SPANS, OtlpProcessor
 from dotflow.otel.export.children import for_a_child
 from dotflow.otel.export.deadline import DeadlineRunner
 from dotflow.otel.export.ending import providers
-from dotflow.otel.export.otlp import OtlpSettings, SpanCounts
+from dotflow.otel.export.endpoint import OtlpSettings
+from dotflow.otel.export.otlp import SpanCounts
 from dotflow.otel.export.own import OwnTracerProvider, SpanProcessors, span_processors
 from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.spans.light import Place
@@ -90,16 +92,16 @@ class Pipeline:
         self._taken_out: list[Exporting] | None = None
         self._runner = DeadlineRunner()
         self._sending: list[Wait] = []
-        with _lock:
+        with mended(), _lock:
             self.provider = tracer_provider or _existing() or _make(set_global, service_name)
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
             self._processors = _processors_of(self.provider)
             self._batches, self.counts = self._add_processors()
+            self.tracer: trace.Tracer = self.provider.get_tracer(names.SCOPE, __version__)
         with suppress(TypeError):  # one that takes no weak reference
             providers.add(self.provider)
         generator = getattr(self.provider, "id_generator", None)
         self.pins_trace_ids = isinstance(generator, WorkflowIdGenerator)
-        self.tracer: trace.Tracer = self.provider.get_tracer(names.SCOPE, __version__)
         if self.pins_trace_ids:
             make_fair(self.tracer)
         if self._own is not None:
@@ -343,7 +345,8 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
 
 def _existing() -> Any:
     """The application's provider; None where it has none."""
-    provider = trace.get_tracer_provider()
+    with mended():
+        provider = trace.get_tracer_provider()
     return None if isinstance(provider, trace.ProxyTracerProvider) else provider
 
 

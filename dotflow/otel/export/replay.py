@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from dotflow.abc.server import FlushResult
 from dotflow.logging import logger
 from dotflow.otel.export.batch import OtlpProcessor
+from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
 from dotflow.otel.export.others import OtherLog, has_spans
-from dotflow.otel.export.otlp import OtlpSettings, SpanCounts, endpoint_name, exports
+from dotflow.otel.export.otlp import SpanCounts, exports
 from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ class SpanReplay:
     """
 
     def __init__(self, settings: OtlpSettings, left_for: str | None = None) -> None:
-        [export] = [one for one in exports(settings) if one.is_otlp]
         self._counts = SpanCounts()
-        self._processor = OtlpProcessor(settings, export.make, self._counts, left_for)
+        self._processor = OtlpProcessor(settings, self._counts, left_for)
         self._processor.is_told = False
         self.name = self._processor.name
         self._wait: Callable[[float], bool] | None = None
@@ -68,11 +68,9 @@ def otlp_relay_from_environment() -> SpanReplay | None:
     Returns:
         It; None where the environment names no OTLP endpoint, or one that is no URL.
     """
-    settings = OtlpSettings()
-    if not any(export.is_otlp for export in exports(settings)):
-        return None
+    settings = _of_environment()
     try:
-        return SpanReplay(settings)
+        return None if settings is None else SpanReplay(settings)
     except ValueError as error:
         logger.warning("The OTLP endpoint cannot be used: %s", error)
         return None
@@ -80,13 +78,16 @@ def otlp_relay_from_environment() -> SpanReplay | None:
 
 def endpoint_of_environment() -> str | None:
     """What people call the OTLP endpoint of the environment; None where it names none."""
-    settings = OtlpSettings()
+    settings = _of_environment()
     try:
-        if any(export.is_otlp for export in exports(settings)):
-            return endpoint_name(settings)
+        return None if settings is None else endpoint_name(settings)
     except ValueError:
         return None
-    return None
+
+
+def _of_environment() -> OtlpSettings | None:
+    found = [one for one in exports(OtlpSettings()) if isinstance(one, OtlpSettings)]
+    return found[0] if found else None
 
 
 def spans_left(log: str, segments: list[Path], key: str) -> int:

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dotflow.delivery.untraced import untraced
 from dotflow.logging import logger
-from dotflow.otel.export.faults import faults
-from dotflow.otel.export.otlp import (
-    MOST_BYTES,
-    SPAN_BYTES,
-    OtlpSettings,
-    SpanCounts,
-    ends_at_shutdown,
-    export_timeout,
-    make_exporter,
-    size_of,
-)
+from dotflow.otel.export.endpoint import OtlpSettings, endpoint_of
+from dotflow.otel.export.otlp import MOST_BYTES, SPAN_BYTES, SpanCounts, exporter_of, size_of
+from dotflow.otel.export.outcome import Outcome
 from dotflow.otel.spans.light import LightSpan
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from dotflow.otel.export.otlp import Exporter
     from dotflow.runlog.waits import Waits
 
 
 ENOUGH_FAILURES = 3
-"""After as many, a batch that was passed by others is refused."""
+"""After as many, a batch that was passed by others is lost."""
+
+MOST_SPLITS = 12
+"""Halvings while nothing is taken: an endpoint that refuses everything finds no fault with one."""
+
+MOST_SAID = 20
+"""Different faults that are told until the endpoint is well: it may say another thing each time."""
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 LONGEST_HURRIED = 1.0
@@ -68,31 +65,37 @@ class Batch:
 
     Args:
         items: The spans.
+        passed_at: How many others had been taken when they were refused first.
+        tries: How often they were refused.
 
     Attributes:
-        bad: Those that were taken out, for they cannot be encoded.
-        tries: How often it was tried.
-        passed_at: How many others had been taken when it failed first.
-        is_refused: Whether the endpoint will never take it.
+        gone: Those that were taken out, for they cannot be encoded.
+        is_lost: Whether the endpoint will never take it.
     """
 
-    def __init__(self, items: list[Item]) -> None:
+    def __init__(self, items: list[Item], passed_at: int | None = None, tries: int = 0) -> None:
         self.items = items
-        self.bad: list[Item] = []
-        self.tries = 0
-        self.passed_at = 0
-        self.is_refused = False
+        self.gone: list[Item] = []
+        self.tries = tries
+        self.passed_at = passed_at
+        self.is_lost = False
+
+    def halves(self, passed_at: int) -> list[Batch]:
+        """The same spans in two."""
+        middle = (len(self.items) + 1) // 2
+        parts = self.items[:middle], self.items[middle:]
+        return [Batch(part, passed_at, self.tries + 1) for part in parts]
 
 
 class Sender:
-    """Sends batches with the exporter of OpenTelemetry; called by one thread.
+    """Sends batches to an endpoint; called by one thread.
 
-    An exporter does not tell whether nobody answered or the batch was refused. So a batch that
-    failed three times, while others were taken, is refused: it would never be taken.
+    A batch that the endpoint finds fault with goes in halves, until the span that is at fault is
+    alone. One that was refused three times, while others were taken, would never be taken: it is
+    lost. Whatever else goes wrong is no fault of the spans: they are tried again.
 
     Args:
         settings: Which endpoint.
-        make: Makes the exporter.
         counts: Where spans are counted.
         name: What the endpoint is called.
         waits: Where it is noted, for other processes, what the endpoint waits for.
@@ -100,24 +103,18 @@ class Sender:
     Attributes:
         timeout: Seconds that one export may take.
         is_away: Whether the last export failed.
+
+    Raises:
+        ValueError: The endpoint's address is none.
     """
 
-    def __init__(
-        self,
-        settings: OtlpSettings,
-        make: Callable[[], SpanExporter],
-        counts: SpanCounts,
-        name: str,
-        waits: Waits,
-    ) -> None:
-        self.timeout = export_timeout()
-        self._settings = settings
-        self._make = make
+    def __init__(self, settings: OtlpSettings, counts: SpanCounts, name: str, waits: Waits) -> None:
+        self._endpoint = endpoint_of(settings)
+        self.timeout = self._endpoint.timeout
         self._counts = counts
         self._name = name
         self._waits = waits
-        self._exporter: SpanExporter | None = make()
-        self._pid = os.getpid()
+        self._exporter: Exporter | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -125,16 +122,21 @@ class Sender:
         self._failed: list[Batch] = []
         self._under_way: Batch | None = None
         self._taken = 0
+        self._splits = 0
+        self._said: set[str] = set()
         self._delay = FIRST_DELAY
         self._again_at = 0.0
+        self._was_asked_to_wait = False
         self._was_old = False
         self._is_stopped = False
 
     def renew(self, timeout: float) -> None:
         """Begin anew in a forked child: the connections are the parent's."""
+        if self._exporter is not None:
+            self._exporter.let_go()
         self._exporter = None
-        settings, seconds = self._settings, min(timeout, export_timeout())
-        self._make = lambda: make_exporter(settings, seconds)
+        self.timeout = min(timeout, self.timeout)
+        self._endpoint = replace(self._endpoint, timeout=self.timeout)
         self._begin()
 
     @property
@@ -153,7 +155,7 @@ class Sender:
         if not self.is_away:
             return 0.0
         left = self._again_at - now
-        return min(left, LONGEST_HURRIED) if is_hurried else left
+        return min(left, LONGEST_HURRIED) if is_hurried and not self._was_asked_to_wait else left
 
     def next_batch(self, queue: deque[Item], most: int) -> Batch | None:
         """What is to be sent next: one that failed, unless it just did and there are others."""
@@ -168,72 +170,107 @@ class Sender:
         return Batch(items) if items else None
 
     def send(self, batch: Batch) -> bool:
-        """Send a batch; whether it was taken. One that was not is held, or refused."""
+        """Send a batch; whether it was taken. One that was not is held, or lost."""
         self._under_way = batch
         try:
-            is_taken = self._is_taken(batch)
-            if is_taken:
-                self._took(len(batch.items))
+            body = self._encoded(batch)
+            outcome = self._sent(body) if batch.items else Outcome()
+            if outcome.is_taken:
+                self._took(batch, outcome)
             else:
-                self._fail(batch)
+                self._fail(batch, outcome)
         finally:
             self._under_way = None
-        return is_taken
+        return outcome.is_taken
 
-    def _is_taken(self, batch: Batch) -> bool:
+    def _encoded(self, batch: Batch) -> bytes:
+        """The spans as OTLP has them; those that cannot be encoded are taken out of the batch."""
+        try:
+            return _encoded(batch.items)
+        except Exception:  # noqa: BLE001 - one bad span must not cost the others
+            good = [item for item in batch.items if _can_be_encoded(item)]
+        batch.gone = [item for item in batch.items if item not in good]
+        batch.items = good
+        if batch.gone:
+            self._lose(len(batch.gone), "they cannot be encoded")
+        return _encoded(good)
+
+    def _sent(self, body: bytes) -> Outcome:
         try:
             if self._exporter is None:
-                self._exporter = self._make()
-            with untraced(), faults.once():
-                spans = [item.span for item in batch.items]
-                return self._exporter.export(spans) is SpanExportResult.SUCCESS
-        except Exception as error:  # noqa: BLE001 - some raise what others only say
-            logger.debug("Spans could not be exported: %s", error)
-            return False
+                self._exporter = exporter_of(self._endpoint)
+            with untraced():
+                return self._exporter.send(body)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
+            logger.debug("Spans could not be exported.", exc_info=True)
+            return Outcome(f"could not be spoken to ({type(error).__name__})")
 
-    def _took(self, spans: int) -> None:
-        self._counts.add(exported=spans)
-        faults.forget()
-        self._waits.taken()
-        self._taken += 1
-        self.is_away, self._delay, self._again_at = False, FIRST_DELAY, 0.0
+    def _took(self, batch: Batch, outcome: Outcome) -> None:
+        spans = len(batch.items)
+        rejected = min(max(0, outcome.rejected), spans)
+        self._counts.add(exported=spans - rejected)
+        if spans:
+            self._waits.taken()
+            self._taken += 1
+            self._splits = 0
+            self.is_away, self._delay, self._again_at = False, FIRST_DELAY, 0.0
+        if rejected:
+            self._lose(rejected, f"{self._name} rejects them: {outcome.said or 'it says no more'}")
+        elif outcome.said:
+            self._say(outcome.said, "%s takes spans, and says: %s", self._name, outcome.said)
+        elif not self._failed:
+            self._said.clear()
 
-    def _fail(self, batch: Batch) -> None:
-        if not batch.tries:
-            batch.passed_at = self._taken
-            self._leave_out_bad(batch)
-        batch.tries += 1
-        if batch.tries >= ENOUGH_FAILURES and self._taken > batch.passed_at:
-            batch.is_refused = True
-            self._counts.add(failed=len(batch.items))
-            logger.warning(
-                "%d spans are lost: %s does not take this batch.", len(batch.items), self._name
-            )
-            return
-        if batch.items:
-            self._failed.append(batch)
+    def _fail(self, batch: Batch, outcome: Outcome) -> None:
+        if not self._is_stopped:
+            self._say(
+                outcome.why, "%s %s. Its spans wait, and are sent when it takes them.",
+                self._name, outcome.why,
+            )  # fmt: skip
         self.is_away = True
-        self._waits.note(faults.words or "the endpoint did not take a batch of spans")
-        self._again_at = time.monotonic() + self._delay
-        self._delay = min(LONGEST_DELAY, 2 * self._delay)
+        self._waits.note(f"the endpoint {outcome.why}")
+        self._was_asked_to_wait = outcome.after is not None
+        self._again_at = time.monotonic()
+        if not self._split(batch, outcome):
+            self._hold(batch, outcome)
+            self._again_at += self._delay if outcome.after is None else outcome.after
+            self._delay = min(LONGEST_DELAY, 2 * self._delay)
 
-    def _leave_out_bad(self, batch: Batch) -> None:
-        """Take out spans that cannot be encoded: one bad span must not cost the others."""
-        bad = [item for item in batch.items if not _can_be_encoded(item.span)]
-        if bad:
-            logger.warning("%d spans cannot be encoded, and are lost.", len(bad))
-            self._counts.add(failed=len(bad))
-            batch.bad = bad
-            batch.items = [item for item in batch.items if item not in bad]
+    def _split(self, batch: Batch, outcome: Outcome) -> bool:
+        """Hold the halves of a batch that is refused, to be sent next, unless that is no use."""
+        if not outcome.is_refused or len(batch.items) == 1 or self._splits >= MOST_SPLITS:
+            return False
+        self._splits += 1
+        self._failed[:0] = batch.halves(self._taken)
+        return True
+
+    def _hold(self, batch: Batch, outcome: Outcome) -> None:
+        """Keep a batch that failed, unless it would never be taken."""
+        if batch.passed_at is None:
+            batch.passed_at = self._taken
+        batch.tries += outcome.is_refused
+        if batch.tries >= ENOUGH_FAILURES and self._taken > batch.passed_at:
+            batch.is_lost = True
+            self._lose(len(batch.items), f"{self._name} {outcome.why}")
+        else:
+            self._failed.append(batch)
+
+    def _lose(self, spans: int, why: str) -> None:
+        self._counts.add(failed=spans)
+        lost = "1 span is" if spans == 1 else f"{spans} spans are"
+        logger.warning("%s lost: %s.", lost, why.rstrip("."))
+
+    def _say(self, fault: str, line: str, *values: str) -> None:
+        """Say a fault once, until the endpoint has taken all that waits."""
+        if fault not in self._said and len(self._said) < MOST_SAID:
+            self._said.add(fault)
+            logger.warning(line, *values)
 
     def stop(self) -> None:
-        """Have an export that is under way end, where that can be; called by another thread."""
-        if self._is_stopped:
-            return
+        """Have an export end that is under way, where that can be; called by another thread."""
         self._is_stopped = True
-        exporter = self._exporter
-        if exporter is not None and (self._under_way is None or ends_at_shutdown(self._settings)):
-            exporter.shutdown()
+        if self._exporter is not None:
+            self._exporter.close()
 
 
 def _taken_from(queue: deque[Item], most: int) -> list[Item]:
@@ -255,11 +292,16 @@ def _size(span: ReadableSpan) -> int:
     return size_of(span)
 
 
-def _can_be_encoded(span: ReadableSpan) -> bool:
+def _encoded(items: Iterable[Item]) -> bytes:
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
+    body: bytes = encode_spans([item.span for item in items]).SerializeToString()
+    return body
+
+
+def _can_be_encoded(item: Item) -> bool:
     try:
-        encode_spans([span]).SerializeToString()
+        _encoded([item])
     except Exception:  # noqa: BLE001 - whatever it is, the span is to be left out
         return False
     return True

@@ -1,0 +1,232 @@
+"""Why an OTLP endpoint did not take spans, in words that name what to mend.
+
+All of it is read after the endpoint's name, and none of it has a header's value.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from urllib3.exceptions import HTTPError, ProtocolError, ProxyError, SSLError
+from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
+
+from dotflow.delivery.answers import causes_of
+from dotflow.otel.export.endpoint import (
+    PATH,
+    VARIABLE,
+    Unusable,
+    headers_variable,
+    protocol_variable,
+)
+
+if TYPE_CHECKING:
+    from dotflow.delivery.connections import Call
+    from dotflow.otel.export.endpoint import Endpoint
+
+REFUSED = "could not be reached: the connection was refused"
+BROKEN = "closed the connection without an answer"
+
+NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG",
+                     "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})  # fmt: skip
+TLS_ALERT = b"\x15\x03"
+SETTINGS = b"\x04\x00"
+"""Type and flags of the frame that a speaker of HTTP/2 begins with, after three bytes of length."""
+
+
+def of_http(error: Exception, call: Call, endpoint: Endpoint) -> str:
+    """Why a call over HTTP got no answer."""
+    if isinstance(error, Unusable):
+        return str(error)
+    causes = causes_of(error)
+    return (
+        _of_tls(error, causes, call, endpoint)
+        or _of_another_protocol(call.first, endpoint)
+        or _of_connecting(causes, call, endpoint)
+        or _of_answering(causes, call, endpoint)
+    )
+
+
+def of_grpc(code: str, details: str, said: str, endpoint: Endpoint) -> str:
+    """Why a call over gRPC failed.
+
+    Args:
+        code: The name of its status.
+        details: What gRPC, or the endpoint, says of it.
+        said: The same, fit to be repeated.
+        endpoint: The endpoint.
+    """
+    if code == "UNAVAILABLE" and (why := _of_unavailable(details, endpoint)):
+        return why
+    if code == "DEADLINE_EXCEEDED":
+        return f"did not answer within {endpoint.timeout:g} s"
+    words = f"answers {code}: {said}" if said else f"answers {code}"
+    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return f"{words}; see whether {headers_variable()} holds what it asks for"
+    if code == "UNIMPLEMENTED":
+        return f"{words}; it takes no spans: see whether {endpoint.variable} is its address"
+    return words
+
+
+def of_status(status: int, said: str, endpoint: Endpoint) -> str:
+    """What an HTTP status means that is no success.
+
+    Args:
+        status: The status.
+        said: What the endpoint says of it; of a redirect, where it leads.
+        endpoint: The endpoint.
+    """
+    if 300 <= status < 400:  # noqa: PLR2004
+        to = f" to {said}" if said else ""
+        return (
+            f"answers {status}, a redirect{to}, which is not followed: "
+            f"{endpoint.variable} is to name the endpoint itself"
+        )
+    if is_about_tls(said.encode()):
+        return _speaks_tls(endpoint)
+    words = f"answers {status}: {said}" if said else f"answers {status}"
+    if status in (401, 403):
+        return f"{words}; see whether {headers_variable()} holds what it asks for"
+    if status in (404, 405, 501):
+        return f"{words}; it takes no spans at this path: {_of_path(endpoint)}"
+    return words
+
+
+def of_a_stranger(status: int, kind: str, endpoint: Endpoint) -> str:
+    """That a success was no OTLP endpoint's."""
+    shown = "".join(c for c in kind if c.isascii() and c.isprintable())[:80]
+    what = f"{shown or 'something'} that is no OTLP answer"
+    return f"answers {status} with {what}: see whether {endpoint.variable} is its address"
+
+
+def is_about_tls(body: bytes) -> bool:
+    """Whether a server says that it was to be spoken to by TLS, as those of Go and nginx do."""
+    return b"HTTP request" in body and b"HTTPS" in body
+
+
+def _of_another_protocol(first: bytes, endpoint: Endpoint) -> str:
+    """What is spoken there, by the first bytes that came, where it is no HTTP."""
+    if first.startswith(TLS_ALERT):
+        return _speaks_tls(endpoint)
+    if first[3:5] == SETTINGS and first[:1] == b"\0":
+        return _speaks_grpc(endpoint)
+    return ""
+
+
+def _of_tls(error: Exception, causes: list[BaseException], call: Call, endpoint: Endpoint) -> str:
+    """What is wrong with its TLS."""
+    found = [one for one in causes if isinstance(one, ssl.SSLError)]
+    if not call.is_connecting:
+        return ""
+    for one in found:
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return _untrusted(one.verify_message)
+    reason = str(found[0].reason or "no reason was given") if found else ""
+    if reason in NOT_TLS:
+        return _speaks_no_tls(endpoint)
+    if "NO_APPLICATION_PROTOCOL" in reason:
+        return _speaks_grpc(endpoint)
+    if reason:
+        return f"lets no TLS connection be made ({reason})"
+    # urllib3 1 compares the names itself.
+    return _untrusted("hostname mismatch") if isinstance(error, SSLError) else ""
+
+
+def _untrusted(why: str) -> str:
+    return (
+        f"has a certificate that could not be verified ({why}): "
+        "OTEL_EXPORTER_OTLP_CERTIFICATE names the file of its authority's"
+    )
+
+
+def _of_connecting(causes: list[BaseException], call: Call, endpoint: Endpoint) -> str:
+    """Why no connection was made."""
+    if any(isinstance(one, ProxyError) for one in causes):
+        return "could not be reached through the proxy that the environment names"
+    if not call.is_connecting:
+        return ""
+    host = urlsplit(endpoint.url).hostname
+    for one in causes:
+        if isinstance(one, (socket.gaierror, UnicodeError)):
+            return _unknown_host(host)
+        if isinstance(one, ConnectionRefusedError):
+            return REFUSED
+    if any(isinstance(one, (TimeoutError, Urllib3TimeoutError)) for one in causes):
+        return f"could not be reached within {endpoint.timeout:g} s"
+    named = [one.strerror for one in causes if isinstance(one, OSError) and one.strerror]
+    return f"could not be reached: {named[-1]}" if named else "could not be reached"
+
+
+def _of_answering(causes: list[BaseException], call: Call, endpoint: Endpoint) -> str:
+    """Why there is a connection, and no answer."""
+    if call.is_too_long:
+        return "gave an answer that is too long"
+    if any(isinstance(one, (TimeoutError, Urllib3TimeoutError)) for one in causes):
+        return f"did not answer within {endpoint.timeout:g} s"
+    if isinstance(causes[0], (HTTPError, ProtocolError, ConnectionError)):
+        return "gave an answer that is no HTTP, or broke it off" if call.first else BROKEN
+    if isinstance(causes[0], OSError) and causes[0].strerror:
+        return f"could not be spoken to: {causes[0].strerror}"
+    # Not the text of others, which may hold a header, or a proxy's password.
+    return "could not be spoken to: the address, a header or a proxy of the environment is wrong"
+
+
+def _of_unavailable(details: str, endpoint: Endpoint) -> str:
+    """Why gRPC has no connection, by its own words."""
+    for words, why in (
+        ("http1.x server", _speaks_http(endpoint)),
+        ("Expected SETTINGS frame", _speaks_http(endpoint)),
+        ("Connection refused", REFUSED),
+        ("WRONG_VERSION_NUMBER", _speaks_no_tls(endpoint)),
+        ("CERTIFICATE_VERIFY_FAILED", _untrusted(details.rpartition("FAILED: ")[2])),
+    ):
+        if words in details:
+            return why
+    if "resolv" in details or "DNS" in details:
+        return _unknown_host(urlsplit(f"//{endpoint.url}").hostname)
+    if "failed to connect" in details and not endpoint.is_secure:
+        return f"{BROKEN}: if it speaks TLS, write https:// in {endpoint.variable}"
+    return ""
+
+
+def _of_path(endpoint: Endpoint) -> str:
+    path = urlsplit(endpoint.url).path
+    if endpoint.variable != VARIABLE:
+        return f"{endpoint.variable} is the whole address, which mostly ends in {PATH}"
+    if path.count(PATH) > 1:
+        return f"{VARIABLE} is to be without {PATH}, which is added to it"
+    return f"{PATH} is added to {VARIABLE}; OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is"
+
+
+def _unknown_host(host: str | None) -> str:
+    return f"could not be reached: the host name {host} does not resolve"
+
+
+def _speaks_tls(endpoint: Endpoint) -> str:
+    return f"speaks TLS: write https:// in {endpoint.variable}"
+
+
+def _speaks_no_tls(endpoint: Endpoint) -> str:
+    return f"speaks no TLS: write http:// in {endpoint.variable}"
+
+
+def _speaks_http(endpoint: Endpoint) -> str:
+    """That gRPC is spoken to an endpoint of HTTP."""
+    return (
+        f"speaks HTTP, and no gRPC: set {_protocol(endpoint, 'http/protobuf')}, "
+        f"or the port of gRPC (mostly 4317) in {endpoint.variable}"
+    )
+
+
+def _speaks_grpc(endpoint: Endpoint) -> str:
+    return (
+        f"speaks gRPC, and no HTTP: set {_protocol(endpoint, 'grpc')}, "
+        f"or the port of HTTP (mostly 4318) in {endpoint.variable}"
+    )
+
+
+def _protocol(endpoint: Endpoint, protocol: str) -> str:
+    is_argument = endpoint.variable == "endpoint"
+    return f'protocol="{protocol}"' if is_argument else f"{protocol_variable()}={protocol}"

@@ -1,0 +1,57 @@
+"""What becomes of a batch of spans, and how a person is told why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dotflow.delivery.mask import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_SAID = 300
+"""Characters of an endpoint's own words that are repeated."""
+
+SHORTEST = 4
+"""Characters of a header's value that is kept out of what an endpoint says."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch.
+
+    Attributes:
+        why: Why it was not taken, to be read after the endpoint's name; empty if it was.
+        is_refused: Whether the endpoint finds fault with this batch, so that another may be taken.
+        after: Seconds that the endpoint asks to wait.
+        rejected: How many of its spans an endpoint that took it has thrown away.
+        said: The endpoint's own words, where it took the batch.
+    """
+
+    why: str = ""
+    is_refused: bool = False
+    after: float | None = None
+    rejected: int = 0
+    said: str = ""
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether nothing of it is to be sent again."""
+        return not self.why
+
+
+def told(words: str, secrets: Iterable[str]) -> str:
+    """An endpoint's own words: one short line, without the headers that it may repeat.
+
+    Args:
+        words: What it says.
+        secrets: The values of headers.
+    """
+    text = words[: 4 * MOST_SAID]
+    for secret in secrets:
+        for one in {secret, *secret.split()}:  # of "Bearer TOKEN" also the token alone
+            if len(one) >= SHORTEST:
+                text = masked(text, one, is_cut=len(words) > len(text))
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(shown.split())[:MOST_SAID]
