@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import pickle
 import time
 from typing import TYPE_CHECKING, Any
@@ -213,6 +214,7 @@ class Lane:
     def finish(self) -> None:
         """Let the child go; it ends by itself when nobody talks to it any more."""
         if self.connection is not None:
+            self._send(None)  # others may hold copies of this end
             self.connection.close()
             self.connection = None
         if self._process is not None:
@@ -299,6 +301,8 @@ class Lane:
         self._is_up = False
         context: Any = multiprocessing.get_context(self._start_method)
         ours, theirs = context.Pipe()
+        for end in (ours, theirs):  # gevent's sockets do not, and connections know no other kind
+            os.set_blocking(end.fileno(), True)
         child.parent_ends.add(ours)
         process = context.Process(
             target=child.serve_under_lead if interrupt.is_used() else child.serve,

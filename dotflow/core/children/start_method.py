@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from dotflow.settings import START_METHODS, Settings
@@ -11,7 +12,9 @@ from dotflow.settings import START_METHODS, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORK = "fork"
+FORK, SPAWN = "fork", "spawn"
+
+GREEN = ("gevent", "eventlet")
 
 CHILD_NAME = "dotflow-"
 """What the name of each process that runs steps begins with."""
@@ -22,16 +25,32 @@ GUARD = 'if __name__ == "__main__":'
 def start_method_of(value: Any) -> str:
     """The start method that was asked for; that of the settings where none was.
 
+    Under gevent and its like children are not forked: a copy of the process goes on with all that
+    its green threads were about, and reports it once more.
+
     Raises:
-        ValueError: There is no such method, or this system has it not.
+        ValueError: There is no such method, or it does not work here.
     """
     if value is None:
-        return Settings.START_METHOD
+        chosen = Settings.START_METHOD
+        return SPAWN if chosen == FORK and green_threads() else chosen
     if value not in list(START_METHODS):  # which, unlike a set, may be asked for anything
         raise ValueError(
             f"start_method must be one of {_choices()}, not {value!r} (this system has no others)"
         )
+    if value == FORK and (whose := green_threads()):
+        raise ValueError(
+            f'start_method="fork" does not work under {whose}, for a fork copies its green '
+            'threads: use "spawn", which is the default there, or "forkserver"'
+        )
     return str(value)
+
+
+def green_threads() -> str:
+    """Whose green threads stand in for those of the system: "gevent", "eventlet", or nobody's."""
+    module: str = threading.get_ident.__module__ or ""  # what both replace
+    package = module.partition(".")[0]
+    return package if package in GREEN else ""
 
 
 def check_is_no_import(start_method: str, uses_processes: bool) -> None:
@@ -79,7 +98,8 @@ def remedy_of_a_start() -> str:
 
 
 def _or_fork() -> str:
-    return ', or use start_method="fork"' if FORK in START_METHODS else ""
+    can_fork = FORK in START_METHODS and not green_threads()
+    return ', or use start_method="fork"' if can_fork else ""
 
 
 def _choices() -> str:
