@@ -123,6 +123,63 @@ class DotFlow:
             raise_on_failure=raise_on_failure,
         )
 
+    async def start_async(
+        self,
+        *,
+        mode: str = TypeExecution.SEQUENTIAL,
+        keep_going: bool = False,
+        resume: bool = False,
+        on_success: Callable[..., Any] = basic_callback,
+        on_failure: Callable[..., Any] = basic_callback,
+        on_input_change: str = TypeInputChange.REUSE,
+        fingerprint: str | None = None,
+        start_method: str | None = None,
+        raise_on_failure: bool = False,
+    ) -> Manager:
+        """Run the workflow while the event loop goes on, and return its Manager.
+
+        The run has a thread of its own, where steps and callbacks are called; context variables
+        and the current span come along. Where it is cancelled no further step starts, the tasks
+        under way and the run are Failed ("interrupted by cancellation"), and CancelledError comes
+        once that is reported; a second cancellation does not wait for it. A thread cannot be
+        stopped: what a step under way still does has no effect.
+
+        Args:
+            mode: "sequential", "sequential_group" or "parallel".
+            keep_going: As in `start`.
+            resume: As in `start`.
+            on_success: As in `start`.
+            on_failure: As in `start`.
+            on_input_change: As in `start`.
+            fingerprint: As in `start`.
+            start_method: As in `start`.
+            raise_on_failure: As in `start`.
+
+        Raises:
+            ValueError: The mode is "background".
+            Exception: As in `start`.
+        """
+        if mode == TypeExecution.BACKGROUND:
+            raise ValueError(
+                'start_async() takes no mode="background", for the event loop goes on anyway: '
+                'leave it out, or call start(mode="background")'
+            )
+        from dotflow.core.beside import run_beside  # here, for most programs have no event loop
+
+        return await run_beside(
+            lambda: self.start(
+                mode=mode,
+                keep_going=keep_going,
+                resume=resume,
+                on_success=on_success,
+                on_failure=on_failure,
+                on_input_change=on_input_change,
+                fingerprint=fingerprint,
+                start_method=start_method,
+                raise_on_failure=raise_on_failure,
+            )
+        )
+
     def schedule(
         self,
         *,

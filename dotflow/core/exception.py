@@ -234,20 +234,25 @@ def _failed_again(
     return error
 
 
+CANCELLED = 0
+"""In place of a signal: who awaited the run was cancelled."""
+
+
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the run.
+    """A signal ended the run, or a cancellation.
 
     A KeyboardInterrupt, so that steps and event loops treat it as they treat Ctrl-C: it is no
     failure to be caught and tried again.
 
     Attributes:
-        number: The signal.
+        number: The signal, or CANCELLED.
     """
 
     __reduce__ = reduced
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal_name(number)}")
+        by = "cancellation" if number == CANCELLED else signal_name(number)
+        super().__init__(f"interrupted by {by}")
         self.number = number
 
 

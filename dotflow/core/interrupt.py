@@ -1,6 +1,7 @@
 """Ending a run from outside, at a place where that leaves nothing half done.
 
-The command line asks for the end from a signal handler. Steps, callbacks and waits are windows:
+The command line asks for the end of all runs from a signal handler, an event loop for that of one
+that it awaits. Steps, callbacks and waits are windows:
 there the main thread is interrupted at once. Between them statuses, reports and checkpoints are
 written: there the end waits for the next window. Other threads, which no signal reaches, look for
 it themselves. Where nobody uses this module, all of it is nothing.
@@ -12,6 +13,7 @@ import contextlib
 import os
 import threading
 import time
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.exception import Interrupted
@@ -23,25 +25,33 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.1
 """Seconds after which what no signal can interrupt looks whether the run is to end."""
 
+NO_THREAD = 0
+
 _NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
 _current: Interrupts | None = None
+_own: ContextVar[Interrupts | None] = ContextVar("dotflow_interrupts", default=None)
 
 
 class Interrupts:
-    """What ends the runs of this process; the thread that makes it is the one signals interrupt.
+    """What ends runs: those of this process, or one and what is run within it.
 
     Args:
         in_child: Called in every forked child: the end of the parent is not the child's affair.
+        thread: The thread that signals interrupt (the one that calls this); NO_THREAD for none.
 
     Attributes:
-        number: The signal that asked for the end; None until then.
+        number: The signal that asked for the end, or CANCELLED; None until then.
+        outer: What ends the run that this one is within.
     """
 
-    def __init__(self, in_child: Callable[[], None]) -> None:
+    def __init__(
+        self, in_child: Callable[[], None] = lambda: None, thread: int | None = None
+    ) -> None:
         self.number: int | None = None
         self.in_child = in_child
-        self.thread = threading.get_ident()
+        self.thread = threading.get_ident() if thread is None else thread
         self.is_open = False
+        self.outer: Interrupts | None = None
 
     def ask(self, number: int) -> None:
         """Have the runs end; called by a signal handler, so it takes no lock.
@@ -60,6 +70,8 @@ class Interrupts:
                 # Before the error leaves: what it passes through must not be interrupted again.
                 self.is_open = False
             raise Interrupted(self.number)
+        if self.outer is not None:
+            self.outer.check()
 
 
 class _Window:
@@ -77,7 +89,7 @@ class _Window:
             self._before = one.is_open
             one.is_open = self._is_open
         if self._is_open:
-            one.check()
+            check()
 
     def __exit__(self, *_: object) -> None:
         if threading.get_ident() == self._interrupts.thread:
@@ -95,23 +107,40 @@ def used(interrupts: Interrupts) -> Iterator[None]:
         _current = before
 
 
+@contextlib.contextmanager
+def cancelled_by(interrupts: Interrupts) -> Iterator[None]:
+    """Have the run within, in this thread, end where `interrupts` says so."""
+    interrupts.outer = _own.get()
+    token = _own.set(interrupts)
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
 def is_used() -> bool:
     """Whether somebody may ask for the end of a run."""
-    return _current is not None
+    return _current is not None or _own.get() is not None
 
 
 def is_out_of_reach() -> bool:
     """Whether somebody may ask for the end, and no signal can interrupt this thread."""
+    if _own.get() is not None:
+        return True
     return _current is not None and threading.get_ident() != _current.thread
 
 
 def window(is_open: bool = True) -> AbstractContextManager[None]:
     """What runs within may be interrupted (or, with False, may not)."""
-    return _NOTHING if _current is None else _Window(_current, is_open)
+    one = _current or _own.get()
+    return _NOTHING if one is None else _Window(one, is_open)
 
 
 def check() -> None:
     """Raise Interrupted where the end was asked for."""
+    own = _own.get()
+    if own is not None:
+        own.check()
     if _current is not None:
         _current.check()
 
@@ -122,7 +151,7 @@ def join(thread: threading.Thread, timeout: float | None = None) -> None:
     Raises:
         Interrupted: The end was asked for.
     """
-    if _current is None:
+    if not is_used():
         thread.join(timeout)
         return
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -172,6 +201,7 @@ def _left(deadline: float | None) -> float:
 def _in_child() -> None:
     global _current
     interrupts, _current = _current, None
+    _own.set(None)
     if interrupts is not None:
         interrupts.in_child()
 
