@@ -26,7 +26,7 @@ from dotflow.abc.words import Words, masked_words
 from dotflow.constants import INITIAL_TASK_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     from dotflow.abc.task import Failure, TaskView
@@ -186,6 +186,10 @@ class Server(ABC):
     def trace_id(self, workflow: str | UUID) -> str | None:  # noqa: ARG002
         """The id of the trace of a run under way, in 32 hex digits; None where it has none."""
         return None
+
+    def places(self, workflow: str | UUID) -> Mapping[str, str]:  # noqa: ARG002
+        """Where to look for a run: "records" and "spans", each an address without credentials."""
+        return {}
 
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:  # noqa: ARG003

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -31,7 +32,13 @@ LONGEST_ERROR = 200  # characters
 
 
 def run_workflow(
-    workflow: DotFlow, mode: str, *, resume: bool, quiet: bool, live: bool = False
+    workflow: DotFlow,
+    mode: str,
+    *,
+    resume: bool,
+    quiet: bool,
+    live: bool = False,
+    says_where: bool = False,
 ) -> bool:
     """Run a workflow to its end, say what came of it, and deliver what was reported.
 
@@ -41,6 +48,7 @@ def run_workflow(
         resume: Restore what an earlier run has done.
         quiet: Write errors only.
         live: Show the tasks as they go.
+        says_where: Say at the end which run it was, and where to look for it.
 
     Returns:
         Whether it completed.
@@ -49,21 +57,25 @@ def run_workflow(
         Interrupted: A signal ended it.
     """
     started = time.perf_counter()
-    outcome: list[bool] = []
+    run = _Run()
     try:
         with _view(workflow, live):
-            _run(workflow, mode, resume, outcome)
+            _carry_out(workflow, mode, resume, run)
     except Interrupted as error:
         _say(failure(workflow.task.queue, str(error)))
+        if says_where:
+            _say_where(workflow, run.trace_id)
         raise
     finally:
-        if outcome == [True] and not quiet:
-            _say(success(workflow.task.queue, time.perf_counter() - started))
-        elif outcome == [False]:
+        if run.is_completed is False:
             _say(failure(workflow.task.queue))
-    if not outcome:  # the thread of a background run ended with an error, and has shown it
+        elif run.is_completed and not quiet:
+            _say(success(workflow.task.queue, time.perf_counter() - started))
+    if run.is_completed is None:  # the thread of a background run has shown its error
         _say("failed: the run ended with an error that is no step's")
-    return outcome == [True]
+    if says_where and not (run.is_completed and quiet):
+        _say_where(workflow, run.trace_id)
+    return run.is_completed is True
 
 
 def deliver(workflow: DotFlow) -> None:
@@ -119,13 +131,25 @@ def _count(number: int) -> str:
     return f"{number} task" if number == 1 else f"{number} tasks"
 
 
-def _run(workflow: DotFlow, mode: str, resume: bool, outcome: list[bool]) -> None:
+@dataclass
+class _Run:
+    """What is known of a run: whether it completed, once it has ended, and its trace."""
+
+    is_completed: bool | None = None
+    trace_id: str | None = None
+
+    def end(self, is_completed: bool) -> None:
+        self.is_completed = is_completed
+
+
+def _carry_out(workflow: DotFlow, mode: str, resume: bool, run: _Run) -> None:
     manager = workflow.start(
         mode=mode,
         resume=resume,
-        on_success=lambda tasks: outcome.append(True),  # noqa: ARG005 - called by keyword
-        on_failure=lambda tasks: outcome.append(False),  # noqa: ARG005
+        on_success=lambda tasks: run.end(True),  # noqa: ARG005 - called by keyword
+        on_failure=lambda tasks: run.end(False),  # noqa: ARG005
     )
+    run.trace_id = manager.trace_id
     if mode != TypeExecution.BACKGROUND:
         return
     try:
@@ -145,6 +169,22 @@ def _view(workflow: DotFlow, is_live: bool) -> AbstractContextManager[object]:
     return LiveView(progress)
 
 
+def _say_where(workflow: DotFlow, trace_id: str | None) -> None:
+    """Say which run it was, and where to look for it."""
+    config, wid = workflow.config, workflow.workflow_id
+    places = config.guard.call(config.server, "places", wid) or {}
+    known = {"workflow": str(wid), "trace": trace_id, **places}
+    if not places:
+        known["reported"] = "nowhere (--server and the variables that it names say where)"
+    for name, value in known.items():
+        if value:
+            _console().print(f"{name:<8}  {value}", soft_wrap=True)
+
+
 def _say(line: str) -> None:
     style = "bold red" if line.startswith("failed") else "green"
-    Console(stderr=True, highlight=False, markup=False).print(line, style=style, soft_wrap=True)
+    _console().print(line, style=style, soft_wrap=True)
+
+
+def _console() -> Console:
+    return Console(stderr=True, highlight=False, markup=False)

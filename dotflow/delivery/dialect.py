@@ -88,6 +88,10 @@ class Destination:
         task = server_id if server_id is not None else str(message.task)
         return "PATCH", f"/tasks/{_quoted(task)}"
 
+    def workflow_url(self, workflow: str) -> str:
+        """Where the record of a workflow is."""
+        return f"{self.url}/workflows/{_quoted(workflow)}"
+
     def next_task_id_path(self, workflow: str) -> str:
         """Where the next task number of a workflow is asked for."""
         return f"/workflows/{_quoted(workflow)}/tasks/next-id"

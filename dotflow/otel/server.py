@@ -203,6 +203,15 @@ class ServerOtel(HookedServer):
         found = None if run is None else run.span.get_span_context().trace_id
         return format_trace_id(found) if found else None
 
+    def places(self, workflow: str | UUID) -> dict[str, str]:
+        """Where the record of a run is, and where its spans go."""
+        found = {}
+        if self._destination is not None:
+            found["records"] = self._destination.workflow_url(str(workflow))
+        if self._pipeline is not None and self._pipeline.place is not None:
+            found["spans"] = self._pipeline.place
+        return found
+
     # Spans that become current.
 
     def activate(self, task: TaskView) -> AbstractContextManager[Any]:

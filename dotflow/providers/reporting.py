@@ -27,7 +27,7 @@ from dotflow.runlog.texts import Texts
 from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from dotflow.abc.task import Failure, TaskView
@@ -73,6 +73,12 @@ class ReportingServer(FactServer):
     def words_of(self, error: Failure) -> Words:
         """The message and the traceback of an error, as they may be said."""
         return self._texts.words_of(error)
+
+    def places(self, workflow: str | UUID) -> Mapping[str, str]:
+        """Where the record of a run is."""
+        if self._channel is None:
+            return {}
+        return {"records": self._channel.destination.workflow_url(str(workflow))}
 
     def flush(self, timeout: float | None = None) -> FlushResult:
         """Deliver what was reported so far; return after at most `timeout` seconds."""

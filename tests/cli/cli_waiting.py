@@ -23,6 +23,13 @@ def pids(name="slow"):
     return [int(file.suffix[1:]) for file in Path().glob(f"{name}.*") if file.suffix[1:].isdigit()]
 
 
+def summary(said):
+    """The line that says what came of a run, and what the lines after it name."""
+    lines = said.splitlines()
+    (number,) = [n for n, line in enumerate(lines) if line.startswith(("completed: ", "failed: "))]
+    return lines[number], dict(line.split(None, 1) for line in lines[number + 1 :])
+
+
 def is_gone(pid):
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")

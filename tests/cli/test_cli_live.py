@@ -13,7 +13,7 @@ import subprocess
 import termios
 
 import pytest
-from cli_waiting import pids, wait_for
+from cli_waiting import pids, summary, wait_for
 
 from dotflow import Config, DotFlow, action
 from dotflow.abc.notify import Notify
@@ -71,7 +71,7 @@ def test_tasks_are_shown_as_they_go(terminal):
     assert all(float(row[3]) >= 0 for row in cells)
     assert "totalling" in page.splitlines()
     assert "INFO" not in page
-    assert page.splitlines()[-1].startswith("completed: 2 tasks in ")
+    assert summary(page)[0].startswith("completed: 2 tasks in ")
 
 
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
@@ -83,7 +83,7 @@ def test_errors_stand_above(terminal, mode):
     assert "ValueError: no luck" in lines
     assert "at all" in lines
     assert rows(page)[1][:3] == ["2", "fail", "Failed"]
-    assert lines[-1] == "failed: task 2 (fail): ValueError: no luck"
+    assert summary(page)[0] == "failed: task 2 (fail): ValueError: no luck"
 
 
 def test_what_child_processes_print_stands_above(terminal, tmp_path):
@@ -133,14 +133,16 @@ def test_a_signal_leaves_the_terminal_well(terminal, mode):
     process, page = terminal("start", "-s", "{}.slow", "-m", mode, number=signal.SIGINT)
     assert process.wait() == 130
     assert rows(page)[0][:3] == ["1", "slow", "Failed"]
-    assert page.splitlines()[-2:] == ["failed: task 1 (slow): interrupted by SIGINT", "Aborted."]
+    said, _, last = page.rstrip("\n").rpartition("\n")
+    assert summary(said)[0] == "failed: task 1 (slow): interrupted by SIGINT"
+    assert last == "Aborted."
 
 
 def test_lines_where_there_is_no_terminal(spawn):
-    """In a pipe: the plain lines of the log and one line at the end, without colours."""
+    """In a pipe: the plain lines of the log and what came of it, without colours."""
     process = spawn("start", "-w", "{}.pipeline", stderr=subprocess.PIPE)
     _, said = process.communicate(timeout=60)
-    assert [line.rsplit(" ", 1)[1] for line in said.splitlines()[:2]] == ["started", "started"]
+    assert ["Not started" in line for line in said.splitlines()[:3]] == [True, True, False]
     assert said.count("INFO") == 6
     assert "\x1b" not in said
 

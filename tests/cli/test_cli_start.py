@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli_waiting import summary
 from support.otlp import OtlpReceiver
 
 from dotflow.providers import StorageFile
@@ -30,14 +31,14 @@ def test_a_step(command, capsys, mode):
     assert StorageFile(path="kept").get(file.name).storage == {"got": "5"}
     said = capsys.readouterr().err
     assert "INFO" in said
-    assert said.splitlines()[-1].startswith("completed: 1 task in ")
+    assert summary(said)[0].startswith("completed: 1 task in ")
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_workflow(command, capsys, mode):
     """What the callable returns is started, in every mode."""
     assert command("start", "--workflow", "{}.pipeline", "--mode", mode) == 0
-    assert capsys.readouterr().err.splitlines()[-1].startswith("completed: 2 tasks in ")
+    assert summary(capsys.readouterr().err)[0].startswith("completed: 2 tasks in ")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -45,7 +46,7 @@ def test_a_failed_workflow_is_status_1(command, capsys, mode):
     """A failed task is status 1, and the last line says which and why, in one line."""
     assert command("start", "-w", "{}:failing", "-m", mode) == 1
     said = capsys.readouterr().err
-    assert said.splitlines()[-1] == "failed: task 2 (fail): ValueError: no luck"
+    assert summary(said)[0] == "failed: task 2 (fail): ValueError: no luck"
 
 
 def test_quiet_writes_errors_only(command, capsys):
@@ -57,7 +58,7 @@ def test_quiet_writes_errors_only(command, capsys):
     said = capsys.readouterr().err
     assert "INFO" not in said
     assert "Traceback" in said
-    assert said.splitlines()[-1] == "failed: task 2 (fail): ValueError: no luck"
+    assert summary(said)[0] == "failed: task 2 (fail): ValueError: no luck"
 
 
 def test_the_default_storage_takes_no_path(command):
@@ -180,7 +181,35 @@ def test_the_installed_script_finds_modules_here(steps):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "totalling\n"
-    assert done.stderr.splitlines()[-1].startswith("completed: 2 tasks in ")
+    assert summary(done.stderr)[0].startswith("completed: 2 tasks in ")
+
+
+def test_the_end_says_which_run_it_was_and_where_to_look(spawn, default_dialect, monkeypatch):
+    """The last lines have the ids of workflow and trace, and the addresses, without credentials."""
+    with OtlpReceiver() as otlp:
+        address = otlp.http_url.replace("//", "//user:hush@")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        process = spawn("start", "-w", "{}.failing", "--server", "otel", "-q")
+        output, _ = process.communicate(timeout=60)
+        trace = otlp.wait_for(3)[0].trace_id
+    line, known = summary(output)
+    assert line == "failed: task 2 (fail): ValueError: no luck"
+    (workflow,) = default_dialect.workflows()
+    assert known == {
+        "workflow": workflow["id"],
+        "trace": trace,
+        "records": f"{default_dialect.url}/workflows/{workflow['id']}",
+        "spans": f"OTLP endpoint {otlp.http_url}/v1/traces",
+    }
+    assert "hush" not in output
+
+
+def test_the_end_of_a_run_that_is_not_reported(command, capsys):
+    """Without a server the id is there, and that it is reported nowhere."""
+    assert command("start", "-w", "{}.pipeline") == 0
+    known = summary(capsys.readouterr().err)[1]
+    assert list(known) == ["workflow", "reported"]
+    assert known["reported"].startswith("nowhere")
 
 
 def test_default_dialect(command, default_dialect):

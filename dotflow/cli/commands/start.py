@@ -89,6 +89,7 @@ class StartCommand:
                     resume=arguments.resume,
                     quiet=arguments.quiet,
                     live=live,
+                    says_where=True,
                 )
             finally:
                 deliver(workflow)

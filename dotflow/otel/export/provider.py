@@ -145,6 +145,14 @@ class Pipeline:
         return {one.key: SPANS for one in ours}
 
     @property
+    def place(self) -> str | None:
+        """Where spans go, in words; None where they are not exported."""
+        if self._own is None and self._settings.endpoint is None:
+            return "where the program's own OpenTelemetry sends them"
+        ours = self._keeping() if self._own is None else self._own.processors.ours
+        return next((one.name for one in ours), None)
+
+    @property
     def for_a_child(self) -> dict[str, str]:
         """What a child that is not forked makes a provider like this one from.
 
