@@ -8,6 +8,7 @@ import json
 import types
 from typing import TYPE_CHECKING, Any
 
+from dotflow.core.context import Context
 from dotflow.core.exact import type_name
 from dotflow.process.within import Failed, within
 
@@ -98,6 +99,8 @@ class _Walk:
         return self._of_object(value, kind)
 
     def _of_object(self, value: Any, kind: type) -> bytes:
+        if kind is Context:  # without the time when it came to be
+            return _hash("context", self.of(value.task_id), self.of(value.storage))
         try:
             reduced = _reduced(value, kind)
         except BaseException:  # noqa: BLE001 - a lock, say; whatever it raises is the value's

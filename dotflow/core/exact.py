@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-NUMBERS = frozenset({type(None), bool, int, float})
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# By their numbers: a class may have ideas of its own about its hash, and none about that.
+NUMBERS = frozenset(map(id, (type(None), bool, int, float)))
+TEXT = frozenset({id(str)})
+PLAIN = NUMBERS | TEXT
 
 DEEPEST = 300
 """Levels of nesting that every reader of JSON gets through."""
 
 LONGEST = 2**26
 """Characters that values are compared by."""
+
+LONG = 1000
+"""Characters from which on a text counts once, however often it is there."""
 
 SHARED_TWICE = 2**20
 """Characters that JSON may say once more, because they are in a value more than once."""
@@ -34,6 +42,17 @@ def is_comparable(value: Any) -> bool:
     return _Size(is_exact=False).of(value) <= LONGEST
 
 
+def _are_whole(texts: Iterable[str]) -> bool:
+    """Whether JSON gives back texts: of halves of a pair (surrogates), each alone, it makes one."""
+    try:
+        for text in texts:
+            if not text.isascii():
+                text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class _Size:
     """Counts about how many characters the JSON of a value has.
 
@@ -47,56 +66,53 @@ class _Size:
     def __init__(self, is_exact: bool) -> None:
         self.own = 0
         self._is_exact = is_exact
-        self._containers = {list, dict} if is_exact else {list, dict, tuple}
+        self._keys = TEXT if is_exact else PLAIN
         self._known: dict[int, float] = {}
 
     def of(self, value: Any) -> float:
         """The characters of a value; infinite if JSON does not say it."""
         try:
-            return self._of(value, 0)
+            return self._of_parts([value], [], 0)
         except RuntimeError:  # another thread is changing it
             return inf
 
     def _of(self, value: Any, depth: int) -> float:
+        """The characters of a list or dict (or tuple), which is looked at once."""
         kind = type(value)
-        if kind is str:
-            return self._of_text(value)
-        if kind in NUMBERS:
-            return 1
-        if kind not in self._containers or depth > DEEPEST:
+        if depth > DEEPEST or not (
+            kind is list or kind is dict or (kind is tuple and not self._is_exact)
+        ):
             return inf
         size = self._known.get(id(value))
         if size is None:
             self._known[id(value)] = inf  # within itself it has no end
-            size = self._known[id(value)] = 1 + self._of_parts(value, depth + 1)
-            self.own += 1
+            parts = list(value.values()) if kind is dict else value
+            size = 1 + self._of_parts(parts, value if kind is dict else (), depth + 1)
+            self._known[id(value)] = size
         return size
 
-    def _of_parts(self, value: Any, depth: int) -> float:
-        if type(value) is dict:
-            keys = set(map(type, value))
-            if not keys <= ({str} if self._is_exact else NUMBERS | {str}):
-                return inf
-            parts: Any = chain(value, value.values())
-            kinds = keys.union(map(type, value.values()))
-        else:
-            parts, kinds = value, set(map(type, value))
-        if kinds <= NUMBERS:
-            self.own += len(value)
-            return len(value)
-        return sum(self._of(part, depth) for part in parts)
+    def _of_parts(self, parts: Sequence[Any], keys: Iterable[Any], depth: int) -> float:
+        if not self._keys.issuperset(map(id, map(type, keys))):
+            return inf
+        kinds = set(map(id, map(type, parts)))
+        self.own += len(parts)
+        size = len(parts) + self._of_texts(keys)
+        if not TEXT.isdisjoint(kinds):
+            size += self._of_texts(parts)
+        if not kinds <= PLAIN:
+            size += sum(self._of(part, depth) for part in parts if id(type(part)) not in PLAIN)
+        return size
 
-    def _of_text(self, text: str) -> float:
-        # Of halves of a pair (surrogates), each alone, JSON may make a whole.
-        if self._is_exact and not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                return inf
-        if id(text) not in self._known:
-            self._known[id(text)] = 0
-            self.own += len(text)
-        return len(text)
+    def _of_texts(self, values: Iterable[Any]) -> float:
+        """The characters of the texts among values; infinite if JSON does not say one."""
+        texts = [value for value in values if type(value) is str]
+        if self._is_exact and not _are_whole(texts):
+            return inf
+        for text in texts:
+            if len(text) < LONG or id(text) not in self._known:
+                self._known[id(text)] = 0
+                self.own += len(text)
+        return sum(map(len, texts))
 
 
 def type_name(value: object) -> str:

@@ -209,6 +209,7 @@ class TestFingerprint:
             lambda: (len, Point, json, Point(1, 2).__eq__),
             lambda: Model(names={"a", "b"}),
             lambda: Slots({"b", "a"}),
+            lambda: [Context({"b", "a"}), {"a": Context(1, 2)}],
             lambda: [{"a", "b"}] * 3,
             lambda: deep({1}),
         ],

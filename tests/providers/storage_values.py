@@ -199,6 +199,30 @@ class Changing:
         return list, ()
 
 
+class Unhashable(type):
+    """The class of classes that raise what ends a program as they are compared or hashed."""
+
+    def __eq__(cls, *_):
+        raise KeyboardInterrupt
+
+    __hash__ = __eq__
+
+
+class Odd(metaclass=Unhashable):
+    def __init__(self):
+        self.a = 1
+
+    @property
+    def __class__(self):
+        raise KeyboardInterrupt
+
+    def __eq__(self, *_):
+        raise KeyboardInterrupt
+
+    __hash__ = None
+    __bool__ = __len__ = __iter__ = __str__ = __repr__ = __eq__
+
+
 class Planted:
     """Leaves a file behind when it is unpickled."""
 

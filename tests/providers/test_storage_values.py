@@ -20,6 +20,7 @@ from storage_values import (
     Changing,
     Endless,
     Hanging,
+    Odd,
     Planted,
     Point,
     Raising,
@@ -30,6 +31,7 @@ from storage_values import (
 
 from dotflow import Context
 from dotflow.core.exception import ValueNotKept
+from dotflow.core.fingerprint import fingerprint_of
 from dotflow.providers import StorageFile, storage_pickle
 from dotflow.providers.storage_pickle import MAGIC
 
@@ -130,6 +132,16 @@ def test_what_is_deep(storage):
         for _ in range(depth):
             [back] = back
         assert back == depth
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: {"a": x}, lambda x: (x, 1)])
+def test_a_value_that_must_not_be_asked(storage, wrap):
+    """A value is kept, or refused, without asking it or its class anything that it may answer."""
+    try:
+        storage.post("k", Context(wrap(Odd())))
+    except ValueNotKept as error:
+        assert "KeyboardInterrupt" in str(error)  # noqa: PT017 - of pickle, which asks its class
+    assert len(fingerprint_of([wrap(Odd())])) == 64
 
 
 class TestOfLibraries:
