@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dotflow.core.exception import (
+    AmbiguousResume,
     ExecutionModeNotExist,
     ImportModuleError,
     InputChangedError,
@@ -20,6 +21,7 @@ class CommandError(Exception):
 
 
 MENDABLE = (
+    AmbiguousResume,
     CommandError,
     ExecutionModeNotExist,
     ImportModuleError,

@@ -307,3 +307,29 @@ def test_a_pool_in_a_step_can_end_its_workers(spawn):
     process = spawn("start", "-s", "{}.pool")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
+
+
+def test_a_resumed_workflow_whose_steps_cannot_be_told_apart():
+    """One more of the same step is an error in one line, with the remedy, and status 1."""
+    Path("ticks.py").write_text(
+        "import os\n"
+        "from dotflow import Config, DotFlow, action\n"
+        "from dotflow.providers import StorageFile\n"
+        "@action\n"
+        "def tick(): return 1\n"
+        "def flow():\n"
+        "    flow = DotFlow(config=Config(storage=StorageFile(path='kept')), workflow_id='w')\n"
+        "    flow.task.add([tick] * int(os.environ['TICKS']))\n"
+        "    return flow\n"
+    )
+    said = [
+        subprocess.run(
+            [SCRIPT, "start", "-q", "-w", "ticks:flow", "--resume"], capture_output=True, text=True,
+            timeout=60, check=False, env={**os.environ, "TICKS": ticks},
+        )
+        for ticks in "12"
+    ]  # fmt: skip
+    assert [one.returncode for one in said] == [0, 1]
+    [line] = (said[1].stdout + said[1].stderr).splitlines()
+    assert line.startswith("Error: Workflow 'w' cannot be resumed: step 'tick' is there another")
+    assert line.endswith("or start the workflow without resume to run every step.")
