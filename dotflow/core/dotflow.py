@@ -105,7 +105,8 @@ class DotFlow:
             InputChangedError: The input is another one, and the policy is "raise".
             NotCallableObject: A callback cannot be called.
             ValueError: There is no such start method here.
-            RuntimeError: A child process that only imports the program starts the run.
+            RuntimeError: The workflow is running already, which it does once at a time; or a
+                child process that only imports the program starts the run.
         """
         return Manager(
             tasks=self.task.queue,

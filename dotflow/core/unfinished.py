@@ -1,10 +1,10 @@
-"""Background runs that are under way: who waits for them, and what is said if nobody does."""
+"""Runs that are under way: whose the tasks are, who waits, and what is said if nobody does."""
 
 from __future__ import annotations
 
 import atexit
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dotflow.core import interrupt
 from dotflow.core.forked import getpid
@@ -13,8 +13,35 @@ from dotflow.logging import logger
 if TYPE_CHECKING:
     from dotflow.core.outcome import Outcome
 
+_taken: dict[int, tuple[Outcome, list[Any], int]] = {}
+"""By the id of a list of tasks: its run, the list, and the process that this is in."""
+
 _running: dict[Outcome, int] = {}
-"""Each with the process that it runs in, for a copy of that has the entry too."""
+"""Background runs. Each with its process, too, for a copy of that has the entries as well."""
+
+
+def take(run: Outcome, tasks: list[Any]) -> None:
+    """Have the tasks be those of one run, until `release`.
+
+    Raises:
+        RuntimeError: Another run of them is under way.
+    """
+    mine = (run, tasks, getpid())
+    theirs = _taken.setdefault(id(tasks), mine)
+    if theirs is mine:
+        return
+    if theirs[2] == getpid():
+        raise RuntimeError(
+            f"{run._title} is running already, and its tasks have one run at a time: wait for its "
+            "end, or make a DotFlow for each run"
+        )
+    _taken[id(tasks)] = mine
+
+
+def release(run: Outcome, tasks: list[Any]) -> None:
+    """Take back `take`, where it was this run's."""
+    if id(tasks) in _taken and _taken[id(tasks)][0] is run:
+        del _taken[id(tasks)]
 
 
 def began(run: Outcome) -> None:

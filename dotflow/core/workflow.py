@@ -115,7 +115,8 @@ class Manager(Outcome):
         InvalidOnInputChange: There is no such policy.
         InputChangedError: The input is another one, and the policy is "raise".
         ValueError: There is no such start method here.
-        RuntimeError: A child process that only imports the program starts the run.
+        RuntimeError: Another run of these tasks is under way; or a child process that only imports
+            the program starts the run.
     """
 
     thread: threading.Thread
@@ -170,12 +171,17 @@ class Manager(Outcome):
         self._told: WorkflowFact | None = None
         self._is_ended = False
         close_here()
-        self._prepare_storage(groups, resume)
-        for task in tasks:
-            task.reset(self._number)
-        # A run within a step of another one is not to be interrupted while it reports, either.
-        with interrupt.window(is_open=False):
-            self._run(flow, groups, keep_going, resume)
+        try:
+            unfinished.take(self, tasks)
+            self._prepare_storage(groups, resume)
+            for task in tasks:
+                task.reset(self._number)
+            # A run within a step of another one is not to be interrupted while it reports, either.
+            with interrupt.window(is_open=False):
+                self._run(flow, groups, keep_going, resume)
+        except BaseException:
+            unfinished.release(self, tasks)
+            raise
         if raise_on_failure and mode != TypeExecution.BACKGROUND:
             self.raise_for_failure()
 
@@ -196,7 +202,7 @@ class Manager(Outcome):
         """
         if self.mode == TypeExecution.BACKGROUND:
             unfinished.wait(self.thread, self._over, timeout)
-        has_ended = self.duration is not None
+        has_ended = self.mode != TypeExecution.BACKGROUND or self._over.is_set()
         if has_ended and self._raises:
             self.raise_for_failure()
         return has_ended
@@ -264,6 +270,8 @@ class Manager(Outcome):
         except BaseException as error:
             self._conclude(error, planned)
             raise
+        finally:
+            unfinished.release(self, planned)
         self._call_back("on_success" if self.ok else "on_failure")
 
     def _call_back(self, name: str) -> None:
