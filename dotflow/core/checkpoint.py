@@ -155,7 +155,8 @@ def prepare(
     # In the background groups make no difference, and in parallel nothing is restored.
     chains = [tasks] if mode == TypeExecution.BACKGROUND else list(groups.values())
     restores = resume and mode != TypeExecution.PARALLEL
-    match_steps(config, workflow_id, tasks, chains, prints.each, restores)
+    if tasks:
+        match_steps(config, workflow_id, tasks, chains, prints.each, restores)
 
 
 def _check_input(

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dotflow.logging import logger
+from dotflow.utils.masking import masked_by_default
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +93,7 @@ class Guard:
         self.failures[f"{type(provider).__name__}.{hook}"] += 1
         if words not in self._said and len(self._said) < MOST_SAID:
             self._said.add(words)
-            logger.warning("%s", words)
+            logger.warning("%s", masked_by_default(words))
 
 
 def _nothing() -> None:

@@ -362,3 +362,11 @@ def test_what_the_steps_were_that_cannot_be_read(record):
     with pytest.raises(OSError, match=os.strerror(5)):
         flow.start(resume=True)
     assert Path("ran").read_text() == ""
+
+
+def test_a_workflow_without_steps(record):
+    """Where there are no steps nothing is kept of them."""
+    storage = StorageDefault()
+    flow = DotFlow(config=recording_config(record, storage=storage), workflow_id="w")
+    flow.start()
+    assert list(storage.list_keys("")) == []

@@ -185,6 +185,23 @@ def test_a_disk_that_is_full_then(record):
     assert flow.task.queue[0].status == "Failed"
 
 
+def test_the_line_says_no_credential(record, caplog):
+    """What a value says as it is refused is masked as all that is said of a run."""
+
+    class Session:
+        def __getstate__(self):
+            raise ValueError("no copy of api_key=s3cr3t-hunter2")
+
+    @action
+    def give():
+        return Session()
+
+    run(recording_config(record, storage=StorageFile(path="out")), give)
+    [line] = lines(caplog)
+    assert "Session is not kept: it cannot be pickled (ValueError: no copy of api_key=***" in line
+    assert "hunter2" not in caplog.text
+
+
 @action
 class Steps:
     @action
