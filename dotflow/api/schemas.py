@@ -148,8 +148,8 @@ class PatchHeaders(PostHeaders):
         alias="Dotflow-Run",
         description=(
             "the run whose end this is, told by another process: applied only while the record "
-            "was last opened by that run (or is open, and nobody said by whom), else answered "
-            "with 200 and not applied"
+            "was last opened by that run (or is open, and nobody said by whom, or this message "
+            "opens it too), else answered with 200 and not applied"
         ),
     )
 

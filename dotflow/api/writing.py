@@ -36,6 +36,13 @@ _UPDATE_OF_RUN = {
     )
     for table in _RECORDS
 }
+# One that tells its run's beginning too may end what another run left open.
+_UPDATE_OF_OPENING_RUN = {
+    table: _UPDATE[table].where(
+        or_(table.c.opened_by == bindparam("run"), table.c.status.not_in(_FINAL))
+    )
+    for table in _RECORDS
+}
 _SERVER_ID = select(tasks.c.id).where(
     tasks.c.workflow_id == bindparam("workflow"), tasks.c.task_id == bindparam("task")
 )
@@ -222,7 +229,8 @@ class Writing:
             values["opened_by"] = envelope.opens
         statement = _UPDATE[table]
         if envelope.run is not None:
-            statement = _UPDATE_OF_RUN[table]
+            by = _UPDATE_OF_RUN if envelope.opens is None else _UPDATE_OF_OPENING_RUN
+            statement = by[table]
             values["run"] = envelope.run
         return self._connection.execute(statement, values).rowcount == 1
 

@@ -89,6 +89,7 @@ def task_patch(source: Source, record: TaskRecord, carrier: dict[str, str]) -> M
         source.key(record.task, Kind.TASK_PATCH, record.due, body), record.ended,
         carried(record.carrier or carrier, record.span),
         _task_times(record, is_post=False), source.name if source.run else "", record.is_owed,
+        record.is_owed and record.heard < record.begun_by,
     )  # fmt: skip
 
 

@@ -101,7 +101,10 @@ def _item(message: Message) -> bytes:
 
 
 def run_headers(message: Message) -> dict[str, str]:
-    """The header that says which run a message speaks of."""
-    if not message.run:
-        return {}
-    return {"Dotflow-Run" if message.is_posthumous else "Dotflow-Opens": message.run}
+    """The headers that say which run a message speaks of."""
+    found: dict[str, str] = {}
+    if message.run and (message.is_opening or not message.is_posthumous):
+        found["Dotflow-Opens"] = message.run
+    if message.run and message.is_posthumous:
+        found["Dotflow-Run"] = message.run
+    return found

@@ -43,6 +43,7 @@ class Message:
         run: Which run it speaks of: the header `Dotflow-Opens` says so, or `Dotflow-Run` of an
             end that a dead process owed; empty where no run has begun.
         is_posthumous: Whether its process did not live to report it.
+        is_opening: Whether a posthumous one says a beginning too, of which nobody has heard.
     """
 
     kind: Kind
@@ -56,6 +57,7 @@ class Message:
     times: str = ""
     run: str = ""
     is_posthumous: bool = False
+    is_opening: bool = False
 
     @property
     def size(self) -> int:

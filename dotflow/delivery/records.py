@@ -31,6 +31,8 @@ class TaskRecord:
         due: The number of the last fact that a PATCH has to say; 0 where there is none.
         posted: Whether the POST was answered, or is another's.
         said: The number of the last fact that was said by a PATCH.
+        begun_by: The number of the fact that the task began; 0 where it has not.
+        heard: The number of the last fact that the server has heard, by whichever call.
         refused: Whether the server refused to make the record.
         ended: Whether the task has ended.
         is_owed: Whether its process did not live to report that.
@@ -47,6 +49,8 @@ class TaskRecord:
     due: int = 0
     posted: bool = False
     said: int = 0
+    begun_by: int = 0
+    heard: int = 0
     refused: bool = False
     ended: bool = False
     initial: Any = None
@@ -97,7 +101,7 @@ class TaskRecord:
     def _began(self, fact: Fact) -> None:
         self._named(fact)
         self.previous = fact.get("previous")
-        self.began_at = fact["at"]
+        self.began_at, self.begun_by = fact["at"], fact["n"]
         self._placed(fact)
         self._becomes(TypeStatus.IN_PROGRESS, fact["n"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dotflow.delivery.message import Kind
 from dotflow.delivery.records import OF_TASKS
@@ -28,12 +28,12 @@ def replay(unit: Unit, facts: list[Fact], said: Iterable[Receipt]) -> None:
         facts: Its facts, by number.
         said: The receipts of its run.
     """
-    unanswered = _unanswered(said)
+    unanswered, heard = _unanswered(said), _heard(said)
     for fact in facts:
         unit.take(fact, 0)
         key = fact.get("t") if fact["f"] in OF_TASKS else None
         if unanswered.get((key, False)) == fact["n"]:
-            unit.repeat(key)
+            unit.repeat(key, heard.get(key, 0))
     for receipt in said:
         _take_note(unit, receipt)
     unit.release()
@@ -56,6 +56,16 @@ def _unanswered(said: Iterable[Receipt]) -> dict[Slot, int]:
         elif last.get(slot) == n:
             del last[slot]
     return last
+
+
+def _heard(said: Iterable[Receipt]) -> dict[Any, int]:
+    """The number of the last fact of each record that the server has heard."""
+    found: dict[Any, int] = {}
+    for receipt in said:
+        n, key = receipt.get("n"), receipt.get("t")
+        if receipt.get("k") == "said" and isinstance(n, int):
+            found[key] = max(n, found.get(key, 0))
+    return found
 
 
 def _take_note(unit: Unit, receipt: Receipt) -> None:

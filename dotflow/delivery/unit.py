@@ -279,13 +279,19 @@ class Unit:
         if record.said < record.due:
             yield self._of_record(record, is_post=False)
 
-    def repeat(self, key: Key) -> None:
-        """Have what is due of a record now be repeated as it is, before what is due later."""
+    def repeat(self, key: Key, heard: int) -> None:
+        """Have what is due of a record now be repeated as it is, before what is due later.
+
+        Args:
+            key: The record.
+            heard: The number of the last fact of it that the server had heard by then.
+        """
         if key is None:
             if self.head.ended:
                 self.unanswered[None, False] = bodies.workflow_end(self.source, self.head)
         elif key in self.tasks:
             record = self.tasks[key]
+            record.heard = max(record.heard, heard)
             made = bodies.task_patch(self.source, record, self.head.carrier)
             self.unanswered[key, False] = made
 
@@ -315,6 +321,7 @@ class Unit:
         record = self.tasks.get(key)
         if record is None:
             return
+        record.heard = max(record.heard, n)
         if kind is Kind.TASK_POST:
             record.posted = record.posted or n == record.made_by
         else:

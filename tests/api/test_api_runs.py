@@ -151,6 +151,16 @@ def test_posthumous_beginning_opens_nothing_for_another(made: Any) -> None:
     assert record.status() == "Completed"
 
 
+def test_posthumous_end_whose_beginning_did_not_arrive(made: Any) -> None:
+    """A posthumous message that also opens ends what another run, which is dead, left open."""
+    record = made("a")
+    assert record.patch({"status": "In progress"}, opens="a") == 200
+    assert record.patch(FAILED, run="b") == 200
+    assert record.status() == "In progress"
+    assert record.patch(FAILED, uuid4().hex, opens="b", run="b") == 200
+    assert record.status() == "Failed"
+
+
 def test_end_that_was_not_applied_is_done(made: Any) -> None:
     """A posthumous end that came in vain comes in vain again, though the record changed hands."""
     record = made("b")

@@ -11,6 +11,7 @@ from support.written import NAME, WrittenRun, drain, said
 
 from dotflow.delivery import dead_letters
 from dotflow.delivery.adopted import ends_owed
+from dotflow.delivery.bulk import run_headers
 from dotflow.delivery.message import Delivered, Refused
 from dotflow.delivery.outbox import Outbox
 from dotflow.runlog import files, lines
@@ -152,3 +153,44 @@ def test_whoever_finishes_says_the_same():
         os.utime(path, (1e9, 1e9))
     assert [one.task for one in delivered_by_the_next()] == [None, 1, None]
     assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("policy", "delivered", "is_heard"),
+    [("default", 3, False), ("default", 4, True), ("otel", 1, True), ("otel", 2, True)],
+)
+def test_an_end_says_whether_its_beginning_was_heard(policy, delivered, is_heard):
+    """Of one that was not the end opens the record too: another run may have left it open."""
+
+    def work(_):
+        outbox = Outbox(NAME)
+        run = WrittenRun(policy=policy)
+        if policy == "default":
+            run.created().added(1)
+        run.began(1).task_began(1)
+        outbox.read()
+        for _ in range(delivered):
+            outbox.settle(outbox.claim(1), [Delivered()])
+
+    dies(work)
+    [end] = [one for one in delivered_by_the_next() if one.task == 1 and one.final]
+    assert end.is_posthumous
+    names = set(run_headers(end))
+    assert names == ({"Dotflow-Run"} if is_heard else {"Dotflow-Run", "Dotflow-Opens"})
+
+
+@pytest.mark.parametrize("delivered", [3, 4])
+def test_an_end_that_may_have_arrived_is_repeated_with_its_headers(delivered):
+    """Whoever takes over what was taken over says what the one before had said."""
+    left_by(lambda run: run.created().added(1).began(1).task_began(1), delivered=delivered)
+
+    def adopt(tell):
+        outbox = Outbox(NAME)
+        outbox.care(at_once=True)
+        [flight] = [one for one in outbox.claim(1) if one.message.task == 1]
+        tell((flight.message.id, run_headers(flight.message)))
+
+    sent = dies(adopt)
+    [end] = [one for one in delivered_by_the_next() if one.task == 1]
+    assert (end.id, run_headers(end)) == sent[0]
+    assert len(run_headers(end)) == (2 if delivered == 3 else 1)

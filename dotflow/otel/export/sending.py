@@ -228,7 +228,7 @@ class Sender:
                 self._name, outcome.why,
             )  # fmt: skip
         self.is_away = True
-        self._waits.note(f"the endpoint {outcome.why}")
+        self._waits.note(f"the endpoint {outcome.why}", outcome.after)
         self._was_asked_to_wait = outcome.after is not None
         self._again_at = time.monotonic()
         if not self._split(batch, outcome):
