@@ -8,9 +8,18 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
+from dotflow.runlog.named import named_secrets
 from dotflow.runlog.shown import Shown, is_composed
 from dotflow.runlog.strict_json import MAX_DEPTH, ValueTooLargeError
-from dotflow.utils.masking import MASK, ODD, SECRET, clean, judge, remembered, verdict
+from dotflow.utils.masking import (
+    MASK,
+    ODD,
+    SECRET,
+    clean,
+    judge,
+    remembered,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -273,7 +282,9 @@ class Copy:
             ValueTooLargeError: Texts in it are too large.
         """
         kind = type(value)
-        if kind is str or kind is bool or value is None:
+        if kind is str:
+            return self._shown.masked(value)
+        if kind is bool or value is None:
             return value
         if kind is int and -_WORD < value < _WORD:
             return value
@@ -291,7 +302,7 @@ class Copy:
             number = float.__float__(value)
             return number if math.isfinite(number) else str(number)
         if base is str:
-            return str.__str__(value)
+            return self.of(str.__str__(value), depth)
         return self._shown.text(value, depth)
 
     def _integer(self, value: int) -> int | str:
@@ -306,7 +317,14 @@ class Copy:
         try:
             if base is dict:
                 return self._fields(value, depth - 1)
-            return [self.of(item, depth - 1) for item in base.__iter__(value)]
+            items = base.__iter__(value)
+            if not self._is_masking:
+                return [self.of(item, depth - 1) for item in items]
+            secrets = named_secrets(value, base)
+            return [
+                MASK if index in secrets else self.of(item, depth - 1)
+                for index, item in enumerate(items)
+            ]
         finally:
             self._above.discard(id(value))
 
@@ -317,13 +335,14 @@ class Copy:
         of_key = verdict if dict.__len__(value) <= MANY_KEYS else judge
         for key, item in items_of(value):
             text = key if type(key) is str and key.isascii() else self._key(key)
+            is_secret = is_masking and type(key) is not int and of_key(text) & SECRET
+            is_secret = is_secret or text == MASK  # a key that took too long to be looked at
+            if ":" in text or "=" in text:  # a name with its value may be a key
+                text = self._shown.masked(text)
             # {1: ..., "1": ...} has two entries, and must have two in JSON.
             if text in fields:
                 text = _unused(text, key, fields, copies)
-            if is_masking and type(key) is not int and of_key(text) & SECRET:
-                fields[text] = MASK
-            else:
-                fields[text] = item if type(item) is str else self.of(item, depth)
+            fields[text] = MASK if is_secret else self.of(item, depth)
         return fields
 
     def _key(self, key: Any) -> str:

@@ -8,14 +8,25 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.exception import Interrupted
+from dotflow.process.within import Failed, TookTooLongError, within
 from dotflow.runlog.strict_json import ValueTooLargeError
-from dotflow.utils.masking import MASK, SECRET, masked, verdict
+from dotflow.utils.masking import MASK, SECRET, masked, may_hold, names_only, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SLOW = 0.01
 """Seconds; a type whose `str` took longer is shown as its name from then on."""
+
+PATIENCE = 5.0
+"""Seconds that a text may take."""
+
+MOST_LOOKS, LEAST = 2**19, 256
+"""Characters of all texts that name a credential which are looked at closely, and for how many the
+shortest of them counts: about 50 ms of work."""
+
+TRUSTED = 10
+"""Quick answers after which a type is asked in the caller's thread: that is quicker."""
 
 MAX_TYPES = 256
 """Types that are remembered; then the memory begins anew."""
@@ -30,6 +41,7 @@ _NEVER = (object, 0)
 # How often each type answered quickly: one slow answer among many says more of the machine than of
 # the type. By id, for a type's own `__hash__` and `__eq__` are not asked; the type is kept alive.
 _answers: dict[int, tuple[type, int]] = {}
+_traceback_of = vars(BaseException)["__traceback__"].__get__
 _name_of = type.__dict__["__name__"].__get__
 _module_of = type.__dict__["__module__"].__get__
 
@@ -69,17 +81,18 @@ def is_from_signal(error: BaseException) -> bool:
 
     A value may itself raise KeyboardInterrupt or SystemExit: those are its own affair.
     """
-    if isinstance(error, Exception):
+    # Only its type is asked, and what Python itself has put into it.
+    if issubclass(type(error), Exception):
         return False
-    if isinstance(error, Interrupted):
+    if issubclass(type(error), Interrupted):
         return True
     handlers = _codes_of_handlers()
-    step, last = error.__traceback__, None
+    step, last = _traceback_of(error), None
     while step is not None:
         if step.tb_frame.f_code in handlers:
             return True
         step, last = step.tb_next, step
-    if not isinstance(error, KeyboardInterrupt):
+    if not issubclass(type(error), KeyboardInterrupt):
         return False
     # Python's own handler has no frame: nothing in the last frame says `raise`.
     return last is None or not _raises(last.tb_frame.f_code.co_code[last.tb_lasti])
@@ -112,11 +125,12 @@ class Shown:
         room: Characters that all texts may have together.
     """
 
-    __slots__ = ("_above", "_is_masking", "room")
+    __slots__ = ("_above", "_is_masking", "_looks", "room")
 
     def __init__(self, is_masking: bool, room: int) -> None:
         self._is_masking = is_masking
         self.room = room
+        self._looks = MOST_LOOKS
         self._above: set[int] = set()
 
     def text(self, value: Any, depth: int) -> str:
@@ -125,9 +139,16 @@ class Shown:
         Raises:
             ValueTooLargeError: The texts are longer than the room for them.
         """
-        if is_composed(type(value)):
-            return self._composed(value, depth)
-        return self._asked(value, str)
+        if not is_composed(type(value)):
+            return self._asked(value, str)
+        return self.masked(self._composed(value, depth))
+
+    def masked(self, text: str) -> str:
+        """A text without the credentials that it names; MASK where that would take too long."""
+        if not self._is_masking or not may_hold(text):
+            return text
+        self._looks -= max(LEAST, len(text))
+        return masked(text) if self._looks >= 0 else MASK
 
     def _asked(self, value: Any, how: type[str] | Any) -> str:
         kind = type(value)
@@ -135,18 +156,17 @@ class Shown:
         if quick == _IS_SLOW:
             return name(value)
         if quick == _IS_QUICK:
-            return self._taken(how(value))
-        began = time.perf_counter()
-        try:
-            # A subclass of str may come back, which could have ideas of its own.
-            text = str.__str__(how(value))
-        except BaseException as error:
-            if is_from_signal(error):
-                raise
-            text = name(value)
-        if id(kind) not in _BUILT_IN:
-            _remember(kind, quick, time.perf_counter() - began)
-        return self._taken(masked(text) if self._is_masking else text)
+            text = how(value)
+            return self._taken(self.masked(text) if "=" in text or "/" in text else text)
+        if id(kind) in _BUILT_IN:
+            text = how(value)
+        else:
+            text, seconds = _in_time(value, how, quick >= TRUSTED)
+            _remember(kind, quick, seconds)
+        text = self.masked(text)
+        if self._is_masking and "\n" in text and names_only(text):
+            text = name(value)  # a table: a credential is anywhere in it
+        return self._taken(text)
 
     def _taken(self, text: str) -> str:
         self.room -= len(text)
@@ -194,9 +214,30 @@ class Shown:
 
     def _pair(self, key: Any, item: Any, depth: int) -> tuple[str, str]:
         name = self._repr(key, depth)
-        if self._is_masking and type(key) is not int and verdict(name) & SECRET:
+        is_secret = type(key) is not int and (verdict(name) & SECRET or name == MASK)
+        if self._is_masking and is_secret:
             return name, repr(MASK)
         return name, self._repr(item, depth)
+
+
+def _in_time(value: Any, how: type[str] | Any, is_trusted: bool) -> tuple[str, float]:
+    """The text of a value, or the name of its type; and how many seconds it took."""
+
+    def ask() -> tuple[str, float]:
+        began = time.perf_counter()
+        # A subclass of str may come back, which could have ideas of its own.
+        text = str.__str__(how(value))
+        return text, time.perf_counter() - began
+
+    try:
+        answer = ask() if is_trusted else within(PATIENCE, ask)
+    except BaseException as error:
+        if is_from_signal(error):
+            raise
+        return name(value), 0.0
+    if not isinstance(answer, Failed):
+        return answer
+    return name(value), PATIENCE if isinstance(answer.error, TookTooLongError) else 0.0
 
 
 def _remember(kind: type, quick: int, seconds: float) -> None:

@@ -39,7 +39,13 @@ PORTION = 4096
 BYTES_A_CHARACTER = 3  # of a text that was cut: most texts in any script fit whole
 
 _CUT = " [cut] "
-_WHOLE = re.compile(r"[^\n]*\n(?=.)|\S*\s", re.DOTALL)
+HEAD = MAX_ERROR_TEXT - len(_CUT)
+
+LEAD = 2**17
+"""Characters of each end of a long text of an error that are looked at."""
+
+NEAR = 4096
+
 
 # What a strict parser or a line of a file does not take, or a terminal obeys.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -161,8 +167,9 @@ class Texts:
         """
         known, words = self._last
         if known is not error:
-            message = self._words(error.message, _beginning)
-            words = message, self._words(error.traceback, _both_ends)
+            # A traceback begins with where it happened and ends with what did.
+            half = HEAD // 2
+            words = self._words(error.message, HEAD, 0), self._words(error.traceback, half, half)
             self._last = error, words
         return words
 
@@ -171,9 +178,12 @@ class Texts:
         survey.count(value)
         if survey.is_plain:
             try:
-                return self._encoded(value, survey.characters)
+                text = self._encoded(value, survey.characters)
             except (ValueError, TypeError, RecursionError):
                 pass  # a NaN, or another thread changed the value
+            else:
+                if not (self._is_masking and masking.may_hold(text)):
+                    return text
         copy = Copy(self._limit, self._is_masking)
         value = copy.of(value)
         return self._encoded(value, survey.characters + self._limit - copy.room)
@@ -188,8 +198,8 @@ class Texts:
         size = len(text) if text.isascii() else len(text.encode())
         return text if size <= self._limit else EXCEEDED
 
-    def _words(self, text: str, cut_off: Callable[[str], str]) -> str:
-        """The words of an error, as they may be said."""
+    def _words(self, text: str, head: int, tail: int) -> str:
+        """The words of an error, as they may be said: so many characters of both ends."""
         if self._redact is not None:
             try:
                 text = self._redact("error", text)
@@ -199,8 +209,15 @@ class Texts:
                 return f"{shown.name(error)} while the text was redacted"
         if type(text) is not str:
             text = shown.Shown(self._is_masking, self._limit).text(text, 1)
-        text = cut_off(text)
-        return cut_off(masking.masked(text)) if self._is_masking else text
+        # What is cut off is masked first: what is left of a credential could not be told from text.
+        ends = [text]
+        if len(text) > 2 * LEAD:
+            ends = [_begin(text[:LEAD]), _end(text[-LEAD:]) if tail else ""]
+        if self._is_masking:
+            ends = [masking.masked(one) for one in ends]
+        if len(ends) == 1 and len(ends[0]) <= head + tail:
+            return ends[0]
+        return f"{ends[0][:head]}{_CUT}{ends[-1][len(ends[-1]) - tail :]}"
 
 
 def cut(text: str, limit: int) -> tuple[str, bool]:
@@ -225,16 +242,16 @@ def _safe(text: str) -> str:
 
 
 def _beginning(text: str) -> str:
-    if len(text) <= MAX_ERROR_TEXT:
-        return text
-    return text[: MAX_ERROR_TEXT - len(_CUT)] + _CUT
+    return text if len(text) <= HEAD else text[:HEAD] + _CUT
 
 
-def _both_ends(text: str) -> str:
-    """A stack trace begins with where it happened and ends with what did."""
-    if len(text) <= MAX_ERROR_TEXT:
-        return text
-    half = (MAX_ERROR_TEXT - len(_CUT)) // 2
-    # The end begins with a whole line, or word: the half of one may be that of a credential.
-    end = _WHOLE.search(text, len(text) - half)
-    return f"{text[:half]}{_CUT}{text[end.end() :] if end is not None else ''}"
+def _begin(text: str) -> str:
+    """A beginning without its last word, which may be the half of one."""
+    last = max(text.rfind(" ", LEAD - NEAR), text.rfind("\n", LEAD - NEAR))
+    return text if last < 0 else text[: last + 1]
+
+
+def _end(text: str) -> str:
+    """An end that begins with a whole line, or word."""
+    line = text.find("\n", 0, -1)
+    return text[(line if line >= 0 else text.find(" ")) + 1 :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,14 +29,22 @@ MAX_KEY = 100
 NEAR = 1024
 """Characters in which a bracket's other one is looked for."""
 
-_CREDENTIAL = (
-    r"passw|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization"
-    r"|cookie|session[_-]?id"
+# Each way begins with a letter, and is one of the pattern's own: `re` then skips quickly.
+_WORDS = r"passw|passphrase|passcode|pwd|secret|token|credential|authorization|cookie"
+_ALONE = "|".join(rf"{one}(?<![a-z]{one})(?![a-z.])" for one in ("pass", "auth", "jwt", "csrf"))
+_KEYS = "|".join(
+    rf"{one}[ ._-]?key"
+    for one in ("api", "access", "account", "auth", "encryption", "private", "signing", "ssh")
 )
-# On small letters without IGNORECASE, `re` skips to the possible first letters: five times faster.
+_CREDENTIAL = rf"{_WORDS}|{_ALONE}|{_KEYS}|session[ ._-]?id"
+# On small letters without IGNORECASE that is five times faster.
 _IN_SMALL_LETTERS = re.compile(_CREDENTIAL)
 _IN_ANY_LETTERS = re.compile(_CREDENTIAL, re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+BEFORE, LONGEST, WINDOW = 80, 300, 2000
+"""Characters before a credential in which its name begins; of the longest name with what is around
+it; and in which one is looked for at once."""
 
 _verdicts: dict[str, int] = {}
 
@@ -71,11 +80,21 @@ def verdict(key: str) -> int:
 
 def judge(text: str) -> int:
     """The verdict of a key, or of many keys in one text, without the memory."""
-    found = SECRET if _IN_SMALL_LETTERS.search(text.casefold()) else 0
+    small = text.casefold()
+    found = SECRET if _has_stem(small) and _IN_SMALL_LETTERS.search(small) else 0
     if not text.isascii():
         found |= SECRET if _IN_ANY_LETTERS.search(text) else 0
         found |= ODD if _SURROGATE.search(text) else 0
     return found
+
+
+def _has_stem(small: str) -> bool:
+    """Whether a text has a part of any name, as few have: `in` is far faster than any pattern."""
+    return (
+        "pass" in small or "pwd" in small or "secret" in small or "token" in small
+        or "key" in small or "auth" in small or "cookie" in small or "credential" in small
+        or "session" in small or "jwt" in small or "csrf" in small
+    )  # fmt: skip
 
 
 def clean(text: str) -> str:
@@ -85,17 +104,39 @@ def clean(text: str) -> str:
 
 # Every repetition is bounded or excludes what follows it, so that no text takes quadratic time.
 _NAMED = re.compile(
-    rf"(?:{_CREDENTIAL})(?:[^\"'\n]{{0,64}}(?=[\"'])|[\w.\-]{{0,64}})\\{{0,8}}[\"']?[\])]?\s{{0,16}}[:=]{{1,2}}>?\s{{0,16}}",
+    # A name, in quotes or not, and `=`, `:` or `=>`; and `("name", value`.
+    rf"(?:{_CREDENTIAL})(?:[^\"'\n]{{0,64}}(?=[\"'])|[\w.\-]{{0,64}})\\{{0,8}}[\"']?[\])]?"
+    r"\s{0,16}[:=]{1,2}>?\s{0,16}"
+    rf"|\(\\{{0,8}}[\"'][^\"'\n=:]{{0,64}}?(?:{_CREDENTIAL})[^\"'\n=:]{{0,64}}[\"'],\s{{0,4}}(?=\S)"
+    # `--name value`, also as a list of arguments; `<name>value`; `PASSWORD 'value'`.
+    rf"|--[\w\-]{{0,64}}?(?:{_CREDENTIAL})[\w\-]{{0,64}}(?:\s{{1,4}}|\\{{0,8}}[\"'],\s{{0,4}})(?=[^\s\-])"
+    rf"|<[\w:.\-]{{0,64}}?(?:{_CREDENTIAL})[\w:.\-]{{0,64}}>(?=[^<\s])"
+    r"|passw[a-z]{0,8}\s{1,4}(?=[\"'])",
     re.IGNORECASE,
 )
+_CLASS = re.compile(r"(?:^|\s)[\w.]{0,256}(?:Error|Exception|Warning):\s{1,16}\Z")
 _HEADER = re.compile(r"(authorization|cookie)(\s{0,4}:\s{0,4})[^\s\"'][^\n]*", re.IGNORECASE)
-_USER = re.compile(r"(://[^\s:/@\"']{0,256}:)[^\s/@\"']{1,256}@")
+_BEARER = re.compile(r"(bearer\s{1,4})(?=[^\s\"']{0,256}\d)[\w.~+/=\-]{8,}", re.IGNORECASE)
+# The password of a URL ends at the last `@` before the path; one with `/` in it, at the next.
+_USER = re.compile(
+    r"://(?:[^\s:/@\"']{20,256}(?=@)|([^\s:/@\"']{0,256}:)(?!\d{0,5}(?:[/?#\s\"',)\]]|\Z))"
+    r"(?:[^\s/\"']{1,256}(?=@)|[^\s\"'@]{1,256}(?=@)))"
+)
 _QUOTED = re.compile(
-    r"[bru]{0,2}(?P<quote>\\{0,8}[\"'])(?:(?!(?P=quote))(?:\\.|[^\n]))*(?P=quote)?", re.IGNORECASE
+    r"[bfru]{0,2}(?:(?P<three>\"{3}|'{3})(?:(?!(?P=three)).){0,4096}(?:(?P=three))?"
+    r"|(?P<quote>\\{0,8}[\"'])(?:(?!(?P=quote))(?:\\.|[^\n]))*(?P=quote)?)",
+    re.IGNORECASE | re.DOTALL,
 )
 _SCHEME = re.compile(r"(?:bearer|basic|digest|negotiate)\s{1,4}", re.IGNORECASE)
-_WORD = re.compile(r"(?:[^\s,;&\"'()\[\]{}]|[)\]}](?=[^\s,;&\"'()\[\]{}])|[\"'](?=\w))+")
-_ASSIGNED = re.compile(r"\s{0,4}=\s{0,4}(?!=)")
+# A comma within goes along unless another name comes after it.
+_WORD = re.compile(
+    r"(?:[^\s,;&\"'()\[\]{}<]|[)\]}](?=[^\s,;&\"'()\[\]{}])|[\"'](?=\w)"
+    r"|,(?=[^\s,;&\"'()\[\]{}<=:]{1,64}(?:[\s,;]|\Z)))+"
+)
+_ANGLE = re.compile(r"<[^<>\n]{0,256}>")
+_GOES_ON = re.compile(
+    r"\s{0,4}=\s{0,4}(?!=)|\s{0,4}[+%]\s{0,4}|\s{1,4}or\s{1,4}(?=[bfru]?[\"'])|\s{1,4}(?=[\"'])"
+)
 _BRACKET = re.compile(r"[\[({]|[\])}]|[\"']")
 
 
@@ -106,18 +147,52 @@ def masked(text: str) -> str:
     `https://ada:p@host`.
     """
     if "://" in text:
-        text = _USER.sub(rf"\1{MASK}@", text)
-    if not judge(text) & SECRET:
-        return text
-    return "".join(_parts(_HEADER.sub(rf"\1\2{MASK}", text)))
+        text = _USER.sub(_without_user, text)
+    found = judge(text) & SECRET
+    if found or "earer " in text:
+        text = _BEARER.sub(rf"\1{MASK}", text)
+    return "".join(_parts(_HEADER.sub(rf"\1\2{MASK}", text))) if found else text
+
+
+masked_name = lru_cache(maxsize=1024)(masked)
+"""The same for names: a run has few, and each is said often."""
+
+
+def may_hold(text: str) -> bool:
+    """Whether there may be something to be masked in a text."""
+    return ("://" in text and "@" in text) or "earer " in text or bool(judge(text) & SECRET)
+
+
+def names_only(text: str) -> bool:
+    """Whether a line of a masked text names a credential, and no value beside it: as of a table."""
+    return any(judge(line) & SECRET and MASK not in line for line in text.splitlines())
+
+
+def _without_user(found: re.Match[str]) -> str:
+    return f"://{found[1] or ''}{MASK}"
 
 
 def _parts(text: str) -> Iterable[str]:
-    end = 0
-    while (name := _NAMED.search(text, end)) is not None:
+    # Of an ASCII text the small letters stand where the others do.
+    find = _IN_SMALL_LETTERS.search if text.isascii() else _IN_ANY_LETTERS.search
+    small = text.lower() if text.isascii() else text
+    end = at = 0
+    while (found := find(small, at)) is not None:
+        # Only around a credential it is looked for in earnest.
+        last = found.end() + WINDOW
+        name = _NAMED.search(text, max(end, found.start() - BEFORE), last)
+        if name is None:
+            at = last - LONGEST
+            continue
         yield text[end : name.end()]
-        end = _end_of_value(text, name.end())
-        yield MASK if end > name.end() else ""
+        end = name.end()
+        # `InvalidTokenError: expired` says an error, and no token.
+        if _CLASS.search(text, max(0, end - NEAR), end) is None:
+            end = _end_of_value(text, end)
+            value = text[name.end() : end]
+            # What is masked already stays as it is, in quotes too.
+            yield MASK if value and value.strip("\\\"'") != MASK else value
+        at = end
     yield text[end:]
 
 
@@ -125,15 +200,15 @@ def _end_of_value(text: str, start: int) -> int:
     """Where the value that begins at `start` ends."""
     while True:
         end = _end_of_one(text, start)
-        # In `password: str = "x"` the value is the last of three.
-        assigned = _ASSIGNED.match(text, end) if end > start else None
-        if assigned is None:
+        # In `password: str = "x"` the value is the last of three; and a text may have two parts.
+        more = _GOES_ON.match(text, end) if end > start else None
+        if more is None:
             return end
-        start = assigned.end()
+        start = more.end()
 
 
 def _end_of_one(text: str, start: int) -> int:
-    found = _QUOTED.match(text, start)
+    found = _QUOTED.match(text, start) or _ANGLE.match(text, start)
     if found is not None:
         return found.end()
     scheme = _SCHEME.match(text, start)
