@@ -182,7 +182,9 @@ class Texts:
             except (ValueError, TypeError, RecursionError):
                 pass  # a NaN, or another thread changed the value
             else:
-                if not (self._is_masking and masking.may_hold(text)):
+                if not (self._is_masking and masking.has_stem(text.casefold())):
+                    return text
+                if not masking.may_hold(text):
                     return text
         copy = Copy(self._limit, self._is_masking)
         value = copy.of(value)
@@ -192,7 +194,8 @@ class Texts:
         """The text of a plain value with so many characters that may need an escape."""
         if characters * FEW > self._limit:
             Survey(self._limit, is_masking=False, is_exact=True).count(value)
-        return self._bounded(_safe("".join(_portions(value))))
+        text = _safe("".join(_portions(value)))
+        return text if len(text) * FEW < self._limit else self._bounded(text)
 
     def _bounded(self, text: str) -> str:
         size = len(text) if text.isascii() else len(text.encode())

@@ -81,19 +81,24 @@ def verdict(key: str) -> int:
 def judge(text: str) -> int:
     """The verdict of a key, or of many keys in one text, without the memory."""
     small = text.casefold()
-    found = SECRET if _has_stem(small) and _IN_SMALL_LETTERS.search(small) else 0
+    found = SECRET if has_stem(small) and _IN_SMALL_LETTERS.search(small) else 0
     if not text.isascii():
         found |= SECRET if _IN_ANY_LETTERS.search(text) else 0
         found |= ODD if _SURROGATE.search(text) else 0
     return found
 
 
-def _has_stem(small: str) -> bool:
-    """Whether a text has a part of any name, as few have: `in` is far faster than any pattern."""
+def has_stem(small: str) -> bool:
+    """Whether a closer look at a text may find anything; `in` is far faster than any pattern.
+
+    Args:
+        small: The text in small letters.
+    """
     return (
         "pass" in small or "pwd" in small or "secret" in small or "token" in small
         or "key" in small or "auth" in small or "cookie" in small or "credential" in small
         or "session" in small or "jwt" in small or "csrf" in small
+        or "bearer " in small or "://" in small
     )  # fmt: skip
 
 
