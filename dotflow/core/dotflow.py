@@ -15,6 +15,7 @@ from dotflow.core.types import TypeExecution, TypeInputChange
 from dotflow.core.workflow import Manager, check_options
 from dotflow.logging import logger
 from dotflow.utils.basic_functions import basic_callback
+from dotflow.utils.error_handler import without_our_frames
 from dotflow.utils.tools import hostname, unused_task_id
 
 if TYPE_CHECKING:
@@ -108,21 +109,26 @@ class DotFlow:
             RuntimeError: The workflow is running already, which it does once at a time; or a
                 child process that only imports the program starts the run.
         """
-        return Manager(
-            tasks=self.task.queue,
-            on_success=on_success,
-            on_failure=on_failure,
-            mode=mode,
-            keep_going=keep_going,
-            workflow_id=self.workflow_id,
-            resume=resume,
-            on_input_change=on_input_change,
-            fingerprint=fingerprint,
-            config=self.config,
-            description=self._description,
-            start_method=start_method,
-            raise_on_failure=raise_on_failure,
-        )
+        try:
+            return Manager(
+                tasks=self.task.queue,
+                on_success=on_success,
+                on_failure=on_failure,
+                mode=mode,
+                keep_going=keep_going,
+                workflow_id=self.workflow_id,
+                resume=resume,
+                on_input_change=on_input_change,
+                fingerprint=fingerprint,
+                config=self.config,
+                description=self._description,
+                start_method=start_method,
+                raise_on_failure=raise_on_failure,
+            )
+        except KeyboardInterrupt as error:
+            # It says where the work was, and not how the engine came there.
+            error.__traceback__ = without_our_frames(error.__traceback__)
+            raise
 
     async def start_async(
         self,

@@ -93,21 +93,40 @@ def close_in_child() -> None:
 def _close_all() -> None:
     if os.getpid() != _process:
         return
+    try:
+        _close_each()
+    except KeyboardInterrupt:  # between two of them
+        _say_interrupted()
+
+
+def _close_each() -> None:
     deadline = time.monotonic() + flush_timeout()
     everything = list(_open | _kept)
     relays = [one for one in everything if hasattr(one, "hurry")]
     others = [one for one in everything if not hasattr(one, "hurry")]
     for relay in relays:
         relay.hurry()
-    for index, one in enumerate(others):
+    for index, one in enumerate([*others, *relays]):
         left = max(0.0, deadline - time.monotonic())
-        _close(one, left / (len(others) - index))
-    for relay in relays:
-        _close(relay, max(0.0, deadline - time.monotonic()))
+        share = left / (len(others) - index) if index < len(others) else left
+        if not _close(one, share):
+            deadline = time.monotonic()
 
 
-def _close(closable: Closable, timeout: float) -> None:
+def _close(closable: Closable, timeout: float) -> bool:
+    """Close it; return whether nobody wants this to end at once."""
     try:
         closable.close(timeout)
+    except KeyboardInterrupt:
+        _say_interrupted()
+        return False
     except Exception:  # noqa: BLE001 - the others are to be closed too
         logger.warning("%s could not be closed.", type(closable).__name__, exc_info=True)
+    return True
+
+
+def _say_interrupted() -> None:
+    logger.warning(
+        "The program's end is interrupted: what is not delivered yet waits, and the next run, or "
+        "`dotflow outbox flush`, sends it."
+    )

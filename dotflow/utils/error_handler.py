@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import TYPE_CHECKING
+import types
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from traceback import FrameSummary, TracebackException
+    from collections.abc import Callable, Iterable
+    from traceback import TracebackException
+    from types import TracebackType
+
+Frame = TypeVar("Frame")
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH120, PTH100
 _EXAMPLES = f"{_PACKAGE}examples{os.sep}"
@@ -17,7 +21,7 @@ _EXAMPLES = f"{_PACKAGE}examples{os.sep}"
 _CARRIERS = tuple(
     os.path.dirname(os.path.abspath(os.__file__)) + os.sep + one  # noqa: PTH120, PTH100
     for one in ("threading.py", "multiprocessing" + os.sep, "asyncio" + os.sep,
-                "concurrent" + os.sep, "contextlib.py")
+                "concurrent" + os.sep, "contextlib.py", "selectors.py")
 )  # fmt: skip
 """What carries a call into another thread, process or event loop."""
 
@@ -31,12 +35,26 @@ def traceback_error(error: BaseException) -> str:
     It begins at the user's code: frames of dotflow are left out, and those of threads, processes
     and event loops that are there only because dotflow made them. Exceptions that it is chained
     with or that are in its group have their own tracebacks, made in the same way. If all frames
-    are dotflow's they stay.
+    are dotflow's they stay, but not those of an interrupt, for which none of them is a reason.
     """
     found = traceback.TracebackException(type(error), error, error.__traceback__)
     for one in _with_related(found):
-        one.stack = traceback.StackSummary.from_list(_users(one.stack))
+        kept = _users(one.stack, lambda frame: frame.filename)
+        if kept or isinstance(error, KeyboardInterrupt):
+            one.stack = traceback.StackSummary.from_list(kept)
     return "".join(found.format())
+
+
+def without_our_frames(found: TracebackType | None) -> TracebackType | None:
+    """A traceback from the user's code on, as one that an exception can have."""
+    frames = []
+    while found is not None:
+        frames.append(found)
+        found = found.tb_next
+    made = None
+    for one in reversed(_users(frames, lambda one: one.tb_frame.f_code.co_filename)):
+        made = types.TracebackType(made, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return made
 
 
 def message_error(error: BaseException) -> str:
@@ -68,13 +86,13 @@ def _with_related(found: TracebackException) -> Iterable[TracebackException]:
             waiting += (one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ()))
 
 
-def _users(frames: list[FrameSummary]) -> list[FrameSummary]:
+def _users(frames: Iterable[Frame], file_of: Callable[[Frame], str]) -> list[Frame]:
     """The frames that are not ours, nor there because of us."""
-    kept: list[FrameSummary] = []
-    passed: list[FrameSummary] = []  # carriers of which it is not known yet whose they are
+    kept: list[Frame] = []
+    passed: list[Frame] = []  # carriers of which it is not known yet whose they are
     is_ours_before = False
     for frame in frames:
-        name = frame.filename
+        name = file_of(frame)
         if name.startswith(_PACKAGE) and not name.startswith(_EXAMPLES):
             is_ours_before, passed = True, []
         elif name.startswith(_CARRIERS):
@@ -82,6 +100,4 @@ def _users(frames: list[FrameSummary]) -> list[FrameSummary]:
         else:
             kept += [frame] if is_ours_before else [*passed, frame]
             is_ours_before, passed = False, []
-    if not kept:
-        return frames
-    return kept if is_ours_before else kept + passed
+    return kept if is_ours_before or not kept else kept + passed
