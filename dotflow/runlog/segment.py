@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dotflow.runlog.ownfile import OwnFile, looked_at, read_file
+from dotflow.runlog.quick import Calls, calls_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,8 +52,8 @@ class Segment:
     """
 
     __slots__ = (
-        "_file", "_freed", "_is_torn", "_late", "_positions", "_readers", "_size", "_under_way",
-        "is_final", "lines", "log", "number", "path",
+        "_calls", "_file", "_freed", "_is_torn", "_late", "_positions", "_readers", "_size",
+        "_under_way", "is_final", "lines", "log", "number", "path",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,8 @@ class Segment:
         self.is_final = False
         self.lines: list[bytes | None] = []
         self._file = None if path is None else OwnFile(path, is_new=True)
+        quick = None if self._file is None else calls_for(self._file.fd)
+        self._calls = quick or Calls(looked_at, os.write)
         self._size = 0
         self._is_torn = False
         self._late = self._freed = 0
@@ -93,7 +96,7 @@ class Segment:
                 return True
             known = self._size  # before the look: another thread may write after it
             try:
-                found = looked_at(file.fd)
+                found = self._calls.look(file.fd)
             except OSError:
                 raise LostFileError("was closed") from None
             if found.st_ino != file.inode or found.st_dev != file.device:
@@ -110,9 +113,10 @@ class Segment:
     def _written(self, fd: int, line: bytes) -> bool:
         if self._is_torn:  # so that readers skip the piece, and nothing else
             self._is_torn, line = False, b"\n" + line
+        put = self._calls.write
         try:
             # After a short write once more: it may have been a signal, or else says what it is.
-            if os.write(fd, line) == len(line) or os.write(fd, b"\n" + line) > len(line):
+            if put(fd, line) == len(line) or put(fd, b"\n" + line) > len(line):
                 return True
         except OSError as error:
             if error.errno == errno.EBADF:
