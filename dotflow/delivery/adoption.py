@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import earlier
 from dotflow.delivery.adopted import AdoptedLog, is_done
 from dotflow.delivery.calls import Calls
 from dotflow.delivery.earlier_file import EarlierFile
+from dotflow.delivery.mentions import Mentions
 from dotflow.logging import logger
 from dotflow.runlog import files
 from dotflow.runlog.claims import Claims
@@ -57,6 +57,7 @@ class Adoption:
         self._not_ours: set[str] = set()
         self._unreadable: set[str] = set()
         self._calls = Calls(key)
+        self._mentions = Mentions()
         self._claims: dict[str, tuple[int, Claims]] = {}
         self._resuming: dict[str, tuple[list[Left], float]] = {}
 
@@ -203,7 +204,7 @@ class Adoption:
         if not self._may_adopt():
             return
         me = self._claimant()
-        others = list(self._logs_about(workflow))
+        others = list(self._mentions.logs_about(workflow, self._log.id))
         if me is None or not (others or self._earlier.are_there()):
             return
         dead: list[Left] = []
@@ -247,13 +248,6 @@ class Adoption:
                 self._calls.let_go(workflow)
                 del self._resuming[workflow]
                 self._lanes.unblock(workflow)
-
-    def _logs_about(self, workflow: str) -> Iterator[tuple[str, list[Path]]]:
-        """The logs of others that speak of a workflow."""
-        said = f'"w":{encode_basestring_ascii(workflow)},'.encode()
-        for log, segments in files.logs().items():
-            if log != self._log.id and any(_contains(path, said) for path in segments):
-                yield log, segments
 
     # Sending what was taken over.
 
@@ -326,10 +320,3 @@ class Adoption:
 
 def _nothing() -> None:
     """Take no rest."""
-
-
-def _contains(path: Path, text: bytes) -> bool:
-    try:
-        return text in files.read_file(path)
-    except OSError:
-        return False
