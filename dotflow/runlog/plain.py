@@ -336,7 +336,8 @@ class Copy:
         for key, item in items_of(value):
             text = key if type(key) is str and key.isascii() else self._key(key)
             is_secret = is_masking and type(key) is not int and of_key(text) & SECRET
-            is_secret = is_secret or text == MASK  # a key that took too long to be looked at
+            # The text of an object that took too long to be looked at.
+            is_secret = is_secret or (text == MASK and type(key) is not str)
             if ":" in text or "=" in text:  # a name with its value may be a key
                 text = self._shown.masked(text)
             # {1: ..., "1": ...} has two entries, and must have two in JSON.
