@@ -144,15 +144,17 @@ def serve(
     with connection, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         # If the parent is gone nobody is left to tell, and nothing is left to do.
         connection.send(Said(process, None, Ready()))
+        made: Context | None = None
         while (job := _next_job(connection)) is not None:
             _rehearse(job.is_rehearsal)
             try:
-                task, previous = unloaded(job, tasks)
+                task, previous = unloaded(job, tasks, made)
             except Unreadable as error:
                 outcome = Outcome(None, error.failure, time.time_ns())
                 connection.send(Said(process, job.number, outcome))
                 continue
             outcome = run_job(connection, task, workflow_id, server, job, previous)
+            made = outcome.context
             _send_outcome(connection, task, job, outcome)
             if outcome.last:
                 return

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pickle
 import time
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
-from dotflow.abc.server import Server
 from dotflow.core import interrupt, rehearsal
 from dotflow.core.checkpoint import first_context, keep, restore
 from dotflow.core.children import child
@@ -33,6 +31,7 @@ from dotflow.core.children.wire import (
     known_here,
     load_of,
     pickling_failure,
+    server_class_for,
 )
 from dotflow.core.exception import Interrupted, signal_name
 from dotflow.core.reporter import TaskReporter
@@ -91,6 +90,7 @@ class Lane:
         self.reading: Reading | None = None  # of a result; until then the child is not heard
         self._previous = first_context(workflow_id)
         self._ended: Task | None = None  # whose result the next task gets
+        self._maker: BaseProcess | None = None  # the process that made it, and has it
 
     @property
     def is_gone(self) -> bool:
@@ -117,7 +117,7 @@ class Lane:
                 task = self.tasks[self._index]
                 kept = restore(task, self._workflow_id, self._previous) if self._resume else None
                 if kept is not None:
-                    self._previous = kept
+                    self._previous, self._maker = kept, None
                 elif self._launch(task):
                     return True
         except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
@@ -259,8 +259,10 @@ class Lane:
         task.previous_context = self._previous
         self._reporter = TaskReporter(task)
         try:
-            self._load = load_of(task, self._is_forked)
-            if self._process is not None and self._process.is_alive():
+            is_there = self._process is not None and self._process.is_alive()
+            has_previous = is_there and self._maker is self._process
+            self._load = load_of(task, self._is_forked, has_previous)
+            if is_there:
                 return self._begin(task)
             # The task begins when the child is ready: the milliseconds until then are no step's.
             self._is_replaced = False
@@ -308,7 +310,7 @@ class Lane:
             target=child.serve_under_lead if interrupt.is_used() else child.serve,
             args=(
                 theirs, self.tasks if self._is_forked else [], self._workflow_id,
-                self._server_class(),
+                server_class_for(self.tasks[0].config, self._is_forked),
             ),
             name=f"{CHILD_NAME}{self.tasks[self._index].step.name}",
         )  # fmt: skip
@@ -316,22 +318,6 @@ class Lane:
             process.start()
         theirs.close()
         self.connection, self._process = ours, process
-
-    def _server_class(self) -> type[Server]:
-        """What leads a child to the spans of its tasks: nothing where it cannot come along."""
-        config = self.tasks[0].config
-        cls: type[Server] = type(config.listener() or config.server)
-        if self._is_forked:
-            return cls
-        try:
-            pickle.dumps(cls)
-        except Exception as error:  # noqa: BLE001 - telemetry is no reason for a task to fail
-            logger.warning(
-                "Spans of steps do not nest under their tasks: the class of the server cannot be "
-                "sent to a process that is not forked (%s).", error,
-            )  # fmt: skip
-            return Server
-        return cls
 
     def _start_failure(self, error: Exception) -> TaskError:
         """What to say where no process could be started."""
@@ -369,6 +355,7 @@ class Lane:
         self._reporter = None
         self.failed = self.failed or task.status == TypeStatus.FAILED
         self._ended = task
+        self._maker = None if context is None else self._process
 
     def _keep(self, task: Task, context: Context) -> TaskError | None:
         try:

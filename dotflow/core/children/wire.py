@@ -7,9 +7,11 @@ import pickle
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dotflow.abc.server import Server
 from dotflow.core.children.start_method import remedy_of_a_step, remedy_of_data
 from dotflow.core.context import Context
 from dotflow.core.task_error import TaskError
+from dotflow.logging import logger
 from dotflow.process.within import Failed, within
 from dotflow.utils.error_handler import class_and_message
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dotflow.abc.facts import AttemptBegan, AttemptEnded, Carrier, Retried
+    from dotflow.core.config import Config
     from dotflow.core.task import Task
 
 USE_DATA = "use data that can be pickled"
@@ -32,11 +35,11 @@ class Load(NamedTuple):
 
     Attributes:
         task: The task; None if the child was forked, and has it.
-        previous_context: The result of the task before.
+        previous_context: The result of the task before; None if the child made it, and has it.
     """
 
     task: bytes | None
-    previous_context: bytes
+    previous_context: bytes | None
 
 
 class Job(NamedTuple):
@@ -118,8 +121,13 @@ def bare(task: Task) -> Task:
     return copied
 
 
-def load_of(task: Task, is_forked: bool) -> Load:
+def load_of(task: Task, is_forked: bool, has_previous: bool) -> Load:
     """What a child needs to run a task.
+
+    Args:
+        task: The task.
+        is_forked: Whether the child was forked, and has the task.
+        has_previous: Whether the child made the result of the task before, and has it.
 
     Raises:
         Unsendable: Something of it cannot be pickled.
@@ -128,10 +136,26 @@ def load_of(task: Task, is_forked: bool) -> Load:
     packed = None if is_forked else _packed(bare(task))
     if isinstance(packed, Failed):
         raise _culprit(task) or Unsendable(f"the task of step {name!r}", packed.error)
-    previous = _packed(task.previous_context)
+    previous = None if has_previous else _packed(task.previous_context)
     if isinstance(previous, Failed):
         raise Unsendable(f"the input of step {name!r}", previous.error)
     return Load(packed, previous)
+
+
+def server_class_for(config: Config, is_forked: bool) -> type[Server]:
+    """What leads a child to the spans of its tasks: nothing where it cannot come along."""
+    cls: type[Server] = type(config.listener() or config.server)
+    if is_forked:
+        return cls
+    try:
+        pickle.dumps(cls)
+    except Exception as error:  # noqa: BLE001 - telemetry is no reason for a task to fail
+        logger.warning(
+            "Spans of steps do not nest under their tasks: the class of the server cannot be "
+            "sent to a process that is not forked (%s).", error,
+        )  # fmt: skip
+        return Server
+    return cls
 
 
 class Unsendable(Exception):
@@ -185,8 +209,13 @@ class Unreadable(Exception):
         self.failure = pickling_failure(what, error, remedy)
 
 
-def unloaded(job: Job, tasks: Sequence[Task]) -> tuple[Task, Context]:
+def unloaded(job: Job, tasks: Sequence[Task], made: Context | None) -> tuple[Task, Context]:
     """The task of a job, and the result of the task before.
+
+    Args:
+        job: What the parent sent.
+        tasks: The tasks, in a forked child.
+        made: What this child made before: the next task gets that very value.
 
     Raises:
         Unreadable: One of them cannot be unpickled here.
@@ -195,8 +224,12 @@ def unloaded(job: Job, tasks: Sequence[Task]) -> tuple[Task, Context]:
         task = tasks[job.number] if job.load.task is None else pickle.loads(job.load.task)  # noqa: S301 - from our own parent
     except BaseException as error:
         raise Unreadable(f"step {job.step!r}", error, remedy_of_a_step()) from error
+    previous = job.load.previous_context
+    if previous is None:
+        assert made is not None  # noqa: S101 - the parent has heard of it
+        return task, made
     try:
-        return task, pickle.loads(job.load.previous_context)  # noqa: S301
+        return task, pickle.loads(previous)  # noqa: S301
     except BaseException as error:
         raise Unreadable(f"the input of step {job.step!r}", error, USE_DATA) from error
 
