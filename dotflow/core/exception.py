@@ -68,8 +68,8 @@ MESSAGE_INVALID_ON_INPUT_CHANGE = (
 )
 MESSAGE_VALUE_NOT_KEPT = "A value of type {kind} is not kept: it {why}. To have it kept, {remedy}."
 MESSAGE_AMBIGUOUS_RESUME = (
-    "Workflow '{workflow_id}' cannot be resumed: step '{step}' is there another number of times "
-    "than before, with the same input, so nobody can tell which of them has a result. Give each an "
+    "Workflow '{workflow_id}' cannot be resumed: step '{step}' is there more or fewer times than "
+    "before, with the same input, so nobody can tell which of them has a result. Give each an "
     "initial_context of its own, or start the workflow without resume to run every step."
 )
 

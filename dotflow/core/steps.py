@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.core.context import Context
@@ -104,7 +104,8 @@ class _Matcher:
         self._resume = resume
         self.others: list[Task] = []
         self.kept: dict[int, Who] = {}
-        self._counts = Counter(before.listed), Counter(now.listed)
+        self._earlier_steps = set(before.listed)
+        self._undecided = {before.last[index] for index in _undecided(before.listed, now.listed)}
         # With the same steps in the same order another input is one for `on_input_change`.
         names = [[who.name for who in steps.listed] for steps in (before, now)]
         self._may_differ = resume and names[0] == names[1]
@@ -122,7 +123,7 @@ class _Matcher:
                 self.others.append(task)
             elif earlier != who and self._has_result(task):
                 self.kept[task.task_id] = earlier
-            elif self._resume and self._counts[0][who] != self._counts[1][who]:
+            elif self._resume and task.task_id in self._undecided:
                 self._check_is_clear(task)
 
     def _earlier(self, task: Task) -> Who | None:
@@ -136,7 +137,7 @@ class _Matcher:
             earlier is not None
             and self._may_differ
             and earlier.name == who.name
-            and not self._counts[0][who]
+            and who not in self._earlier_steps
         )
 
     def _check_is_clear(self, task: Task) -> None:
@@ -145,6 +146,23 @@ class _Matcher:
 
     def _has_result(self, task: Task) -> bool:
         return self._storage.get(self._storage.key(task=task)).storage is not None
+
+
+def _undecided(before: list[Who], now: list[Who]) -> range:
+    """The places of steps of which nobody can tell whether they are new, or their likes are.
+
+    Those that have not changed seen from the beginning, nor seen from the end: where one more (or
+    less) of the same step stands beside another, each of them may be the one.
+    """
+    if before == now:
+        return range(0)
+    from_the_end = _in_common(reversed(before), reversed(now))
+    return range(min(len(before), len(now)) - from_the_end, _in_common(before, now))
+
+
+def _in_common(one: Iterable[Who], other: Iterable[Who]) -> int:
+    """How many steps are the same at the beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def forget(task: Task) -> None:

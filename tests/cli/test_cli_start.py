@@ -331,5 +331,7 @@ def test_a_resumed_workflow_whose_steps_cannot_be_told_apart():
     ]  # fmt: skip
     assert [one.returncode for one in said] == [0, 1]
     [line] = (said[1].stdout + said[1].stderr).splitlines()
-    assert line.startswith("Error: Workflow 'w' cannot be resumed: step 'tick' is there another")
+    assert line.startswith(
+        "Error: Workflow 'w' cannot be resumed: step 'tick' is there more or fewer"
+    )
     assert line.endswith("or start the workflow without resume to run every step.")
