@@ -37,7 +37,9 @@ from dotflow.providers.storage_pickle import MAGIC
 
 
 def label(value):
-    return f"{type(value).__name__} {ascii(value)[:30] if type(value) is not int else ''}"
+    """A name that is the same in every process: no address, and sets in no order of their own."""
+    text = "" if isinstance(value, (int, set, frozenset)) else ascii(value).partition(" at 0x")[0]
+    return f"{type(value).__name__} {text[:30]}"
 
 
 @pytest.fixture
