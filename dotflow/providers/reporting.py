@@ -106,12 +106,14 @@ class ReportingServer(FactServer):
         return f',"carrier":{carrier}' if carrier else ""
 
     def _created(self, fact: WorkflowCreated, workflow: str | UUID) -> bytes:
+        fact = fact._replace(name=fact.name and self._texts.name(str(fact.name)))
         return self._before(str(workflow)).workflow_created(fact, self._carrier())
 
     def _added(self, fact: TaskAdded, task: TaskView) -> bytes:
         initial = self._texts.of("initial", task.initial_context)
         lines = self._before(str(task.workflow_id))
-        return lines.task_added(fact, task.step.name, str(task.group_name), initial)
+        name = self._texts.name
+        return lines.task_added(fact, name(task.step.name), name(str(task.group_name)), initial)
 
     def _began(self, fact: RunBegan, workflow: str | UUID) -> bytes:
         wid = str(workflow)
@@ -119,6 +121,7 @@ class ReportingServer(FactServer):
         self._runs.setdefault(wid, []).append((fact.n, lines))
         while len(self._runs) > MOST_RUNS:
             del self._runs[next(iter(self._runs))]
+        fact = self._texts.of_run(fact)
         return lines.run_began(fact, f',"up":{time.clock_gettime_ns(CLOCK)}{self._carrier()}')
 
     def _failed(self, fact: RunFailed, workflow: str | UUID) -> bytes:
@@ -139,7 +142,8 @@ class ReportingServer(FactServer):
     def _task_began(self, fact: TaskBegan, task: TaskView) -> bytes:
         texts = self._texts
         return self._lines(str(task.workflow_id), task.run).task_began(
-            fact, task.step.name, str(task.group_name), texts.of("initial", task.initial_context),
+            fact, texts.name(task.step.name), texts.name(str(task.group_name)),
+            texts.of("initial", task.initial_context),
             texts.of("previous", task.previous_context),
         )  # fmt: skip
 
@@ -161,7 +165,8 @@ class ReportingServer(FactServer):
     def _restored(self, fact: TaskRestored, task: TaskView) -> bytes:
         texts = self._texts
         return self._lines(str(task.workflow_id), task.run).task_restored(
-            fact, task.step.name, str(task.group_name), texts.of("initial", task.initial_context),
+            fact, texts.name(task.step.name), texts.name(str(task.group_name)),
+            texts.of("initial", task.initial_context),
             texts.of("previous", task.previous_context), texts.of("current", task.current_context),
         )  # fmt: skip
 

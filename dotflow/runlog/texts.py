@@ -17,6 +17,7 @@ from dotflow.utils import masking
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dotflow.abc.facts import RunBegan
     from dotflow.abc.task import Failure
     from dotflow.abc.words import Words
 
@@ -98,6 +99,9 @@ class Texts:
         whole_values: Whether the values of credential-like keys are shown. What the variable
             DOTFLOW_WHOLE_VALUES says if it is None.
         limit: Bytes that the text of one value may have.
+
+    Attributes:
+        name: Gives what they say in place of a name; a program may make names of anything.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Texts:
             masking.are_values_whole() if whole_values is None else whole_values
         )
         self._limit = limit
+        self.name: Callable[[str], str] = masking.masked_name if self._is_masking else str
         self._last: tuple[Failure | None, Words] = (None, ("", ""))
 
     def of(self, role: str, value: Any) -> str:
@@ -159,6 +164,17 @@ class Texts:
             if shown.is_from_signal(fault):
                 raise
             return _encode({"message": f"{shown.name(fault)} while an error was written"})
+
+    def of_run(self, fact: RunBegan) -> RunBegan:
+        """The same fact with the names that may be said, without half surrogate pairs."""
+        plan, name = fact.plan, fact.name and self.name(masking.clean(str(fact.name)))
+        known = {one for task in plan for one in (task.name, task.group_name)}
+        said = {one: self.name(masking.clean(one)) for one in known}
+        if any(text != one for one, text in said.items()):
+            plan = tuple(
+                one._replace(name=said[one.name], group_name=said[one.group_name]) for one in plan
+            )
+        return fact._replace(name=name, plan=plan)
 
     def words_of(self, error: Failure) -> Words:
         """The message and the traceback of an error, as they may be said. Never raises.

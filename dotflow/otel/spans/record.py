@@ -45,11 +45,11 @@ class StepSaid(NamedTuple):
     context_limit: int
 
     @classmethod
-    def of(cls, step: Any, context_limit: int) -> StepSaid:
-        """What is to be said of a step (see `dotflow.abc.task.Step`)."""
+    def of(cls, step: Any, name: str, context_limit: int) -> StepSaid:
+        """What is to be said of a step (see `dotflow.abc.task.Step`), under a name."""
         function, file, line = step.source
         return cls(
-            short(step.name), max(1, step.retry), float(step.timeout or 0), short(function),
+            short(name), max(1, step.retry), float(step.timeout or 0), short(function),
             None if file is None else cut(file, PATH_LIMIT), line, context_limit,
         )  # fmt: skip
 

@@ -15,6 +15,8 @@ from dotflow.otel.spans.values import clean, short
 from dotflow.runlog.lines import RunLines, compact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
@@ -69,6 +71,7 @@ class WorkflowRun:
         context: The context that it runs in.
         channel: What reports it to dotflow-api, or None.
         again: Whether a run of the same id went before.
+        said: Gives what is said in place of a name.
 
     Attributes:
         span: Its span.
@@ -86,8 +89,9 @@ class WorkflowRun:
     part: Part
 
     def __init__(
-        self, workflow: str, began: RunBegan, context: Context, channel: Any, again: bool
-    ) -> None:
+        self, workflow: str, began: RunBegan, context: Context, channel: Any, again: bool,
+        said: Callable[[str], str] = str,
+    ) -> None:  # fmt: skip
         self.workflow = workflow
         self.short = short(workflow)
         self.number = began.n
@@ -95,6 +99,7 @@ class WorkflowRun:
         self.context = context
         self.channel = channel
         self.is_known = began.managed or again
+        self._said = said
         self.is_again = began.resumed or again
         self.span: Span = INVALID_SPAN
         self.lines: RunLines | None = None
@@ -137,10 +142,11 @@ class WorkflowRun:
         if known is None:
             if len(self._steps) >= KNOWN_STEPS:
                 self._steps.clear()
-            said = StepSaid.of(step, context_limit)
+            name = self._said(clean(step.name))
+            said = StepSaid.of(step, name, context_limit)
             # With the step itself, for an id is a thing's only as long as that is there.
             part = f',"step":{compact(list(said[1:]))}'
-            known = self._steps[id(step)] = step, said, part, clean(step.name)
+            known = self._steps[id(step)] = step, said, part, name
         return known
 
 

@@ -69,6 +69,7 @@ class TaskTeller:
         self._opened = opened
         self._text = texts.of
         self._error_text = texts.of_error
+        self._name = texts.name
         self._limit = context_limit
         self._exceptions = exceptions
         self._splitter = splitter
@@ -104,7 +105,12 @@ class TaskTeller:
                     previous, extra = self._only_cut("previous", previous, extra)
             run_log.append(
                 lines.task_began(
-                    fact, known[3], clean(task.group_name), initial, said_before or previous, extra
+                    fact,
+                    known[3],
+                    self._name(clean(task.group_name)),
+                    initial,
+                    said_before or previous,
+                    extra,
                 )
             )
             if run.channel is not None:
@@ -221,7 +227,13 @@ class TaskTeller:
             initial, previous, current = texts
             run_log.append(
                 run.lines.task_restored(
-                    fact, known[3], clean(task.group_name), initial, previous, current, extra
+                    fact,
+                    known[3],
+                    self._name(clean(task.group_name)),
+                    initial,
+                    previous,
+                    current,
+                    extra,
                 )
             )
             _poke(run)
@@ -252,7 +264,7 @@ class TaskTeller:
             mark(pipeline.tracer, PART, run.part.span, run.part.known)
         part = run.part
         said = TaskSaid(
-            run.short, step, task.task_id, task.group_name, n,
+            run.short, step, task.task_id, self._name(str(task.group_name)), n,
             shown(initial, self._limit), shown(previous, self._limit),
         )  # fmt: skip
         state = TaskRun(run, part, said)

@@ -19,7 +19,7 @@ from dotflow.otel.spans.record import tell_end_of_workflow, workflow_attributes
 from dotflow.otel.spans.runs import WorkflowRun, with_run
 from dotflow.otel.spans.splitting import Part
 from dotflow.otel.spans.starting import is_sampled, started
-from dotflow.otel.spans.values import clean, short
+from dotflow.otel.spans.values import short
 from dotflow.process import at_exit
 from dotflow.runlog.lines import compact
 from dotflow.runlog.writer import run_log
@@ -77,7 +77,8 @@ class WorkflowTeller:
         origin = origin_of_a_run(self._continuation)
         context = origin.context
         again = self._runs.last_root(workflow) is not None
-        run = WorkflowRun(workflow, fact, context, channel, again)
+        fact = self._texts.of_run(fact)
+        run = WorkflowRun(workflow, fact, context, channel, again, self._texts.name)
         parent = trace.get_current_span(context).get_span_context()
         is_entry = not parent.is_valid or parent.is_remote
         known = workflow_attributes(workflow, fact.mode, fact.name and run.name, len(fact.plan))
@@ -142,7 +143,7 @@ class WorkflowTeller:
                 "up": time.clock_gettime_ns(CLOCK),
             }
             extra = f",{compact(said)[1:-1]}"
-        run_log.append(run.lines.run_began(_clean(fact), extra))
+        run_log.append(run.lines.run_began(fact, extra))
         if run.channel is not None:
             run.channel.poke()
 
@@ -165,13 +166,3 @@ class WorkflowTeller:
             self._exceptions.tell(run.span, OPERATION, run.error, None)
         tell_end_of_workflow(run.span, status, duration, run.first_failed, run.error)
         run.span.end()
-
-
-def _clean(fact: RunBegan) -> RunBegan:
-    """The fact, without half surrogate pairs in its names: what is sent passes a strict parser."""
-    plan = fact.plan
-    if not all(task.name.isascii() and task.group_name.isascii() for task in plan):
-        plan = tuple(
-            task._replace(name=clean(task.name), group_name=clean(task.group_name)) for task in plan
-        )
-    return fact._replace(name=fact.name and clean(str(fact.name)), plan=plan)
