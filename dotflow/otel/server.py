@@ -310,7 +310,9 @@ class ServerOtel(HookedServer):
             with self._lock:
                 if self._pipeline is None:
                     processor = OwnSpanProcessor(exporter) if exporter is not None else None
-                    self._pipeline = Pipeline(self._otlp, processor, *self._provider_choice)
+                    self._pipeline = Pipeline(
+                        self._otlp, processor, *self._provider_choice, self._texts
+                    )
                     # What nobody holds any more is closed, its spans sent.
                     self._abandoned = weakref.finalize(self, self._pipeline.abandon)
                     self._abandoned.atexit = False

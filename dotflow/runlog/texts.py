@@ -183,11 +183,25 @@ class Texts:
         """
         known, words = self._last
         if known is not error:
-            # A traceback begins with where it happened and ends with what did.
-            half = HEAD // 2
-            words = self._words(error.message, HEAD, 0), self._words(error.traceback, half, half)
+            words = self.said(error.message), self.said(error.traceback, is_traceback=True)
             self._last = error, words
         return words
+
+    def said(self, text: str, is_traceback: bool = False) -> str:
+        """What may be said of a message, or of a traceback. Never raises."""
+        # A traceback begins with where it happened and ends with what did.
+        half = HEAD // 2
+        return self._words(text, half, half) if is_traceback else self._words(text, HEAD, 0)
+
+    @property
+    def for_a_child(self) -> dict[str, bool]:
+        """What a process that is not forked makes its own Texts of."""
+        return {"whole_values": not self._is_masking, "is_hidden": self._redact is not None}
+
+    @classmethod
+    def of_parent(cls, whole_values: bool, is_hidden: bool) -> Texts:
+        """The Texts of a child that has no `redact`: what that would have shaped is not said."""
+        return cls(redact=_hide if is_hidden else None, whole_values=whole_values)
 
     def _text(self, value: Any) -> str:
         survey = Survey(self._limit, self._is_masking)
@@ -237,6 +251,10 @@ class Texts:
         if len(ends) == 1 and len(ends[0]) <= head + tail:
             return ends[0]
         return f"{ends[0][:head]}{_CUT}{ends[-1][len(ends[-1]) - tail :]}"
+
+
+def _hide(_role: str, _value: Any) -> str:
+    return masking.MASK
 
 
 def cut(text: str, limit: int) -> tuple[str, bool]:

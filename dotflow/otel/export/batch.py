@@ -152,9 +152,7 @@ class OtlpProcessor(SpanProcessor):
 
     def on_end_of_light(self, span: LightSpan) -> None:
         """Take a light span, which the fact that ended it has written down."""
-        if span.is_changed:
-            self.on_end(span)
-        elif not self.has_ended and not step_child.only_writes:
+        if not self.has_ended and not step_child.only_writes:
             self._put(Item(span, span.said.n, span.place.run, None))
 
     def _put(self, item: Item) -> None:

@@ -22,6 +22,7 @@ from dotflow.otel.export.otlp import ProcessExporter, SpanCounts, exports, queue
 from dotflow.otel.ids import chosen_generator
 from dotflow.otel.processor import OwnSpanProcessor
 from dotflow.otel.spans.sampling import UuidFairSampler
+from dotflow.otel.spans.wording import reworded
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from dotflow.otel.export.otlp import Export
     from dotflow.otel.spans.light import LightSpan
+    from dotflow.runlog.texts import Texts
 
 Exporting = OtlpProcessor | BatchSpanProcessor
 """A processor that hands spans to an exporter."""
@@ -45,6 +47,8 @@ class SpanProcessors(SpanProcessor):
         self._processors: tuple[SpanProcessor, ...] = ()
         self._ours: tuple[OtlpProcessor, ...] = ()
         self.are_light = True
+        self._texts: tuple[Texts, ...] = ()
+        self._last_texts: tuple[Texts, ...] = ()
         self._lock = threading.RLock()
 
     def add_span_processor(self, processor: SpanProcessor) -> None:
@@ -64,6 +68,17 @@ class SpanProcessors(SpanProcessor):
             isinstance(one, (OtlpProcessor, OwnSpanProcessor)) for one in processors
         )
 
+    def say(self, texts: Texts) -> None:
+        """Have all that is handed on say of exceptions what these texts allow."""
+        with self._lock:
+            self._texts = (*self._texts, texts)
+
+    def say_no_more(self, texts: Texts) -> None:
+        """Take back `say`; what ends after all servers are closed is as the last one had it."""
+        with self._lock:
+            self._texts = tuple(one for one in self._texts if one is not texts)
+            self._last_texts = (texts,)
+
     @property
     def ours(self) -> tuple[OtlpProcessor, ...]:
         """Those that send spans to OTLP endpoints."""
@@ -71,6 +86,11 @@ class SpanProcessors(SpanProcessor):
 
     def on_end_of_light(self, span: LightSpan) -> None:
         """Hand on the end of a light span."""
+        if span.is_changed:
+            ended = reworded(span, self._texts or self._last_texts)
+            for processor in self._ours:
+                processor.on_end(ended)
+            return
         for processor in self._ours:
             processor.on_end_of_light(span)
 
@@ -85,6 +105,7 @@ class SpanProcessors(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Hand on the end."""
+        span = reworded(span, self._texts or self._last_texts)
         for processor in self._processors:
             processor.on_end(span)
 

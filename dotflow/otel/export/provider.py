@@ -32,6 +32,7 @@ from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.spans.light import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
 from dotflow.process import at_exit
+from dotflow.runlog.texts import Texts
 from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Pipeline:
         set_global: Whether a provider that is made becomes the global one.
         tracer_provider: The provider to use, in place of the global one.
         service_name: `service.name` of a provider that is made, where the environment has none.
+        texts: What decides what may be said of exceptions.
 
     Attributes:
         provider: The provider.
@@ -83,9 +85,11 @@ class Pipeline:
         set_global: bool = True,
         tracer_provider: Any = None,
         service_name: str = names.SCOPE,
+        texts: Texts | None = None,
     ) -> None:
         self._settings = settings
         self._service_name = service_name
+        self._texts = texts or Texts()
         self._processor = processor
         self._begun, self._closed = threading.Lock(), threading.Event()
         self._has_complained = False
@@ -164,6 +168,7 @@ class Pipeline:
             "endpoint": self._settings.endpoint,
             "protocol": self._settings.protocol,
             "service_name": self._service_name,
+            "texts": self._texts.for_a_child,
         }
         return {CHILD_KEY: json.dumps(known), **for_a_child()}
 
@@ -282,8 +287,10 @@ class Pipeline:
         with _lock:
             if self._taken_out is None:
                 self._taken_out = self._batches
-                if self._processors is not None and self._processor is not None:
-                    self._processors.remove(self._processor)
+                if self._processors is not None:
+                    self._processors.say_no_more(self._texts)
+                    if self._processor is not None:
+                        self._processors.remove(self._processor)
                 if self._own is not None:
                     self._taken_out = self._own.release(self._settings)
                 elif self._processors is not None:
@@ -297,6 +304,7 @@ class Pipeline:
         # Not the SDK's: it makes spans, and only it knows what becomes of them.
         if self._processors is None:
             return [], counts
+        self._processors.say(self._texts)
         if self._processor is not None:
             self._processors.add_span_processor(self._processor)
         if self._own is not None:
@@ -348,7 +356,8 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
         return
     known = json.loads(text)
     settings = OtlpSettings(known["endpoint"], known["protocol"])
-    _in_child.append(Pipeline(settings, service_name=known["service_name"]))
+    texts = Texts.of_parent(**known["texts"])
+    _in_child.append(Pipeline(settings, service_name=known["service_name"], texts=texts))
 
 
 def _existing() -> Any:

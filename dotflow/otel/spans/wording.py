@@ -1,0 +1,66 @@
+"""What spans of other code say of exceptions, whose words the SDK writes as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import Status
+
+from dotflow.otel import attributes as names
+from dotflow.otel.spans.fields import PastEvent, PastSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+
+    from dotflow.runlog.texts import Texts
+
+EXCEPTION = "exception"
+"""The name of the event that an exception is."""
+
+
+def reworded(span: ReadableSpan, texts: Sequence[Texts]) -> ReadableSpan:
+    """The span with what may be said of its exceptions; the same one if that is all that it says.
+
+    What we say of ours is made so already: of these only what a step has put on them is masked.
+
+    Args:
+        span: A span that ended.
+        texts: What decides what may be said.
+    """
+    events, description = span.events, span.status.description
+    if not description and not any(one.name == EXCEPTION for one in events):
+        return span
+    scope = span.instrumentation_scope
+    is_ours = scope is not None and scope.name == names.SCOPE
+    said = [_event(one, texts, is_ours) for one in events]
+    told = _said(description, texts, is_ours) if description else description
+    if told == description and all(new is one for new, one in zip(said, events, strict=True)):
+        return span
+    return PastSpan(
+        (span.dropped_attributes, span.dropped_events, span.dropped_links),
+        name=span.name, context=span.context, parent=span.parent, resource=span.resource,
+        attributes=span.attributes, events=said, links=span.links, kind=span.kind,
+        status=Status(span.status.status_code, told), start_time=span.start_time,
+        end_time=span.end_time, instrumentation_scope=scope,
+    )  # fmt: skip
+
+
+def _event(event: Event, texts: Sequence[Texts], is_ours: bool) -> Event:
+    if event.name != EXCEPTION or not event.attributes:
+        return event
+    found = dict(event.attributes)
+    for name in (names.EXCEPTION_MESSAGE, names.EXCEPTION_STACKTRACE):
+        if type(text := found.get(name)) is str:
+            found[name] = _said(text, texts, is_ours, name == names.EXCEPTION_STACKTRACE)
+    if found == dict(event.attributes):
+        return event
+    dropped = int(getattr(event, "dropped_attributes", 0))
+    return PastEvent(event.name, event.timestamp, found, dropped)
+
+
+def _said(text: str, texts: Sequence[Texts], is_ours: bool, is_traceback: bool = False) -> str:
+    for one in texts:
+        text = one.name(text) if is_ours else one.said(text, is_traceback)
+    return text
