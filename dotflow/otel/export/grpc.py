@@ -23,6 +23,12 @@ MOST_ANSWER = 2**16
 LONGEST_WAIT = 0.02
 """Seconds that a fork waits for exports: a collector that is slow is no reason to hold up a run."""
 
+MARGIN = 0.5
+"""Seconds beyond its deadline that gRPC has to say so itself."""
+
+LONGEST_CLOSE = 0.5
+"""Seconds that closing a channel is waited for."""
+
 PROVIDERS = (
     "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER",
     "OTEL_PYTHON_EXPORTER_OTLP_GRPC_TRACES_CREDENTIAL_PROVIDER",
@@ -31,8 +37,12 @@ PROVIDERS = (
 
 REFUSED = frozenset({
     grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE,
-    grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.FAILED_PRECONDITION,
 })  # fmt: skip
+"""Statuses that find fault with a batch."""
+
+TOO_LARGE, IS_OURS = "larger than max", f"vs. {MOST_ANSWER}"
+"""What gRPC says of a batch that is too large, and of an answer that is."""
 
 _OPTIONS = (
     ("grpc.primary_user_agent", f"dotflow/{__version__}"),
@@ -108,9 +118,7 @@ class GrpcExporter:
         """
         try:
             with _under_way:
-                answer: bytes = self._call()(
-                    body, timeout=self.timeout, metadata=tuple(self._endpoint.headers.items())
-                )
+                answer = self._answer(body)
             partial = ExportTraceServiceResponse.FromString(answer).partial_success
         except grpc.RpcError as error:
             return self._failed(error)
@@ -127,13 +135,27 @@ class GrpcExporter:
     def close(self) -> None:
         """Close the channel; what is under way ends at once. Called by any thread."""
         channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+        if channel is None:
+            return
+        # Where a server floods, and reads nothing, this does not end before it does.
+        closing = threading.Thread(target=channel.close, name="dotflow-otlp-close", daemon=True)
+        with contextlib.suppress(RuntimeError):  # at the end of the process no thread begins
+            closing.start()
+            closing.join(LONGEST_CLOSE)
 
-    def _call(self) -> Any:
+    def _answer(self, body: bytes) -> bytes:
+        """What is answered; waited for here, for gRPC keeps no deadline while a server floods."""
         if self._channel is None:
             self._channel = self._connected()
-        return self._channel.unary_unary(METHOD)
+        headers = tuple(self._endpoint.headers.items())
+        call = self._channel.unary_unary(METHOD).future(body, self.timeout, headers)
+        try:
+            answer: bytes = call.result(self.timeout + MARGIN)
+        except grpc.FutureTimeoutError:
+            call.cancel()
+            self.close()
+            raise Unusable(mistakes.late(self._endpoint)) from None
+        return answer
 
     def _connected(self) -> Any:
         endpoint = self._endpoint
@@ -150,11 +172,10 @@ class GrpcExporter:
         code, details = error.code(), error.details() or ""
         if code is grpc.StatusCode.UNAVAILABLE:
             # It would wait before it connects again, longer each time.
-            channel, self._channel = self._channel, None
-            if channel is not None:
-                channel.close()
+            self.close()
         why = mistakes.of_grpc(code.name, details, self._told(details), self._endpoint)
-        return Outcome(why, code in REFUSED, _retry_after(error))
+        is_refused = code in REFUSED or (TOO_LARGE in details and IS_OURS not in details)
+        return Outcome(why, is_refused, _retry_after(error))
 
     def _told(self, text: str) -> str:
         return told(text, self._endpoint.headers.values())

@@ -97,7 +97,7 @@ class HttpExporter:
             self._is_kept = True
         except (OSError, HTTPError, HTTPException, ValueError, LookupError) as error:
             why = mistakes.of_http(error, call, self._endpoint)
-            return None if was_kept and why == mistakes.BROKEN else Outcome(why)
+            return None if was_kept and why.startswith(mistakes.BROKEN) else Outcome(why)
         return outcome
 
     def _connected(self) -> Connections | _Authenticated:
@@ -126,11 +126,11 @@ class HttpExporter:
         status, headers = int(response.status), response.headers
         raw = read_body(response, MOST_ANSWER + 1)
         body = _unpacked(raw, headers.get("Content-Encoding", ""))
+        if mistakes.is_about_tls(body or b""):
+            return Outcome(mistakes.speaks_tls(self._endpoint))
         if not 200 <= status < 300:  # noqa: PLR2004
             why = mistakes.of_status(status, self._said(status, headers, body), self._endpoint)
-            after = retry_after(headers.get("Retry-After"))
-            is_refused = status in REFUSED and not mistakes.is_about_tls(body or b"")
-            return Outcome(why, is_refused, after)
+            return Outcome(why, status in REFUSED, retry_after(headers.get("Retry-After")))
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         found = None if body is None else _read(body, kind)
         if found is None:

@@ -61,7 +61,7 @@ def of_grpc(code: str, details: str, said: str, endpoint: Endpoint) -> str:
     if code == "UNAVAILABLE" and (why := _of_unavailable(details, endpoint)):
         return why
     if code == "DEADLINE_EXCEEDED":
-        return f"did not answer within {endpoint.timeout:g} s"
+        return late(endpoint)
     words = f"answers {code}: {said}" if said else f"answers {code}"
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return f"{words}; see whether {headers_variable()} holds what it asks for"
@@ -84,8 +84,6 @@ def of_status(status: int, said: str, endpoint: Endpoint) -> str:
             f"answers {status}, a redirect{to}, which is not followed: "
             f"{endpoint.variable} is to name the endpoint itself"
         )
-    if is_about_tls(said.encode()):
-        return _speaks_tls(endpoint)
     words = f"answers {status}: {said}" if said else f"answers {status}"
     if status in (401, 403):
         return f"{words}; see whether {headers_variable()} holds what it asks for"
@@ -106,10 +104,20 @@ def is_about_tls(body: bytes) -> bool:
     return b"HTTP request" in body and b"HTTPS" in body
 
 
+def late(endpoint: Endpoint) -> str:
+    """That no answer came in time."""
+    return f"did not answer within {endpoint.timeout:g} s"
+
+
+def speaks_tls(endpoint: Endpoint) -> str:
+    """That an endpoint is spoken to in plain text that speaks TLS."""
+    return f"speaks TLS: write https:// in {endpoint.variable}"
+
+
 def _of_another_protocol(first: bytes, endpoint: Endpoint) -> str:
     """What is spoken there, by the first bytes that came, where it is no HTTP."""
     if first.startswith(TLS_ALERT):
-        return _speaks_tls(endpoint)
+        return speaks_tls(endpoint)
     if first[3:5] == SETTINGS and first[:1] == b"\0":
         return _speaks_grpc(endpoint)
     return ""
@@ -156,7 +164,7 @@ def _of_connecting(causes: list[BaseException], call: Call, endpoint: Endpoint) 
     if any(isinstance(one, (TimeoutError, Urllib3TimeoutError)) for one in causes):
         return f"could not be reached within {endpoint.timeout:g} s"
     named = [one.strerror for one in causes if isinstance(one, OSError) and one.strerror]
-    return f"could not be reached: {named[-1]}" if named else "could not be reached"
+    return f"could not be reached: {named[-1] if named else 'the connection was closed'}"
 
 
 def _of_answering(causes: list[BaseException], call: Call, endpoint: Endpoint) -> str:
@@ -164,9 +172,10 @@ def _of_answering(causes: list[BaseException], call: Call, endpoint: Endpoint) -
     if call.is_too_long:
         return "gave an answer that is too long"
     if any(isinstance(one, (TimeoutError, Urllib3TimeoutError)) for one in causes):
-        return f"did not answer within {endpoint.timeout:g} s"
+        return late(endpoint)
     if isinstance(causes[0], (HTTPError, ProtocolError, ConnectionError)):
-        return "gave an answer that is no HTTP, or broke it off" if call.first else BROKEN
+        broken = "gave an answer that is no HTTP, or broke it off"
+        return broken if call.first else _broken(endpoint)
     if isinstance(causes[0], OSError) and causes[0].strerror:
         return f"could not be spoken to: {causes[0].strerror}"
     # Not the text of others, which may hold a header, or a proxy's password.
@@ -176,8 +185,8 @@ def _of_answering(causes: list[BaseException], call: Call, endpoint: Endpoint) -
 def _of_unavailable(details: str, endpoint: Endpoint) -> str:
     """Why gRPC has no connection, by its own words."""
     for words, why in (
-        ("http1.x server", _speaks_http(endpoint)),
-        ("Expected SETTINGS frame", _speaks_http(endpoint)),
+        ("http1.x server", _speaks_no_grpc(endpoint)),
+        ("Expected SETTINGS frame", _speaks_no_grpc(endpoint)),
         ("Connection refused", REFUSED),
         ("WRONG_VERSION_NUMBER", _speaks_no_tls(endpoint)),
         ("CERTIFICATE_VERIFY_FAILED", _untrusted(details.rpartition("FAILED: ")[2])),
@@ -186,9 +195,10 @@ def _of_unavailable(details: str, endpoint: Endpoint) -> str:
             return why
     if "resolv" in details or "DNS" in details:
         return _unknown_host(urlsplit(f"//{endpoint.url}").hostname)
-    if "failed to connect" in details and not endpoint.is_secure:
-        return f"{BROKEN}: if it speaks TLS, write https:// in {endpoint.variable}"
-    return ""
+    if "failed to connect" not in details:
+        return ""
+    other = _protocol(endpoint, "http/protobuf")
+    return f"{_broken(endpoint)}; if it speaks HTTP, set {other}"
 
 
 def _of_path(endpoint: Endpoint) -> str:
@@ -200,23 +210,24 @@ def _of_path(endpoint: Endpoint) -> str:
     return f"{PATH} is added to {VARIABLE}; OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is"
 
 
+def _broken(endpoint: Endpoint) -> str:
+    if endpoint.is_secure:
+        return BROKEN
+    return f"{BROKEN}: if it speaks TLS, write https:// in {endpoint.variable}"
+
+
 def _unknown_host(host: str | None) -> str:
     return f"could not be reached: the host name {host} does not resolve"
-
-
-def _speaks_tls(endpoint: Endpoint) -> str:
-    return f"speaks TLS: write https:// in {endpoint.variable}"
 
 
 def _speaks_no_tls(endpoint: Endpoint) -> str:
     return f"speaks no TLS: write http:// in {endpoint.variable}"
 
 
-def _speaks_http(endpoint: Endpoint) -> str:
-    """That gRPC is spoken to an endpoint of HTTP."""
+def _speaks_no_grpc(endpoint: Endpoint) -> str:
     return (
-        f"speaks HTTP, and no gRPC: set {_protocol(endpoint, 'http/protobuf')}, "
-        f"or the port of gRPC (mostly 4317) in {endpoint.variable}"
+        f"speaks no gRPC: if it speaks HTTP, set {_protocol(endpoint, 'http/protobuf')}, "
+        f"else the port of gRPC (mostly 4317) in {endpoint.variable}"
     )
 
 

@@ -49,9 +49,14 @@ def told(words: str, secrets: Iterable[str]) -> str:
         secrets: The values of headers.
     """
     text = words[: 4 * MOST_SAID]
-    for secret in secrets:
-        for one in {secret, *secret.split()}:  # of "Bearer TOKEN" also the token alone
-            if len(one) >= SHORTEST:
-                text = masked(text, one, is_cut=len(words) > len(text))
+    is_cut = len(text) < len(words)
+    for secret in sorted(_parts(secrets), key=len, reverse=True):
+        text, is_cut = masked(text, secret, is_cut), False
     shown = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(shown.split())[:MOST_SAID]
+
+
+def _parts(secrets: Iterable[str]) -> set[str]:
+    """The values, and of "Bearer TOKEN" also the token alone."""
+    found = {part for one in secrets for part in (one, one.rpartition(" ")[2])}
+    return {one for one in found if len(one) >= SHORTEST}
