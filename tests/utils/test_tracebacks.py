@@ -92,11 +92,20 @@ def too_slow():
     threading.Event().wait(0.2)
 
 
-def failure_of(step, mode="sequential", **kwargs):
-    log = LogDefault(level="CRITICAL")
-    workflow = DotFlow(config=Config(log=log))
+def failure_of(step, mode="sequential"):
+    workflow = DotFlow(config=Config(log=LogDefault(level="CRITICAL")))
     workflow.task.add(step)
-    workflow.start(mode=mode, **kwargs)
+
+    def run():
+        manager = workflow.start(mode=mode)
+        if mode == "background":
+            manager.thread.join()
+
+    # A thread of its own: another test may have left this one in the midst of an exception, by
+    # raising one at an instruction at which none is raised.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
     (task,) = workflow.result_task()
     assert task.status == "Failed"
     return task.errors[-1]
@@ -122,12 +131,7 @@ def frames(text):
 @pytest.mark.parametrize("mode", ["sequential", "background", "parallel"])
 def test_frames_of_ours_are_left_out(step, expected, mode):
     """The frames are the user's alone, in every mode, in children, threads and event loops."""
-    workflow = DotFlow(config=Config(log=LogDefault(level="CRITICAL")))
-    workflow.task.add(step)
-    manager = workflow.start(mode=mode)
-    if mode == "background":
-        manager.thread.join()
-    text = workflow.result_task()[0].errors[-1].traceback
+    text = failure_of(step, mode).traceback
     assert frames(text) == expected
     assert OURS not in text
     assert text.count("Traceback (most recent call last):") == (2 if step is chained else 1)
