@@ -135,6 +135,14 @@ def serve(
         workflow_id: The id of the run.
         server: What leads to the spans of the tasks.
     """
+    # Ctrl-C goes to the parent too, which says what there is to say; in a step it ends that.
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve(connection, tasks, workflow_id, server)
+
+
+def _serve(
+    connection: Connection, tasks: list[Task], workflow_id: Any, server: type[Server]
+) -> None:
     if tasks:
         renew_streams()
     for end in list(parent_ends):
