@@ -109,6 +109,7 @@ def interrupted(program, until, **environment):
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
     return output
 
 
@@ -135,7 +136,7 @@ def test_ctrl_c_in_a_script_shows_the_users_frames(tmp_path, mode):
     assert "dotflow/" not in output.replace(str(tmp_path), "")
     last = output[output.rindex("Traceback") :]
     assert "flow.start(mode=sys.argv[1])" in last
-    assert ("time.sleep(600)" in last) is (mode == "sequential")
+    assert ("in slow" in last) is (mode == "sequential")
     assert last.rstrip().endswith("KeyboardInterrupt")
 
 
