@@ -69,7 +69,8 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         help="where runs are reported, unless the code says so with Config(server=...): what the "
         "environment names (auto, the default); the dotflow-api of DOTFLOW_SERVER_URL and "
         "DOTFLOW_USER_TOKEN (default), or of SERVER_BASE_URL and SERVER_USER_TOKEN (api); "
-        "OpenTelemetry, and the dotflow-api that is set (otel); nowhere (none)",
+        "OpenTelemetry, and the dotflow-api that is set (otel); nowhere, whatever the code says "
+        "(none)",
     )  # fmt: skip
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="write errors only, to standard error"
@@ -78,6 +79,8 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def choose_server(choice: str) -> None:
     """Have every Config of this process that is given no server report to `choice`.
+
+    "none" holds for those that are given one too.
 
     Raises:
         CommandError: It needs variables that are not set, or that cannot be used.

@@ -116,7 +116,7 @@ def test_the_new_address_is_away_too(api, capsys, monkeypatch):
     assert dotflow(*words[:-2]) == 0
 
 
-def test_the_token_of_the_new_address(api, capsys, monkeypatch):
+def test_the_token_of_the_new_address(api, capsys, caplog, monkeypatch):
     """Without one the variable is named; one of the environment is used, and never shown."""
     to_old()
     monkeypatch.delenv("DOTFLOW_USER_TOKEN")
@@ -126,8 +126,10 @@ def test_the_token_of_the_new_address(api, capsys, monkeypatch):
     assert dotflow("send", "--destination", AWAY, "--to", "no address", "--yes") == 1
     assert "must look like https://host" in capsys.readouterr().err
     monkeypatch.setenv("DOTFLOW_SERVER_URL", AWAY)  # of the old one still
+    monkeypatch.delenv("DOTFLOW_SERVER_URL")
     assert dotflow("send", "--destination", OLD, "--to", api.url, "--yes") == 0
     assert TOKEN not in "".join(capsys.readouterr())
+    assert "nothing is reported" not in caplog.text
     assert len(api.workflows) == 1
 
 

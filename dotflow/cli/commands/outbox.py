@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 import time
@@ -311,10 +312,10 @@ def _destination_of(url: str, entry: Entry) -> Destination:
     Raises:
         CommandError: There is no token, or the address is none.
     """
-    for dialect in Dialect:
-        found = find_destination(dialect=dialect)
-        if found is not None and found.url == url:
-            return found
+    for dialect, names in VARIABLES.items():  # half a pair is no reason for a warning here
+        named = find_destination(dialect=dialect) if all(map(os.environ.get, names)) else None
+        if named is not None and named.url == url:
+            return named
     is_managed = entry.name.endswith(f"({Dialect.MANAGED.value})")
     dialect = Dialect.MANAGED if is_managed else Dialect.DEFAULT
     try:
