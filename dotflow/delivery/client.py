@@ -15,7 +15,7 @@ from dotflow.delivery import bulk
 from dotflow.delivery.answers import LONGEST_RETRY_AFTER, Answer, failure, is_for_later, read_answer
 from dotflow.delivery.bodies import as_post, without_contexts, without_headers
 from dotflow.delivery.connections import Call, Connections
-from dotflow.delivery.dialect import BULK_PATH, Destination, Dialect
+from dotflow.delivery.dialect import BULK_PATH, UNNAMED, Destination, Dialect
 from dotflow.delivery.headers import headers_of
 from dotflow.delivery.mask import masked
 from dotflow.delivery.message import (
@@ -80,6 +80,7 @@ class Client:
         self._portion = bulk.Portion()
         self._local = threading.local()
         self._connections: list[Connections] = []
+        self._names_tasks = False
 
     @property
     def bulk_limit(self) -> int:
@@ -244,12 +245,12 @@ class Client:
         """The id that the server gave to a task, in the dialect that asks for it later."""
         if message.kind is not Kind.TASK_POST or self.destination.dialect is not Dialect.DEFAULT:
             return None
-        given = answer.get("id") if isinstance(answer, dict) else None
-        if not isinstance(given, (str, int)) or isinstance(given, bool):
-            return None
-        text = str(given)
-        # It is kept, and becomes a part of an address: so nothing long, and nothing that hides.
-        return text if 0 < len(text) <= MAX_ID and text.isprintable() else None
+        given = _usable_id(answer.get("id") if isinstance(answer, dict) else None)
+        if given is not None:
+            self._names_tasks = True
+        elif self._names_tasks:
+            return UNNAMED
+        return given
 
     def _reason(self, answer: Answer) -> str:
         return f"{answer.status} {self._said(answer.body)}".strip()
@@ -317,6 +318,15 @@ def _headers(message: Message) -> dict[str, str]:
         headers["Dotflow-Times"] = message.times
     headers.update(bulk.run_headers(message))
     return headers
+
+
+def _usable_id(given: Any) -> str | None:
+    """An id as a text; None of what is none, or cannot be a part of an address."""
+    if not isinstance(given, (str, int)) or isinstance(given, bool):
+        return None
+    text = str(given)
+    # It is kept too: so nothing long, and nothing that hides.
+    return text if 0 < len(text) <= MAX_ID and text.isprintable() else None
 
 
 def _is_success(status: int) -> bool:

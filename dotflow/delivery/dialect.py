@@ -12,6 +12,9 @@ from dotflow.delivery.message import Kind, Message
 
 BULK_PATH = "/bulk"
 
+UNNAMED = ""
+"""Stands for the id of a task of which a server that has ids of its own for others says none."""
+
 
 class Dialect(Enum):
     """The names of the dialects."""
@@ -84,6 +87,8 @@ class Destination:
             server_id: The id that the server gave to the task, where it gave one.
         """
         if message.kind is not Kind.TASK_PATCH or self.dialect is Dialect.MANAGED:
+            return bulk_route(message)
+        if server_id == UNNAMED:  # under our number there may be somebody else's task
             return bulk_route(message)
         task = server_id if server_id is not None else str(message.task)
         return "PATCH", f"/tasks/{_quoted(task)}"

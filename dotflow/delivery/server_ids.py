@@ -35,8 +35,10 @@ class ServerIds:
         return None if task is None else self._ids.get(workflow, {}).get(task)
 
     def add(self, workflow: str, task: int, server_id: str) -> None:
-        """Remember the id of a task."""
-        self._ids.setdefault(workflow, {})[task] = server_id
+        """Remember the id of a task; one that is known stays where a later answer says none."""
+        known = self._ids.setdefault(workflow, {})
+        if server_id or task not in known:
+            known[task] = server_id
 
     def refuse(self, workflow: str, task: int) -> None:
         """Remember that the server refused to make a task, until the run ends."""

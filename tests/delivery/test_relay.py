@@ -11,6 +11,7 @@ from support.runs import in_order
 
 from dotflow.delivery import lanes, patience
 from dotflow.delivery.dialect import Dialect
+from dotflow.delivery.server_ids import ServerIds
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
@@ -181,3 +182,42 @@ def test_a_retry_after_without_sense_does_no_harm(api, relays):
     assert relay.flush(10).pending == 1
     assert time.monotonic() - started < 3
     assert relay._is_running
+
+
+@pytest.mark.parametrize("answer", [status(201, effect=True), status(409, {"detail": "exists"})])
+def test_a_task_without_an_id_among_those_with_one(api, relays, answer):
+    """Its changes name the workflow: under its number there may be somebody else's task."""
+    relay = relays(api)
+    put_run(relay, "first", tasks=1)
+    relay.flush(30)
+    api.on("POST /workflows/second/tasks", answer, times=1)
+    api.tasks["second", 1] = {"id": 1}
+    put_run(relay, "second", tasks=1)
+    api.wait_for(lambda: relay.flush(1).pending == 0, 30)
+    changes = [line for line in api.lines() if line.startswith("PATCH") and "tasks" in line]
+    assert [line for line in changes if "srv-1" not in line]
+    assert not [line for line in changes if line == "PATCH /tasks/1"]
+    assert api.tasks["second", 1]["status"] == "Completed"
+    assert api.tasks["first", 1]["status"] == "Completed"
+
+
+def test_a_server_without_ids_of_its_own(api, relays):
+    """Where no answer names a task, its number does."""
+    relay = relays(api)
+    api.on("POST /workflows/w/tasks", status(201, effect=True))
+    api.on("PATCH /tasks/1", status(200))
+    put_run(relay, tasks=1)
+    api.wait_for(lambda: relay.flush(1).pending == 0, 30)
+    changes = {line for line in api.lines() if line.startswith("PATCH") and "tasks" in line}
+    assert changes == {"PATCH /tasks/1"}
+
+
+def test_an_id_that_is_known_stays():
+    """An answer that says none takes none away."""
+    ids = ServerIds()
+    ids.add("w", 1, "srv-1")
+    ids.add("w", 1, "")
+    ids.add("w", 2, "")
+    assert (ids.get("w", 1), ids.get("w", 2)) == ("srv-1", "")
+    ids.add("w", 2, "srv-2")
+    assert ids.get("w", 2) == "srv-2"
