@@ -17,6 +17,7 @@ from rich.text import Text
 from typing_extensions import Self
 
 from dotflow.abc.notify import Notify
+from dotflow.cli.columns import cell
 from dotflow.core.types import TypeStatus
 from dotflow.utils.masking import masked_by_default
 
@@ -37,6 +38,9 @@ COLOURS = {
 FRAMES_PER_SECOND = 8
 LINE_PATIENCE = 0.2
 """Seconds after which the begin of a line is shown as it is: it may be a question."""
+
+SHORTEST_NAME, BESIDE_NAME = 8, 36
+"""Columns that a name has at the least, and that all but names and numbers take."""
 
 BESIDE_TASKS = 4
 """Lines of the terminal that the view leaves free."""
@@ -129,11 +133,13 @@ class LiveView:
         table.add_column("seconds", justify="right", no_wrap=True)
         table.add_column("retries", justify="right", no_wrap=True)
         tasks = self._progress.shown(self._room)
+        numbers = max((len(str(task.task_id)) for task in tasks), default=0)
+        columns = max(SHORTEST_NAME, self._console.width - max(4, numbers) - BESIDE_NAME)
         for task in tasks:
             status = task.status
             table.add_row(
                 str(task.task_id),
-                Text(_name(task)),
+                cell(_name(task), columns),
                 Text(status, style=COLOURS.get(status, "dim")),
                 _seconds(task),
                 str(task.retry_count or ""),
@@ -204,7 +210,10 @@ def _name(task: Task) -> str:
 def _seconds(task: Task) -> str:
     if task.duration is not None:
         return f"{task.duration:.1f}"
-    return "" if task.started_ns is None else f"{(time.time_ns() - task.started_ns) / 1e9:.1f}"
+    if task.started_ns is None:
+        return ""
+    # The clock may be set back meanwhile.
+    return f"{max(0, time.time_ns() - task.started_ns) / 1e9:.1f}"
 
 
 def _flush() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dotflow.abc.words import words_of_last
+from dotflow.cli.columns import LONGEST_NAME, fit
 from dotflow.cli.live import LiveView, Progress
 from dotflow.core import interrupt
 from dotflow.core.exception import Interrupted
@@ -116,7 +117,8 @@ def failure(tasks: Sequence[Task], reason: str = "") -> str:
     if not failed:
         return f"failed: {reason or 'no task did'}"
     task, more = failed[0], len(failed) - 1
-    line = f"failed: task {task.task_id} ({masked_by_default(task.step.name)}): {_error_of(task)}"
+    name = fit(masked_by_default(str(task.step.name)), LONGEST_NAME)
+    line = f"failed: task {task.task_id} ({name}): {_error_of(task)}"
     return f"{line} (and {more} more)" if more else line
 
 

@@ -9,6 +9,7 @@ from opentelemetry.trace import StatusCode
 from rich.table import Table
 from rich.text import Text
 
+from dotflow.cli.columns import LONGEST_NAME, cell, fit
 from dotflow.cli.live import COLOURS
 from dotflow.core.types import WorkflowStatus
 
@@ -26,6 +27,14 @@ BAR, SHORTEST_BAR = 32, 10
 BESIDE_BAR = 70
 """Columns that the rest of the waterfall takes."""
 
+LONGEST_STATUS, BESIDE_STATUS = 24, 17
+"""Columns that a status has at the most, and that times, tries and gaps take."""
+
+SHORTEST_NAME, BESIDE_NAME = 9, 71
+"""Columns that a record's name has at the least, and that the rest of a record takes."""
+
+LONGEST_GROUP, LONGEST_ERRORS, LONGEST_RESULT, GAP = 10, 20, 40, 2  # columns
+
 WIDE = 120
 """Columns from which on there is room for what is nice to know."""
 
@@ -40,7 +49,7 @@ def show(demo: Demo, console: Console) -> None:
     if demo.record is None or demo.tasks is None:
         console.print(f"They cannot be read back: {demo.problem}.", soft_wrap=True)
     else:
-        console.print(_records(demo.tasks, is_wide=console.width >= WIDE))
+        console.print(_records(demo.tasks, console.width))
         console.print(_workflow_line(demo.record))
     console.print()
     for line in _next_steps(demo):
@@ -49,6 +58,7 @@ def show(demo: Demo, console: Console) -> None:
 
 def _waterfall(demo: Demo, width: int) -> Table:
     columns = max(SHORTEST_BAR, min(BAR, width - BESIDE_BAR))
+    room = max(SHORTEST_NAME, width - columns - LONGEST_STATUS - BESIDE_STATUS)
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("span", no_wrap=True)
     table.add_column("", width=columns, no_wrap=True)
@@ -62,10 +72,10 @@ def _waterfall(demo: Demo, width: int) -> Table:
     for depth, span in _tree(demo.spans):
         is_error = span.status.status_code is StatusCode.ERROR
         table.add_row(
-            f"{'  ' * depth}{_label(span)}",
+            cell(_label(span), room, indent=2 * depth),
             Text(_bar(span, begin, end, columns), style="red" if is_error else "cyan"),
             f"{_milliseconds(span):.1f}",
-            _status(_outcome(span, is_error)),
+            _status(fit(_outcome(span, is_error), LONGEST_STATUS)),
             _attempts(span),
         )
     return table
@@ -117,7 +127,9 @@ def _attempts(span: ReadableSpan) -> str:
     return str(retries + 1) if isinstance(retries, int) else ""
 
 
-def _records(tasks: list[dict[str, Any]], is_wide: bool) -> Table:
+def _records(tasks: list[dict[str, Any]], width: int) -> Table:
+    is_wide = width >= WIDE
+    room = width - BESIDE_NAME - (LONGEST_RESULT + GAP if is_wide else 0)
     table = Table(box=None, padding=(0, 2, 0, 0))
     names = ["id", "name", "group", "status", "retries", "seconds", "errors"]
     for name in [*names, "result"] if is_wide else names:
@@ -125,13 +137,13 @@ def _records(tasks: list[dict[str, Any]], is_wide: bool) -> Table:
     for task in tasks:
         row = (
             str(task["task_id"]),
-            task["name"],
-            str(task.get("group_name", "")),
+            cell(task["name"], max(SHORTEST_NAME, room)),
+            cell(task.get("group_name", ""), LONGEST_GROUP),
             _status(task["status"]),
             str(task["retry_count"]),
             "" if task["duration"] is None else f"{task['duration']:.3f}",
-            ", ".join(error["exception"] for error in task.get("errors") or []),
-            _short(task.get("current_context")),
+            cell(", ".join(one["exception"] for one in task.get("errors") or []), LONGEST_ERRORS),
+            cell(_text_of(task.get("current_context")), LONGEST_RESULT),
         )
         table.add_row(*row[: len(table.columns)])
     return table
@@ -140,7 +152,8 @@ def _records(tasks: list[dict[str, Any]], is_wide: bool) -> Table:
 def _workflow_line(record: dict[str, Any]) -> str:
     duration = record.get("duration")
     seconds = "" if duration is None else f" in {duration:.3f} s"
-    return f"workflow {record.get('name')}: {record['status']}{seconds}"
+    name = fit(record.get("name"), LONGEST_NAME)
+    return f"workflow {name}: {record['status']}{seconds}"
 
 
 def _next_steps(demo: Demo) -> Iterator[str]:
@@ -177,9 +190,8 @@ def _status(status: str) -> Text:
     return Text(status, style=COLOURS.get(status, "red" if status != "ok" else "green"))
 
 
-def _short(value: Any, limit: int = 40) -> str:
-    text = "" if value is None else " ".join(str(value).split())
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+def _text_of(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _milliseconds(span: ReadableSpan) -> float:
