@@ -74,6 +74,15 @@ def nothing_left_running():
     assert not left, f"left running: {left}"
 
 
+@pytest.fixture(autouse=True)
+def nobody_watches_for_another_test(nothing_left_running):
+    yield
+    watch = sys.modules.get("dotflow.process.watch")
+    if watch is not None:  # a forgotten server's process goes on to look, and a test does not
+        for key in list(watch._watch._looks):
+            watch.leave(key)
+
+
 def _left(before):
     threads = [one for one in threading.enumerate() if one not in before and one.is_alive()]
     # A step that timed out cannot be stopped; its test lets it end by itself.

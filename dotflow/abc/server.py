@@ -203,6 +203,17 @@ class Server(ABC):
         """Send what was reported so far; return after at most `timeout` seconds."""
         return FlushResult()
 
+    def deliver(self, timeout: float) -> FlushResult:
+        """Send what was reported so far, and do not wait for a destination that is away.
+
+        Called by the thread that ends a run, in a process that others may end without its exit
+        handlers. By default it is `flush`.
+
+        Args:
+            timeout: Seconds, at most.
+        """
+        return self.flush(timeout)
+
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release what the server holds. Reports after this are not sent."""
         return self.flush(timeout)

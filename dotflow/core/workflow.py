@@ -26,6 +26,7 @@ from dotflow.core.guard import Guard
 from dotflow.core.outcome import Outcome
 from dotflow.core.task_error import TaskError
 from dotflow.core.types import TypeExecution, TypeInputChange
+from dotflow.process import workers
 from dotflow.process.at_exit import close_here
 from dotflow.utils.basic_functions import basic_callback
 
@@ -355,3 +356,5 @@ class Manager(Outcome):
             ended = RunEnded(next_number(), self._number, time.time_ns(), duration, self.status)
             self._tell(ended)
         self._is_ended = True
+        if (seconds := workers.wait()) and (listener := self.config.listener()):
+            call(listener, "deliver", seconds)

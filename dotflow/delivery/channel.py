@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 import requests
@@ -17,6 +18,7 @@ from dotflow.delivery.relay import Relay
 from dotflow.logging import logger
 from dotflow.process.at_exit import flush_timeout, seconds_from_environment
 from dotflow.process.forking import renew_in_child
+from dotflow.runlog import leftovers
 
 if TYPE_CHECKING:
     from dotflow.delivery.dialect import Destination
@@ -95,6 +97,11 @@ class Channel:
         self._relay.flush(flush_timeout() if timeout is None else timeout)
         return self._result()
 
+    def deliver(self, timeout: float) -> FlushResult:
+        """The same, but do not wait where the server takes nothing, or was late a moment ago."""
+        self._relay.deliver(timeout)
+        return self._result()
+
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and end the threads and connections unless another channel needs them."""
         if _shared.leave(self, self.destination):
@@ -159,6 +166,7 @@ class _SharedRelays:
                 relay = self._relays[destination] = _relay(
                     destination, Outbox(outbox_name(destination))
                 )
+                relay.look = partial(_look, relay.key, destination)
                 self._users[relay] = weakref.WeakSet()
             self._users[relay].add(channel)
             return relay
@@ -180,6 +188,14 @@ class _SharedRelays:
 
 
 _shared = _SharedRelays()
+
+
+def _look(key: str, destination: Destination) -> None:
+    """Take over what processes beside this one have left; called by the thread that watches."""
+    if leftovers.are_there(key):
+        channel = Channel(destination)  # it is garbage afterwards, and the relay some time later
+        channel.adopt()
+        channel.flush()
 
 
 def outbox_name(destination: Destination) -> str:

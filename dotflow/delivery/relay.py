@@ -13,10 +13,13 @@ from dotflow.delivery.pace import REST, Pace
 from dotflow.delivery.patience import FIRST_PAUSE
 from dotflow.delivery.rounds import POLL, Flush, Rounds, Sender
 from dotflow.delivery.senders import Senders
-from dotflow.process import at_exit
+from dotflow.process import at_exit, watch
 from dotflow.process.forking import renew_in_child
+from dotflow.runlog import lateness
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dotflow.delivery.outbox import Counts, Outbox
     from dotflow.delivery.unit import Flight
 
@@ -52,11 +55,16 @@ class Relay:
         sender: What sends.
         workers: How many calls may be under way.
         linger: Seconds that a thread waits for something to do before it ends.
+
+    Attributes:
+        look: Called every few seconds, from the first report on until the relay is closed, also
+            when it is garbage: to look for what processes beside this one have left.
     """
 
     def __init__(
         self, outbox: Outbox, sender: Sender, workers: int = WORKERS, linger: float = LINGER
     ) -> None:
+        self.look: Callable[[], None] | None = None
         self._outbox = outbox
         self._sender = sender
         self._workers = workers
@@ -120,8 +128,19 @@ class Relay:
 
     def flush(self, timeout: float) -> Counts:
         """Wait until all is delivered or dead, or cannot be in time; at most `timeout` seconds."""
+        return self._flush(timeout, Flush())
+
+    def deliver(self, timeout: float) -> Counts:
+        """The same, but do not wait where the server takes nothing, or was late a moment ago."""
+        if lateness.is_late(self.key):
+            return self._counts_after(Flush())
+        counts = self._flush(timeout, Flush(gives_up=True))
+        if counts.pending:
+            lateness.note(self.key)
+        return counts
+
+    def _flush(self, timeout: float, mine: Flush) -> Counts:
         deadline = time.monotonic() + timeout
-        mine = Flush()
         self._flushes.add(mine)
         try:
             self._ring()
@@ -154,6 +173,7 @@ class Relay:
             self._ending.release()
             raise
         self._closing = True
+        watch.leave(self.key)
         self._ring()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -204,6 +224,8 @@ class Relay:
             else:
                 self._thread = thread
                 at_exit.close_in_child()
+                if self.look is not None:
+                    watch.over(self.key, self.look)
         finally:
             self._starting.release()
 

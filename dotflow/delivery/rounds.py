@@ -65,21 +65,25 @@ class Sender(Protocol):
 class Flush:
     """What somebody who waits for delivery is told.
 
+    Args:
+        gives_up: Whether it is over as soon as something is not taken, and ends no pause.
+
     Attributes:
         is_begun: A round has ended the pauses for it, which is done once.
         is_drained: All that was reported before is delivered, or dead.
         stuck_until: Until then nothing more is sent.
     """
 
-    __slots__ = ("is_begun", "is_drained", "stuck_until")
+    __slots__ = ("gives_up", "is_begun", "is_drained", "stuck_until")
 
-    def __init__(self) -> None:
-        self.is_begun = self.is_drained = False
+    def __init__(self, gives_up: bool = False) -> None:
+        self.gives_up = self.is_begun = gives_up
+        self.is_drained = False
         self.stuck_until = 0.0
 
     def is_over(self, deadline: float) -> bool:
         """Whether waiting longer changes nothing before a time."""
-        return self.is_drained or self.stuck_until >= deadline
+        return self.is_drained or self.stuck_until >= (0.001 if self.gives_up else deadline)
 
 
 class Rounds:

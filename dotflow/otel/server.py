@@ -276,6 +276,16 @@ class ServerOtel(HookedServer):
         complete = result.complete and is_sent
         return FlushResult(result.delivered, result.pending, result.dead, complete)
 
+    def deliver(self, timeout: float) -> FlushResult:
+        """Send what has ended, unless a destination is away; see `Server.deliver`."""
+        left = _countdown(timeout)
+        spans_sent = None if self._pipeline is None else self._pipeline.begin_to_deliver(timeout)
+        result = FlushResult()
+        if self._exporter is not None:
+            result = self._exporter.channel.deliver(left())
+        is_sent = spans_sent is None or spans_sent(left())
+        return result._replace(complete=result.complete and is_sent)
+
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release threads and connections; a later run begins anew.
 

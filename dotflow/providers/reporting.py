@@ -84,6 +84,10 @@ class ReportingServer(FactServer):
         """Deliver what was reported so far; return after at most `timeout` seconds."""
         return FlushResult() if self._channel is None else self._channel.flush(timeout)
 
+    def deliver(self, timeout: float) -> FlushResult:
+        """Deliver what was reported so far, unless dotflow-api is away; see `Server.deliver`."""
+        return FlushResult() if self._channel is None else self._channel.deliver(timeout)
+
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and end the threads and connections of delivery."""
         return FlushResult() if self._channel is None else self._channel.close(timeout)

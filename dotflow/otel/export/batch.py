@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections import deque
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from dotflow.abc.facts import next_number
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
+from dotflow.otel.export.beside import look, processors
 from dotflow.otel.export.children import step_child
 from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
 from dotflow.otel.export.log import OwnLog
@@ -21,6 +22,7 @@ from dotflow.otel.export.others import LOOK_AT_CHILDREN
 from dotflow.otel.export.otlp import SpanCounts, batch_size, queue_size, schedule_delay
 from dotflow.otel.export.sending import Item, Sender
 from dotflow.otel.spans.fields import Writer
+from dotflow.process import watch
 from dotflow.process.at_exit import flush_timeout
 from dotflow.process.forking import renew_in_child
 from dotflow.runlog import files
@@ -95,9 +97,10 @@ class OtlpProcessor(SpanProcessor):
         self._lines = RunLines("", 0, {self.key: SPANS})
         self._writer = Writer()
         self._sender = Sender(settings, counts, self.name, Waits(self.key))
+        self._look_on = partial(look, self.key, settings, left_for)
         self.has_ended = False
         run_log.read_by(self.key, self.name)
-        _open.add(self)
+        processors.add(self)
         self._begin()
         renew_in_child(self)
         if not step_child.only_writes:
@@ -189,7 +192,12 @@ class OtlpProcessor(SpanProcessor):
     @property
     def kept(self) -> int:
         """How many spans wait for the endpoint to be back."""
-        return self.waiting if self._sender.is_away else self._log.waiting
+        return self.waiting if self.is_away else self._log.waiting
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the endpoint did not take what it was sent last."""
+        return self._sender.is_away
 
     def watch(self) -> None:
         """Read the logs of children while they live, until `look`."""
@@ -282,6 +290,7 @@ class OtlpProcessor(SpanProcessor):
                 thread = threading.Thread(target=self._work, name="dotflow-otlp", daemon=True)
                 thread.start()
                 self._thread = thread
+                watch.over(self.key, self._look_on)
         except RuntimeError:  # at the end of the process: the log has them
             logger.debug("No thread can be started for spans any more.")
         finally:
@@ -376,18 +385,9 @@ class OtlpProcessor(SpanProcessor):
         if room > 0:
             for item in self._log.others.more(min(room, self._batch)):
                 self._queue.append(item)
+                self._first_at = float("-inf")  # it has waited long enough
 
     def _answer(self, is_all: bool) -> None:
         self._hurry_until = 0.0
         while self._waiters:
             self._waiters.popleft().put(is_all)
-
-
-_open: weakref.WeakSet[OtlpProcessor] = weakref.WeakSet()
-
-
-def end_in_child() -> None:
-    """End what would send spans, at the end of a child: what it could not send is said."""
-    for processor in list(_open):
-        if not step_child.only_writes:
-            processor.end()

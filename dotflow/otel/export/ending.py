@@ -18,7 +18,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from dotflow.logging import logger
 from dotflow.otel.environment import mended
 from dotflow.otel.export.anew import begin_anew
-from dotflow.otel.export.batch import end_in_child
+from dotflow.otel.export.beside import processors
+from dotflow.otel.export.children import step_child
 from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _flush_all() -> None:
             "What a step had for %s may be lost: it was not exported within %g seconds "
             "(DOTFLOW_FLUSH_TIMEOUT).", " and ".join(late), seconds,
         )  # fmt: skip
-    end_in_child()
+    _end()
 
 
 def _begun(provider: Any) -> threading.Thread:
@@ -111,3 +112,10 @@ def _flush(provider: Any) -> None:
         provider.force_flush()
     except Exception as error:  # noqa: BLE001 - a provider may be anybody's
         logger.warning("%s could not be flushed: %r", type(provider).__name__, error)
+
+
+def _end() -> None:
+    """End what would send spans from here: what it could not send is said."""
+    for processor in list(processors):
+        if not step_child.only_writes:
+            processor.end()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dotflow.otel.export.sending import LeftBehind
     from dotflow.runlog.reader import Fact
 
-LOOK_EVERY = 10.0
+LOOK_EVERY = 3.0
 """Seconds between two looks for what dead processes have left."""
 
 LOOK_AT_CHILDREN = 0.5

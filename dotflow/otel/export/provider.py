@@ -21,6 +21,7 @@ from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.environment import mended
+from dotflow.otel.export import delivering
 from dotflow.otel.export.batch import SPANS, OtlpProcessor
 from dotflow.otel.export.children import for_a_child
 from dotflow.otel.export.deadline import DeadlineRunner
@@ -31,7 +32,7 @@ from dotflow.otel.export.own import OwnTracerProvider, SpanProcessors, span_proc
 from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.spans.light import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
-from dotflow.process import at_exit
+from dotflow.process import at_exit, watch
 from dotflow.runlog.texts import Texts
 from dotflow.runlog.writer import run_log
 
@@ -202,6 +203,11 @@ class Pipeline:
 
         return waited
 
+    def begin_to_deliver(self, timeout: float) -> Wait:
+        """The same, but without exporters that take nothing, or were late a moment ago."""
+        ours = [delivering.ours(one, timeout) for one in self._keeping()]
+        return delivering.waiting([*ours, delivering.others(self._runner, self._flush_others)])
+
     def _begin_to_send(self, timeout: float) -> list[Wait]:
         return [one.begin_flush(timeout) for one in self._keeping() if not one.has_ended]
 
@@ -236,6 +242,8 @@ class Pipeline:
         seconds = at_exit.flush_timeout() if timeout is None else timeout
         deadline = time.monotonic() + seconds
         failed_before = self.counts.failed
+        for one in self._keeping():
+            watch.leave(one.key)
         self.hurry()
         is_sent = self._close_keeping(seconds)
         is_closed = self._closed.wait(max(0.0, deadline - time.monotonic()))
