@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["OTLP", "SPANS", "living_owner", "survey"]
+__all__ = ["OTLP", "SPANS", "living_owner", "names", "survey"]
 
 SPANS = "spans"
 """What is claimed of a log by who sends its spans."""
@@ -36,6 +36,12 @@ def survey(spans_left: SpansLeft | None = None) -> list[Waiting]:
     logs = files.logs()
     found = [one for log, segments in logs.items() for one in _look(log, segments, spans_left)]
     return [*earlier.left(), *found]
+
+
+def names() -> set[str]:
+    """The names of the destinations that anything may wait for; nothing is counted for it."""
+    found = {name for paths in files.logs().values() for name in destinations_of(paths).values()}
+    return found | {one.destination for one in earlier.left()}
 
 
 def _look(log: str, segments: list[Path], spans_left: SpansLeft | None) -> Iterator[Waiting]:

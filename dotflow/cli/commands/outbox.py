@@ -19,6 +19,7 @@ from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.environment import VARIABLES, find_destination
 from dotflow.delivery.errand import Errand
 from dotflow.delivery.revival import revive
+from dotflow.delivery.survey import OTLP, names
 from dotflow.runlog.files import folder, reader_key
 from dotflow.runlog.waits import forget
 
@@ -36,7 +37,8 @@ SHORT = 12
 """Characters of an id that are shown; as many as tell it from the others are enough to name it."""
 
 LOOK_EVERY = 0.25
-"""Seconds between two looks at what running programs have left to send."""
+"""Seconds between two looks at what running programs have left to send; as many as a look takes,
+where that is longer."""
 
 EPILOG = """\
 The outbox is a folder of the user (DOTFLOW_STATE_DIR names another one). What a
@@ -205,9 +207,11 @@ def _sent(senders: dict[str, Sender], deadline: float, timeout: float) -> int:
 def _left(deadline: float) -> list[Entry]:
     """What is left; running programs that can send what they have are given the time for it."""
     while True:
+        began = time.monotonic()
         left = [entry for entry in entries().values() if entry.is_any]
         busy = [one for one in left if one.theirs and not (one.wait and one.wait.mend)]
-        seconds = min(LOOK_EVERY, deadline - time.monotonic())
+        now = time.monotonic()
+        seconds = min(max(LOOK_EVERY, now - began), deadline - now)
         if not busy or seconds <= 0:
             return left
         time.sleep(seconds)
@@ -239,7 +243,7 @@ def _senders() -> dict[str, Sender]:
         if destination is not None:
             senders[outbox_name(destination)] = Errand(destination)
     # OpenTelemetry is loaded only where it is needed: it takes its time.
-    if any(entry.is_otlp for entry in entries().values()):
+    if any(name.startswith(OTLP) for name in names()):
         from dotflow.otel.export.replay import otlp_relay_from_environment
 
         relay = otlp_relay_from_environment()
@@ -312,8 +316,8 @@ def _destination_of(url: str, entry: Entry) -> Destination:
     Raises:
         CommandError: There is no token, or the address is none.
     """
-    for dialect, names in VARIABLES.items():  # half a pair is no reason for a warning here
-        named = find_destination(dialect=dialect) if all(map(os.environ.get, names)) else None
+    for dialect, pair in VARIABLES.items():  # half a pair is no reason for a warning here
+        named = find_destination(dialect=dialect) if all(map(os.environ.get, pair)) else None
         if named is not None and named.url == url:
             return named
     is_managed = entry.name.endswith(f"({Dialect.MANAGED.value})")
