@@ -7,11 +7,21 @@ from pathlib import Path
 
 import pytest
 from core_doubles import RecordingStorage, echo, recording_config
+from support import storage_values
+from support.storage_values import (
+    Changing,
+    Endless,
+    Hanging,
+    Odd,
+    Raising,
+    twofold,
+    within_itself,
+)
 
 from dotflow import Context, DotFlow, action
 from dotflow.abc.storage import Storage
 from dotflow.core.exception import ValueNotKept
-from dotflow.providers import StorageFile
+from dotflow.providers import StorageDefault, StorageFile, storage_pickle
 
 MODES = ["sequential", "background", "sequential_group", "parallel"]
 
@@ -200,6 +210,59 @@ def test_the_line_says_no_credential(record, caplog):
     [line] = lines(caplog)
     assert "Session is not kept: it cannot be pickled (ValueError: no copy of api_key=***" in line
     assert "hunter2" not in caplog.text
+
+
+HOSTILE = {
+    "raises as it is written": Raising(KeyboardInterrupt()),
+    "raises as it is read": Raising(SystemExit(3), "read"),
+    "hangs as it is written": Hanging(),
+    "hangs as it is read": Hanging("read"),
+    "has no end": Endless(),
+    "is pickled as another": Changing(),
+    "must not be asked": Odd(),
+    "holds what must not be asked": [{"a": Odd()}],
+    "is a lock": threading.Lock(),
+    "is within itself": within_itself(),
+    "is in itself very often": twofold(60),
+}
+KEPT = {"is within itself", "is in itself very often"}
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Nobody waits long, and what hangs goes on at the end."""
+    monkeypatch.setattr(storage_pickle, "PATIENCE", 0.2)
+    monkeypatch.setattr(storage_pickle, "LARGEST", 1_000_000)
+    storage_values.go_on.clear()
+    yield
+    storage_values.go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "dotflow-value":
+            thread.join(30)
+
+
+@pytest.mark.parametrize("mode", ["sequential", "background"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_whatever_a_value_does(record, impatient, kind, mode):
+    """Whatever a value does as it is kept or read, the run is as with a storage in memory."""
+    value, got = HOSTILE[kind], []
+
+    @action
+    def give():
+        return value
+
+    @action
+    def take(previous_context):
+        got.append(previous_context.storage)
+        return len(got)
+
+    for storage in (StorageDefault(), StorageFile(path="out")):
+        flow = run(recording_config(record, storage=storage), [give, take], mode)
+        assert [task.status for task in flow.task.queue] == ["Completed"] * 2
+        assert got.pop() is value
+    flow = run(recording_config(record, storage=StorageFile(path="out")), [give, take], resume=True)
+    assert [task.status for task in flow.task.queue] == ["Completed"] * 2
+    assert [task.restored for task in flow.task.queue] == [kind in KEPT, True]
 
 
 @action

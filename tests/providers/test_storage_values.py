@@ -11,10 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
-import storage_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storage_values import (
+from support import storage_values
+from support.storage_values import (
     JSON,
     NO_JSON,
     Changing,
@@ -171,9 +171,9 @@ REFUSED = [
     ((number for number in range(3)), "generator", "cannot pickle"),
     (lambda: 1, "function", "<lambda>"),
     ({"a": [threading.Lock()]}, "dict", "_thread.lock"),
-    (Raising(ValueError("no")), "storage_values.Raising", "ValueError: no"),
-    (Raising(KeyboardInterrupt()), "storage_values.Raising", "KeyboardInterrupt"),
-    (Raising(SystemExit(3)), "storage_values.Raising", "SystemExit: 3"),
+    (Raising(ValueError("no")), "support.storage_values.Raising", "ValueError: no"),
+    (Raising(KeyboardInterrupt()), "support.storage_values.Raising", "KeyboardInterrupt"),
+    (Raising(SystemExit(3)), "support.storage_values.Raising", "SystemExit: 3"),
     ([Raising(GeneratorExit())], "list", "GeneratorExit"),
 ]
 
@@ -210,7 +210,7 @@ def test_what_never_ends(storage, impatient, monkeypatch):
         (Raising(KeyboardInterrupt(), "read"), "KeyboardInterrupt"),
         (Raising(SystemExit(3), "read"), "SystemExit: 3"),
         (Hanging("read"), "took more than 0.2 s"),
-        (Changing(), "it was of type storage_values.Changing, and pickle makes list of it"),
+        (Changing(), "it was of type support.storage_values.Changing, and pickle makes list of it"),
     ],
     ids=label,
 )
@@ -229,7 +229,7 @@ def test_a_class_that_has_moved(storage, caplog, monkeypatch, change):
     if change == "a class less":
         monkeypatch.delattr(storage_values, "Point")
     else:
-        monkeypatch.setitem(sys.modules, "storage_values", None)
+        monkeypatch.setitem(sys.modules, "support.storage_values", None)
     assert storage.get("k").storage is None
     [line] = caplog.messages
     assert "it is of type list, which cannot be unpickled here: " in line
