@@ -6,7 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dotflow.logging import logger
-from dotflow.utils.masking import masked_by_default
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +92,7 @@ class Guard:
         self.failures[f"{type(provider).__name__}.{hook}"] += 1
         if words not in self._said and len(self._said) < MOST_SAID:
             self._said.add(words)
-            logger.warning("%s", masked_by_default(words))
+            logger.warning("%s", words)
 
 
 def _nothing() -> None:

@@ -201,11 +201,12 @@ def _key(workflow_id: Any) -> str:
 
 def _read(config: Config, workflow_id: Any, resume: bool) -> Steps | None:
     """The steps that were kept; None where there are none, as of an earlier release."""
-    key = _key(workflow_id)
-    if resume:
-        context: Any = config.storage.get(key)
-    else:  # what cannot be read is overwritten
-        context = config.guard.call(config.storage, "get", key)
+    try:
+        context: Any = config.storage.get(_key(workflow_id))
+    except Exception:  # a storage of somebody's that has never been asked for what is not there
+        if resume:
+            raise
+        return None  # it is overwritten
     kept: Any = getattr(context, "storage", None)
     try:
         by_number = {int(number): Who(*who) for number, who in kept["steps"].items()}

@@ -29,7 +29,6 @@ from dotflow.providers.storage_pickle import (
     unpacked,
 )
 from dotflow.settings import Settings
-from dotflow.utils.masking import masked_by_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,7 +132,7 @@ class StorageFile(Storage):
         except Unreadable as error:
             logger.warning(
                 "What is kept as %r in %s is not restored, and its step runs again: %s.",
-                key, self.path, masked_by_default(str(error)),
+                key, self.path, error,
             )  # fmt: skip
             return Context()
         shape = meta.get("shape") if meta.get("of") == zlib.crc32(data) else None

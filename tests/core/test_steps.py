@@ -384,3 +384,18 @@ def test_a_workflow_without_steps(record):
     flow = DotFlow(config=recording_config(record, storage=storage), workflow_id="w")
     flow.start()
     assert list(storage.list_keys("")) == []
+
+
+def test_a_storage_that_raises_for_what_is_not_there(record, caplog):
+    """A storage that nobody has resumed from may raise for an unknown key: nothing is said."""
+
+    class Strict(TwoArguments):
+        def get(self, key):
+            return self.kept[key]
+
+    config = recording_config(record, storage=Strict())
+    flow = DotFlow(config=config, workflow_id="w")
+    flow.task.add([a, b])
+    flow.start()
+    assert [task.status for task in flow.task.queue] == ["Completed"] * 2
+    assert (config.guard.failures, caplog.messages) == ({}, [])
