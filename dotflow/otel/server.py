@@ -18,7 +18,7 @@ from dotflow.delivery.environment import find_destination
 from dotflow.delivery.numbering import next_task_id
 from dotflow.otel import propagation
 from dotflow.otel.export.endpoint import OtlpSettings
-from dotflow.otel.export.otlp import load
+from dotflow.otel.export.otlp import load, tell_of_nowhere
 from dotflow.otel.export.provider import Pipeline, open_in_child
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.hooks import HookedServer
@@ -170,7 +170,8 @@ class ServerOtel(HookedServer):
             self._workflows.failed(fact, str(workflow))
 
     def _begin_run(self, fact: facts.RunBegan, workflow: str) -> None:
-        self._open()
+        if self._open().leads_nowhere:
+            tell_of_nowhere()
         exporter = self._exporter
         self._workflows.began(fact, workflow, None if exporter is None else exporter.channel)
 

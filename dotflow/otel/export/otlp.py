@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dotflow.logging import logger
 from dotflow.otel.environment import warn
-from dotflow.otel.export.endpoint import GRPC, HTTP, OtlpSettings, is_grpc, is_named
+from dotflow.otel.export.endpoint import DEFAULTS, GRPC, HTTP, OtlpSettings, is_grpc, is_named
 from dotflow.process.forking import renew_in_child
 
 if TYPE_CHECKING:
@@ -146,10 +147,16 @@ def exports(settings: OtlpSettings) -> list[Export]:
     return [export for one in _named() if (export := _by_name(one, settings)) is not None]
 
 
-def is_off() -> bool:
-    """Whether the environment says that no spans are wanted: then nobody has to be told."""
+def tell_of_nowhere() -> None:
+    """Say once that runs are reported to nobody, unless the environment says that this is meant."""
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
-    return is_disabled or "none" in _names()
+    is_meant = is_disabled or _names() or is_named()  # what is wrong with those was said
+    if not is_meant and multiprocessing.parent_process() is None:
+        warn(
+            "ServerOtel reports to nobody: set OTEL_EXPORTER_OTLP_ENDPOINT for traces "
+            f"({DEFAULTS[HTTP]} for a Collector on this machine), or DOTFLOW_SERVER_URL and "
+            "DOTFLOW_USER_TOKEN for dotflow-api. OTEL_TRACES_EXPORTER=none says that it is meant."
+        )
 
 
 def exporter_of(endpoint: Endpoint) -> Exporter:

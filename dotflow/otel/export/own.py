@@ -80,6 +80,11 @@ class SpanProcessors(SpanProcessor):
             self._last_texts = (texts,)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody gets spans."""
+        return not self._processors
+
+    @property
     def ours(self) -> tuple[OtlpProcessor, ...]:
         """Those that send spans to OTLP endpoints."""
         return self._ours

@@ -127,6 +127,11 @@ class Pipeline:
         """Whether nobody but our own exporters sees spans, and the sampler takes those of a run."""
         return self._may_be_light and self._own is not None and self._own.processors.are_light
 
+    @property
+    def leads_nowhere(self) -> bool:
+        """Whether nobody gets spans, and no application has seen to that."""
+        return self._own is not None and self._own.processors.is_empty
+
     def place_of(self, parent: trace.Span, run: int) -> Place | None:
         """Where the light spans below a root are; None where they cannot be light.
 
