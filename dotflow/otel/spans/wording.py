@@ -8,6 +8,7 @@ from opentelemetry.trace import Status
 
 from dotflow.otel import attributes as names
 from dotflow.otel.spans.fields import PastEvent, PastSpan
+from dotflow.otel.spans.light import LightSpan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ EXCEPTION = "exception"
 def reworded(span: ReadableSpan, texts: Sequence[Texts]) -> ReadableSpan:
     """The span with what may be said of its exceptions; the same one if that is all that it says.
 
-    What we say of ours is made so already: of these only what a step has put on them is masked.
+    What we say of ours is made so already: of these only what a step has put on them is worded.
 
     Args:
         span: A span that ended.
@@ -32,10 +33,9 @@ def reworded(span: ReadableSpan, texts: Sequence[Texts]) -> ReadableSpan:
     events, description = span.events, span.status.description
     if not description and not any(one.name == EXCEPTION for one in events):
         return span
-    scope = span.instrumentation_scope
-    is_ours = scope is not None and scope.name == names.SCOPE
-    said = [_event(one, texts, is_ours) for one in events]
-    told = _said(description, texts, is_ours) if description else description
+    ours = _ours(span)
+    said = [_event(one, texts, ours) for one in events]
+    told = _said(description, texts, ours) if description else description
     if told == description and all(new is one for new, one in zip(said, events, strict=True)):
         return span
     return PastSpan(
@@ -43,24 +43,37 @@ def reworded(span: ReadableSpan, texts: Sequence[Texts]) -> ReadableSpan:
         name=span.name, context=span.context, parent=span.parent, resource=span.resource,
         attributes=span.attributes, events=said, links=span.links, kind=span.kind,
         status=Status(span.status.status_code, told), start_time=span.start_time,
-        end_time=span.end_time, instrumentation_scope=scope,
+        end_time=span.end_time, instrumentation_scope=span.instrumentation_scope,
     )  # fmt: skip
 
 
-def _event(event: Event, texts: Sequence[Texts], is_ours: bool) -> Event:
+def _ours(span: ReadableSpan) -> frozenset[str] | None:
+    """The words of a span that we have made; None where all are ours."""
+    if isinstance(span, LightSpan):
+        told, failed = span.said.event(), span.said.failed()
+        return frozenset((*(told[0].values() if told else ()), failed or ""))
+    scope = span.instrumentation_scope
+    return None if scope is not None and scope.name == names.SCOPE else frozenset()
+
+
+def _event(event: Event, texts: Sequence[Texts], ours: frozenset[str] | None) -> Event:
     if event.name != EXCEPTION or not event.attributes:
         return event
     found = dict(event.attributes)
     for name in (names.EXCEPTION_MESSAGE, names.EXCEPTION_STACKTRACE):
         if type(text := found.get(name)) is str:
-            found[name] = _said(text, texts, is_ours, name == names.EXCEPTION_STACKTRACE)
+            found[name] = _said(text, texts, ours, name == names.EXCEPTION_STACKTRACE)
     if found == dict(event.attributes):
         return event
     dropped = int(getattr(event, "dropped_attributes", 0))
     return PastEvent(event.name, event.timestamp, found, dropped)
 
 
-def _said(text: str, texts: Sequence[Texts], is_ours: bool, is_traceback: bool = False) -> str:
+def _said(
+    text: str, texts: Sequence[Texts], ours: frozenset[str] | None, is_traceback: bool = False
+) -> str:
+    if ours is None or text in ours:
+        return text
     for one in texts:
-        text = one.name(text) if is_ours else one.said(text, is_traceback)
+        text = one.said(text, is_traceback)
     return text
