@@ -480,7 +480,8 @@ if "fork" in sys.argv:
 def test_a_program_that_ends_without_waiting(how, lines):
     """One line says which run is cut off, and what to call; a copy of the process says nothing."""
     done = subprocess.run(
-        [sys.executable, "-c", ENDS, *how], capture_output=True, text=True, timeout=60, check=True,
+        [sys.executable, "-W", "ignore", "-c", ENDS, *how],
+        capture_output=True, text=True, timeout=60, check=True,
         env={**os.environ, "DOTFLOW_SERVER": "none"},
     )  # fmt: skip
     assert len(done.stderr.splitlines()) == lines

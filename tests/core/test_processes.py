@@ -263,6 +263,7 @@ def test_no_process_to_be_had(quiet, monkeypatch):
     monkeypatch.setattr(multiprocessing.get_context("fork").Process, "start", refuse)
     (task,) = run(quiet, echo, mode="parallel")
     assert (task.status, task.errors[0].message) == ("Failed", "no more processes")
+    assert type(task.errors[0].cause) is BlockingIOError
 
 
 class TestParallel:

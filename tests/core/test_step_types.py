@@ -11,7 +11,7 @@ import dotflow
 PROGRAM = """
 from typing_extensions import assert_type
 
-from dotflow import Context, DotFlow, action
+from dotflow import Context, DotFlow, Task, action
 
 
 @action
@@ -45,6 +45,7 @@ class Report:
 
 async def main() -> None:
     assert_type(await later(3), str)
+    assert_type((await DotFlow().start_async(mode="parallel")).failed_tasks, list[Task])
 
 
 assert_type(add(3), int)
@@ -65,11 +66,18 @@ action(tries=3)  # type: ignore[call-overload]
 
 workflow = DotFlow()
 workflow.task.add(step=[add, total, later, Report])
+manager = workflow.start(mode="parallel", keep_going=True, raise_on_failure=True)
+assert_type(manager.ok, bool)
+assert_type(manager.duration, float | None)
+assert_type(manager.wait(5), bool)
+workflow.start(mod="parallel")  # type: ignore[call-arg]
+workflow.schedule(mod="parallel")  # type: ignore[call-arg]
+workflow.task.add(steps=add)  # type: ignore[call-arg]
 """
 
 
 def test_a_step_keeps_its_functions_type(tmp_path):
-    """mypy knows parameters and result of a step, and refuses a wrong call of it."""
+    """mypy knows parameters and results of steps and runs, and refuses a wrong call of them."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     done = subprocess.run(

@@ -322,7 +322,9 @@ class Lane:
     def _start_failure(self, error: Exception) -> TaskError:
         """What to say where no process could be started."""
         if self._is_forked or not isinstance(error, (EOFError, ConnectionError)):
-            return TaskError(error)
+            failure = TaskError(error)
+            failure.hold(error)
+            return failure
         name = self.tasks[self._index].step.name
         words = f"the process of step {name!r} could not be started ({error!r})"
         failure = TaskError(RuntimeError(f"{words}: {remedy_of_a_start()}"))
