@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cli.errors import CommandError
+from dotflow.delivery import dead_letters
 from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import VARIABLES, find_destination
@@ -122,6 +125,22 @@ def entries(letters: Sequence[DeadLetter] = ()) -> dict[str, Entry]:
     for letter in letters:
         found.setdefault(letter.destination, Entry(letter.destination)).letters += 1
     return found
+
+
+def all_letters() -> list[DeadLetter]:
+    """All dead letters, the oldest first.
+
+    Raises:
+        CommandError: The file of them is damaged.
+    """
+    try:
+        return dead_letters.all_letters()
+    except sqlite3.OperationalError:  # somebody else writes it
+        raise
+    except sqlite3.DatabaseError as error:
+        raise CommandError(
+            f"The dead letters cannot be read ({error}): `dotflow outbox drop --all` deletes them."
+        ) from error
 
 
 def chosen(given: str, found: dict[str, Entry]) -> Entry:
@@ -283,3 +302,8 @@ def is_in_trouble(entry: Entry, since: float) -> bool:
     """Whether a destination was tried since a time, and took nothing."""
     wait = entry.wait
     return wait is not None and wait.tried_at >= since
+
+
+def say(line: str) -> None:
+    """Write a line to standard output."""
+    sys.stdout.write(f"{line}\n")

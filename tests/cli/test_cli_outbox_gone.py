@@ -121,7 +121,7 @@ def test_the_token_of_the_new_address(api, capsys, caplog, monkeypatch):
     to_old()
     monkeypatch.delenv("DOTFLOW_USER_TOKEN")
     assert dotflow("send", "--destination", AWAY, "--to", api.url, "--yes") == 1
-    assert "needs its token in DOTFLOW_USER_TOKEN" in capsys.readouterr().err
+    assert "its token in DOTFLOW_USER_TOKEN" in capsys.readouterr().err
     monkeypatch.setenv("DOTFLOW_USER_TOKEN", TOKEN)
     assert dotflow("send", "--destination", AWAY, "--to", "no address", "--yes") == 1
     assert "must look like https://host" in capsys.readouterr().err
@@ -188,9 +188,15 @@ def test_spans_are_sent_to_another_endpoint_or_dropped(capsys):
         }  # fmt: skip
         program(**gone)
         address = f"{AWAY}/v1/traces"
-        words = ("send", "--destination", address, "--to", receiver.http_url, "--yes")
-        assert dotflow(*words) == 0
-        assert f"delivered to {receiver.http_url}: 3 spans" in capsys.readouterr().out
+        words = ("send", "--destination", address, "--to")
+        assert dotflow(*words, AWAY, "--yes") == 1
+        assert "That is where it waits for already" in capsys.readouterr().err
+        secret = receiver.http_url.replace("//", "//me:s3cr3t@")
+        assert dotflow(*words, f"{secret}:no-port", "--yes") == 1
+        assert dotflow(*words, secret, "--yes") == 0
+        out = capsys.readouterr().out
+        assert "s3cr3t" not in out
+        assert f"delivered to OTLP endpoint {receiver.http_url}/v1/traces: 3 spans" in out
         assert sorted(span.name for span in receiver.spans) == ["etl", "one", "two"]
     assert files.logs() == {}
     program(**gone)

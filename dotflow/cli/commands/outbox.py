@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from dotflow.cli import waiting
+from dotflow.cli import gone, waiting
 from dotflow.cli.errors import CommandError
-from dotflow.cli.waiting import Entry, count_of, entries, time_of
-from dotflow.delivery import dead_letters, dropping, earlier
+from dotflow.cli.waiting import Entry, all_letters, count_of, entries, say, time_of
+from dotflow.delivery import dead_letters, earlier
 from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.client import Client
-from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.environment import VARIABLES, find_destination
+from dotflow.delivery.dialect import Dialect
+from dotflow.delivery.environment import find_destination
 from dotflow.delivery.errand import Errand
 from dotflow.delivery.revival import revive
 from dotflow.delivery.survey import OTLP, names
-from dotflow.runlog.files import folder, reader_key
-from dotflow.runlog.waits import forget
+from dotflow.runlog.files import folder
 
 if TYPE_CHECKING:
     import argparse
@@ -76,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "its dead letters",
     )  # fmt: skip
     _add_yes(drop)
-    send = add("send", _send, "Send what waits for an address that is gone to another one.")
+    send = add("send", gone.send, "Send what waits for an address that is gone to another one.")
     send.add_argument(
         "--destination", metavar="NAME", required=True,
         help="what it was for: its name or address, as `status` has it",
@@ -109,15 +106,11 @@ def _add_yes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-
-
 # What there is.
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    letters = _letters()
+    letters = all_letters()
     found = entries(letters)
     if arguments.json:
         report = {
@@ -125,30 +118,19 @@ def _status(arguments: argparse.Namespace) -> int:
             "destinations": [entry.described() for entry in found.values()],
             "dead_letters": [_described(letter) for letter in letters],
         }
-        _say(json.dumps(report, indent=2))
+        say(json.dumps(report, indent=2))
         return 0
     if not found:
-        _say(f"Nothing waits in {folder()}.")
+        say(f"Nothing waits in {folder()}.")
     named = waiting.named_by_environment(found.values())
     for entry in found.values():
         for line in waiting.lines_of(entry, entry.name in named):
-            _say(line)
+            say(line)
     for letter in letters:
-        _say(f"dead letter {letter.message.id[:SHORT]}: {_what(letter)}: {_said(letter)}")
+        say(f"dead letter {letter.message.id[:SHORT]}: {_what(letter)}: {_said(letter)}")
     if letters:
-        _say("`dotflow outbox retry [ID]` sends dead letters again, `drop ID` deletes them.")
+        say("`dotflow outbox retry [ID]` sends dead letters again, `drop ID` deletes them.")
     return 0
-
-
-def _letters() -> list[DeadLetter]:
-    try:
-        return dead_letters.all_letters()
-    except sqlite3.OperationalError:  # somebody else writes it
-        raise
-    except sqlite3.DatabaseError as error:
-        raise CommandError(
-            f"The dead letters cannot be read ({error}): `dotflow outbox drop --all` deletes them."
-        ) from error
 
 
 def _said(letter: DeadLetter) -> str:
@@ -196,11 +178,11 @@ def _sent(senders: dict[str, Sender], deadline: float, timeout: float) -> int:
         unit = "span" if Entry(name).is_otlp else "message"
         delivered[unit] = delivered.get(unit, 0) + sender.close(share).delivered
     counts = [count_of(number, unit) for unit, number in delivered.items() if number]
-    _say(f"delivered: {', '.join(counts) or 'nothing'}")
+    say(f"delivered: {', '.join(counts) or 'nothing'}")
     left = _left(deadline)
     for entry in left:
         for line in _why_left(entry, entry.name in senders, began, timeout):
-            _say(line)
+            say(line)
     return 1 if left else 0
 
 
@@ -253,10 +235,10 @@ def _senders() -> dict[str, Sender]:
 
 
 def _retry(arguments: argparse.Namespace) -> int:
-    letters = _chosen(arguments.id) if arguments.id else _letters()
+    letters = _chosen(arguments.id) if arguments.id else all_letters()
     clients = _clients()
     known = [one for one in letters if one.destination in clients]
-    _say(f"tried again: {count_of(len(known), 'dead letter')}")
+    say(f"tried again: {count_of(len(known), 'dead letter')}")
     answered = 0
     for name, client in clients.items():
         of_one = [one for one in known if one.destination == name]
@@ -264,7 +246,7 @@ def _retry(arguments: argparse.Namespace) -> int:
         client.close()
     for letter in letters:
         if letter.destination not in clients:
-            _say(f"left: {_what(letter)}: {waiting.how_to_name(letter.destination)}")
+            say(f"left: {_what(letter)}: {waiting.how_to_name(letter.destination)}")
     status = _flush(arguments)
     return status if answered == len(letters) else 1
 
@@ -275,79 +257,7 @@ def _clients() -> dict[str, Client]:
     return {outbox_name(one): Client(one) for one in found if one is not None}
 
 
-# An address that is gone.
-
-
-def _send(arguments: argparse.Namespace) -> int:
-    entry = waiting.chosen(arguments.destination, entries(_letters()))
-    deadline = time.monotonic() + max(0.0, arguments.timeout)
-    to = arguments.to.strip().rstrip("/")
-    if entry.is_otlp:
-        _check_is_other(entry, f"OTLP endpoint {to}")
-        _ask(arguments, entry, f"be sent to {to}")
-        from dotflow.otel.export.endpoint import OtlpSettings
-        from dotflow.otel.export.replay import SpanReplay
-
-        try:
-            return _sent_elsewhere(entry, SpanReplay(OtlpSettings(to), entry.name), to, deadline)
-        except ValueError as error:
-            raise CommandError(f"'--to {arguments.to}' cannot be used: {error}.") from error
-    destination = _destination_of(to, entry)
-    _check_is_other(entry, outbox_name(destination))
-    _ask(arguments, entry, f"be sent to {destination.url}")
-    errand = Errand(destination, entry.name, arguments.anew)
-    status = _sent_elsewhere(entry, errand, destination.url, deadline)
-    if errand.has_no_records and not arguments.anew:
-        _say(f"{destination.url} has not all records of the old address: --anew makes them there")
-    letters = dead_letters.readdress(entry.name, outbox_name(destination))
-    if letters:
-        _say(f"{count_of(letters, 'dead letter')}: `dotflow outbox retry` sends them there")
-    return status
-
-
-def _check_is_other(entry: Entry, name: str) -> None:
-    if name == entry.name:
-        raise CommandError("That is where it waits for already: `dotflow outbox flush` sends it.")
-
-
-def _destination_of(url: str, entry: Entry) -> Destination:
-    """The dotflow-api of an address, with the token that the environment has for it.
-
-    Raises:
-        CommandError: There is no token, or the address is none.
-    """
-    for dialect, pair in VARIABLES.items():  # half a pair is no reason for a warning here
-        named = find_destination(dialect=dialect) if all(map(os.environ.get, pair)) else None
-        if named is not None and named.url == url:
-            return named
-    is_managed = entry.name.endswith(f"({Dialect.MANAGED.value})")
-    dialect = Dialect.MANAGED if is_managed else Dialect.DEFAULT
-    try:
-        found = find_destination(url, dialect=dialect)
-        assert found is not None  # noqa: S101 - of a given address it raises
-    except ValueError as error:
-        token = VARIABLES[dialect][1]
-        raise CommandError(f"'--to {url}' needs its token in {token}: {error}.") from error
-    return found
-
-
-def _sent_elsewhere(entry: Entry, sender: Sender, to: str, deadline: float) -> int:
-    """Send what waits for a destination to another address; 1 while anything is left."""
-    began = time.time()
-    sender.adopt()
-    result = sender.close(max(0.0, deadline - time.monotonic()))
-    _say(f"delivered to {to}: {entry.counted(result.delivered)}")
-    if result.dead:
-        _say(f"refused for good: {entry.counted(result.dead)}: see `dotflow outbox status`")
-    left = entries().get(entry.name, Entry(entry.name))
-    if left.theirs:
-        _say(f"left: {waiting.theirs_in_words(left, None)} to the old address; end it first")
-    if left.left:
-        is_why = left.wait is not None and waiting.is_in_trouble(left, began)
-        why = f": {waiting.words_of(left.wait)}" if is_why and left.wait is not None else ""
-        _say(f"left: {left.counted(left.left)}, which wait for the old address still{why}")
-    forget(reader_key(entry.name))  # it is the new address that was tried
-    return 1 if left.is_any or result.dead else 0
+# Dropping.
 
 
 def _drop(arguments: argparse.Namespace) -> int:
@@ -355,7 +265,7 @@ def _drop(arguments: argparse.Namespace) -> int:
     if sum(ways) != 1:
         raise CommandError("Say what to drop: IDs of dead letters, --all, or --destination NAME.")
     if arguments.destination is not None:
-        return _drop_destination(arguments)
+        return gone.drop(arguments)
     if arguments.all:
         try:
             letters = dead_letters.all_letters()
@@ -363,58 +273,17 @@ def _drop(arguments: argparse.Namespace) -> int:
             raise
         except sqlite3.DatabaseError:  # of which nobody can choose any
             dead_letters.discard()
-            _say("dropped: all dead letters, which could not be read")
+            say("dropped: all dead letters, which could not be read")
             return 0
     else:
         letters = _chosen(arguments.id)
     dead_letters.remove(letters)
-    _say(f"dropped: {count_of(len(letters), 'dead letter')}")
+    say(f"dropped: {count_of(len(letters), 'dead letter')}")
     return 0
 
 
-def _drop_destination(arguments: argparse.Namespace) -> int:
-    entry = waiting.chosen(arguments.destination, entries(_letters()))
-    _ask(arguments, entry, "be deleted")
-    dropping.drop(entry.name)
-    found = entries(_letters())
-    left = found.get(entry.name, Entry(entry.name))
-    dropped = [entry.counted(entry.left - left.left)]
-    if entry.letters:
-        dropped.append(count_of(entry.letters - left.letters, "dead letter"))
-    if len(entry.problems) > len(left.problems):
-        dropped.append("what could not be read")
-    _say(f"dropped: {', '.join(dropped)}")
-    if left.theirs:
-        _say(f"left: {waiting.theirs_in_words(left, left.wait)}; end it, then drop them")
-    return 1 if left.is_any else 0
-
-
-def _ask(arguments: argparse.Namespace, entry: Entry, what: str) -> None:
-    """Ask whether that is meant, unless it was said.
-
-    Raises:
-        CommandError: It is not, or nobody can be asked.
-    """
-    parts = [entry.counted(entry.left)]
-    if entry.letters:
-        parts.append(count_of(entry.letters, "dead letter"))
-    parts += entry.problems
-    told = f"{' and '.join(parts)} for {entry.name} will {what}."
-    if entry.theirs:
-        told += f" Not {waiting.theirs_in_words(entry, None)}."
-    if arguments.yes:
-        return
-    if not sys.stdin.isatty():
-        raise CommandError(f"{told} Nobody can be asked here: say --yes.")
-    _say(told)
-    sys.stdout.write("Go on? [y/N] ")
-    sys.stdout.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandError("Nothing was done.")
-
-
 def _chosen(ids: Sequence[str]) -> list[DeadLetter]:
-    letters = _letters()
+    letters = all_letters()
     chosen: list[DeadLetter] = []
     for one in ids:
         meant = [letter for letter in letters if letter.message.id.startswith(one)]

@@ -88,8 +88,8 @@ class OtlpProcessor(SpanProcessor):
     def __init__(
         self, settings: OtlpSettings, counts: SpanCounts, left_for: str | None = None
     ) -> None:
-        self.name = left_for or endpoint_name(settings)
-        self.key = files.reader_key(self.name)
+        self.name = endpoint_name(settings)
+        self.key = files.reader_key(left_for or self.name)
         self.is_told = True
         self.limit, self._batch = queue_size(), batch_size()
         self._delay = schedule_delay()
@@ -99,7 +99,7 @@ class OtlpProcessor(SpanProcessor):
         self._sender = Sender(settings, counts, self.name, Waits(self.key))
         self._look_on = partial(look, self.key, settings, left_for)
         self.has_ended = False
-        run_log.read_by(self.key, self.name)
+        run_log.read_by(self.key, left_for or self.name)
         processors.add(self)
         self._begin()
         renew_in_child(self)
