@@ -217,7 +217,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+        words = f"cannot listen on {host}:{port}: {error.strerror}; give another port, or 0 for any"
+        raise OSError(error.errno, words) from error
     return listener
 
 

@@ -115,7 +115,8 @@ class TaskEngine:
         task.workflow_id = self.workflow_id
         task.previous_context = self.previous_context
         self._reporter.start()
-        self._began_ns = time.time_ns()
+        # The clock may have been set back since the start was reported.
+        self._began_ns = max(time.time_ns(), task.started_ns or 0)
         self._began = time.perf_counter_ns()
 
     def _end(self) -> None:

@@ -45,8 +45,8 @@ class Reporter(Protocol):
     def retry(self, failure: TaskError, time_ns: int) -> None:
         """The task failed an attempt and will be tried again."""
 
-    def end(self, failure: TaskError | None, finished_ns: int) -> None:
-        """The task ended, with the error that failed it or None."""
+    def end(self, failure: TaskError | None, finished_ns: int | None) -> None:
+        """The task ended (now, if it is not said when), with the error that failed it or None."""
 
     def callback_raised(self, error: BaseException) -> None:
         """The task's callback raised, which changes nothing for the task."""
@@ -62,7 +62,7 @@ class TaskReporter:
         task: The task that is reported.
     """
 
-    __slots__ = ("_has_told", "_in_doubt", "_server", "_tells", "task")
+    __slots__ = ("_began", "_has_told", "_in_doubt", "_server", "_tells", "task")
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -71,6 +71,7 @@ class TaskReporter:
         self._tells = listener is not None
         self._in_doubt: TaskFact | None = None
         self._has_told = False
+        self._began: int | None = None
 
     def _tell(self, fact: TaskFact) -> None:
         # An interrupt may come between the telling and its end: `conclude` then tells it again.
@@ -92,9 +93,21 @@ class TaskReporter:
         except Exception as error:  # noqa: BLE001
             task.config.guard.failed(tracer, "start_task", error)
         task.started_ns = time.time_ns()
+        self._began = time.perf_counter_ns()
         task.status = TypeStatus.IN_PROGRESS
         if self._tells:
             self._tell(TaskBegan(next_number(), task.task_id, task.started_ns))
+
+    def _now_ns(self) -> int:
+        """Nanoseconds since the epoch: no less than have passed since the start.
+
+        The clock may have been set back, and the one that nobody sets stands still while the
+        machine sleeps.
+        """
+        began, started = self._began, self.task.started_ns
+        if began is None or started is None:
+            return time.time_ns()
+        return max(time.time_ns(), started + time.perf_counter_ns() - began)
 
     def activate(self) -> Leave | None:
         """Make the task's span current in this thread; return what undoes it, if anything does."""
@@ -126,13 +139,15 @@ class TaskReporter:
         task = self.task
         self.take(Retried(0, task.task_id, time_ns, task.retry_count + 1, failure))
 
-    def end(self, failure: TaskError | None, finished_ns: int) -> None:
-        """The task ended, with the error that failed it or None.
+    def end(self, failure: TaskError | None, finished_ns: int | None) -> None:
+        """The task ended (now, if it is not said when), with the error that failed it or None.
 
         Raises:
             Exception: What the storage raised, after all was reported.
         """
         task = self.task
+        if finished_ns is None or finished_ns < (task.started_ns or 0):
+            finished_ns = self._now_ns()
         task.finish(finished_ns)
         storage_error = None
         if failure is not None:
@@ -170,10 +185,10 @@ class TaskReporter:
         if isinstance(fact, TaskEnded):
             task.turn = None
         elif task.status not in FINAL:
-            self.end(TaskError(error), time.time_ns())
+            self.end(TaskError(error), None)
         else:
             if task.finished_ns is None:
-                task.finish(time.time_ns())
+                task.finish(self._now_ns())
             failed = task.status == TypeStatus.FAILED
             self._tell_end(task.errors[-1] if failed and task.errors else None)
 

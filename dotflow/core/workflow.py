@@ -166,6 +166,7 @@ class Manager(Outcome):
         self._planned = len(tasks)
         self._raises = raise_on_failure
         self._number = next_number()
+        self._began_ns = self._began_at = 0
         self._process = getpid()
         self._listener: Server | None = None
         self._in_doubt: WorkflowFact | None = None
@@ -303,8 +304,9 @@ class Manager(Outcome):
             PlannedTask(task.task_id, task.step.name, task.group_name) for task in self.tasks
         )
         earlier = read_note(config, self.workflow_id) if said.resumed else None
+        self._began_ns, self._began_at = time.time_ns(), time.perf_counter_ns()
         return RunBegan(
-            self._number, time.time_ns(), said.name, said.managed, self.mode, said.resumed, plan,
+            self._number, self._began_ns, said.name, said.managed, self.mode, said.resumed, plan,
             earlier,
         )  # fmt: skip
 
@@ -353,7 +355,9 @@ class Manager(Outcome):
         hook = "workflow_failed" if failed else "workflow_completed"
         call(self.config.metrics, hook, wid, duration)
         if self._told is not None:
-            ended = RunEnded(next_number(), self._number, time.time_ns(), duration, self.status)
+            # The clock may have been set back meanwhile.
+            now = max(time.time_ns(), self._began_ns + time.perf_counter_ns() - self._began_at)
+            ended = RunEnded(next_number(), self._number, now, duration, self.status)
             self._tell(ended)
         self._is_ended = True
         if (seconds := workers.wait()) and (listener := self.config.listener()):

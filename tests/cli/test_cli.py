@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,18 @@ def test_api_refuses_what_would_surprise(words, said, capsys):
     assert err.startswith("Error: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_one_clear_line(tmp_path, capsys):
+    """It is named, and what to do about it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        database = f"sqlite:///{tmp_path}/records.db"
+        assert Command(["api", "--port", port, "--database", database]).run() == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"Error: cannot listen on 127.0.0.1:{port}: ")
+    assert "give another port" in said
+    assert said.count("\n") == 1
 
 
 def test_api_serves_until_it_is_interrupted(tmp_path):

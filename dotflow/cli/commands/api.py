@@ -37,7 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
         serve(
             arguments.database, arguments.token, arguments.host, arguments.port, announce=_announce
         )
-    except (ImportError, ValueError, OSError) as error:
+    except OSError as error:
+        raise CommandError(error.strerror or str(error)) from error
+    except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
     return 0
 

@@ -95,10 +95,10 @@ class ChildReporter:
         task.status = TypeStatus.RETRY
         self._say(Retried(0, task.task_id, time_ns, task.retry_count, failure))
 
-    def end(self, failure: TaskError | None, finished_ns: int) -> None:
+    def end(self, failure: TaskError | None, finished_ns: int | None) -> None:
         """Note the end; it is sent once the callback has run."""
         task = self.task
-        task.finish(finished_ns)
+        task.finish(time.time_ns() if finished_ns is None else finished_ns)
         if failure is None:
             task.status = TypeStatus.COMPLETED
         else:

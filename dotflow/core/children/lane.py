@@ -148,7 +148,7 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - nothing that our child said
             name = self.tasks[self._index].step.name
             what = f"the end of step {name!r} cannot be read in the parent process"
-            self._end(None, pickling_failure(what, error), time.time_ns())
+            self._end(None, pickling_failure(what, error), None)
             return False
         if not self._is_own(said):
             return True
@@ -179,14 +179,14 @@ class Lane:
         """
         failure = self._death()
         if not self._is_forked or self._is_up or self._is_replaced:
-            self._end(None, failure, time.time_ns())
+            self._end(None, failure, None)
             return False
         self._is_replaced = True
         logger.warning("%s: another one is started.", failure.message)
         try:
             self._start_process()
         except Exception as error:  # noqa: BLE001 - no process is to be had
-            self._end(None, self._start_failure(error), time.time_ns())
+            self._end(None, self._start_failure(error), None)
             return False
         return True
 
@@ -251,7 +251,7 @@ class Lane:
         if self._reporter is not None and self._has_begun:
             if isinstance(error, Interrupted):  # where the parent was says nothing of the step
                 error = Interrupted(error.number)
-            self._end(None, TaskError(error), time.time_ns())
+            self._end(None, TaskError(error), None)
 
     def _launch(self, task: Task) -> bool:
         """See to a child for a task, and begin it there; False where that failed, and the task."""
@@ -268,10 +268,10 @@ class Lane:
             self._is_replaced = False
             self._start_process()
         except Unsendable as error:
-            self._end(None, error.failure, time.time_ns())
+            self._end(None, error.failure, None)
             return False
         except Exception as error:  # noqa: BLE001 - no process is to be had
-            self._end(None, self._start_failure(error), time.time_ns())
+            self._end(None, self._start_failure(error), None)
             return False
         return True
 
@@ -342,7 +342,9 @@ class Lane:
         server = task.config.listener() or task.config.server
         return task.config.guard.call(server, "carrier", task) or {}
 
-    def _end(self, context: Context | None, failure: TaskError | None, finished_ns: int) -> None:
+    def _end(
+        self, context: Context | None, failure: TaskError | None, finished_ns: int | None
+    ) -> None:
         assert self._reporter is not None  # noqa: S101 - a task was launched
         task, reporter = self._reporter.task, self._reporter
         if not self._has_begun:  # the child did not come up

@@ -165,4 +165,4 @@ class WorkflowTeller:
         if run.error is not None:
             self._exceptions.tell(run.span, OPERATION, run.error, None)
         tell_end_of_workflow(run.span, status, duration, run.first_failed, run.error)
-        run.span.end()
+        run.span.end(at_ns)
