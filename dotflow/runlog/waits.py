@@ -104,8 +104,9 @@ class Waits:
         aside.unlink(missing_ok=True)
         file = files.OwnFile(aside, is_new=True)
         try:
-            files.write_all(file.fd, json.dumps(asdict(wait)).encode())
-            os.replace(aside, path)  # noqa: PTH105 - one call, and it may take the place of another
+            if file.is_open():  # else a step has closed all descriptors meanwhile
+                files.write_all(file.fd, json.dumps(asdict(wait)).encode())
+                os.replace(aside, path)  # noqa: PTH105 - one call, which may replace another
         except OSError:
             aside.unlink(missing_ok=True)
             raise
