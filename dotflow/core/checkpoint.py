@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.context import Context
+from dotflow.core.exact import type_name
 from dotflow.core.exception import InputChangedError, InvalidOnInputChange, ValueNotKept
 from dotflow.core.fingerprint import (
     Fingerprints,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from dotflow.abc.storage import Storage
     from dotflow.core.config import Config
     from dotflow.core.task import Task
+
+WHAT_PICKLE_GIVES = "return what pickle gives back as it is"
 
 
 def first_context(workflow_id: Any) -> Context:
@@ -51,13 +54,18 @@ def _own_parts(value: Any, workflow_id: Any) -> None:
             part._workflow_id = workflow_id
 
 
-def keep(task: Task, result: Any) -> None:
+def keep(task: Task, result: Any, kind: str = "") -> None:
     """Keep the result of a task, and what its Server notes of it.
 
     The note first: a process that is killed between the two leaves a note without a result, which
     nobody reads, and no result without its note.
 
     A value that the storage cannot keep is said and counted, and goes on to the next step.
+
+    Args:
+        task: The task.
+        result: What its step returned, or a Context that holds it.
+        kind: The name of the type that it had in a child process.
 
     Raises:
         Exception: What else the storage raised when the result was kept.
@@ -68,6 +76,8 @@ def keep(task: Task, result: Any) -> None:
     if task.reports and task.config.server.keeps_notes is True and result.storage is not None:
         write_note(task.config, task.workflow_id, task)
     try:
+        if kind:
+            _check_kind(task, result, kind)
         task.keep(result)
     except ValueNotKept as error:
         forget(task)  # what an earlier run has kept there is not this result
@@ -77,6 +87,14 @@ def keep(task: Task, result: Any) -> None:
             f"{task.workflow_id}: {error} The next step has the value; a resumed run runs the step "
             "again.",
         )  # fmt: skip
+
+
+def _check_kind(task: Task, result: Context, kind: str) -> None:
+    """Raise ValueNotKept if a result is of another type than in the process that it came from."""
+    here = type_name(result.storage)
+    if here != kind:
+        task.adopt(result)
+        raise ValueNotKept(kind, f"is of type {here} once it was pickled", WHAT_PICKLE_GIVES)
 
 
 def write_note(config: Config, workflow_id: Any, task: Task | None = None) -> None:

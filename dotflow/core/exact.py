@@ -116,8 +116,13 @@ class _Size:
 
 
 def type_name(value: object) -> str:
-    """The name of a value's type with its module, as "decimal.Decimal"; runs no code of it."""
+    """The name of a value's type with its module, as "decimal.Decimal"; runs no code of it.
+
+    A child that is not forked knows the program's main module by another name: it is the same here.
+    """
     cls = type(value)
-    name = type.__dict__["__qualname__"].__get__(cls)
+    name: str = type.__dict__["__qualname__"].__get__(cls)
     module = type.__dict__["__module__"].__get__(cls)
-    return name if type(module) is not str or module == "builtins" else f"{module}.{name}"
+    if type(module) is not str or module == "builtins":
+        return name
+    return f"{'__main__' if module == '__mp_main__' else module}.{name}"

@@ -48,6 +48,11 @@ def take_again(previous_context):
 
 
 @action
+def plain():
+    return 1, {2: {3}}
+
+
+@action
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -74,6 +79,22 @@ def test_the_very_value(record, mode, method):
     flow = run(record, [give, take, take_again], mode, start_method=method)
     assert [task.status for task in flow.task.queue] == ["Completed"] * 3
     assert Path("taken").read_text() == "Changing True, Changing"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("mode", ["sequential_group", "parallel"])
+def test_what_pickle_makes_something_else_of(record, caplog, mode, method):
+    """What comes from a process as another type is not kept, and one line says so."""
+    flow = run(record, [give, plain], mode, start_method=method)
+    assert [task.status for task in flow.task.queue] == ["Completed"] * 2
+    [line] = [line for line in caplog.messages if "is not kept" in line]
+    assert "Task 1 ('give') of workflow w: A value of type test_very_value.Changing is not" in line
+    assert (
+        "it is of type list once it was pickled. To have it kept, return what pickle gives" in line
+    )
+    assert flow.config.storage.get("w-1.json").storage is None
+    assert flow.config.storage.get("w-2.json").storage == (1, {2: {3}})
+    assert flow.config.guard.failures == {"StorageFile.post": 1}
 
 
 @pytest.mark.parametrize("method", METHODS)

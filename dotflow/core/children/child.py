@@ -25,6 +25,7 @@ from dotflow.core.children.wire import (
     unloaded,
 )
 from dotflow.core.engine import TaskEngine
+from dotflow.core.exact import type_name
 from dotflow.core.guard import Guard
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
@@ -238,6 +239,8 @@ def _raised_by(work: Callable[[], None]) -> BaseException | None:
 
 def _send_outcome(connection: Connection, task: Task, job: Job, outcome: Outcome) -> None:
     result, outcome = outcome.context, outcome._replace(context=None)
+    if result is not None:
+        outcome = outcome._replace(kind=type_name(result.storage))
     said = Said(os.getpid(), job.number, outcome)
     if result is None:
         connection.send(said)

@@ -200,7 +200,7 @@ class Lane:
             if what.last:
                 self.finish()
             reporter = self._reporter
-            self._end(what.context, what.failure, what.finished_ns)
+            self._end(what.context, what.failure, what.finished_ns, what.kind)
             if what.callback_error is not None:
                 reporter.callback_raised(None, what.callback_error.traceback)
             return False
@@ -343,7 +343,11 @@ class Lane:
         return task.config.guard.call(server, "carrier", task) or {}
 
     def _end(
-        self, context: Context | None, failure: TaskError | None, finished_ns: int | None
+        self,
+        context: Context | None,
+        failure: TaskError | None,
+        finished_ns: int | None,
+        kind: str = "",
     ) -> None:
         assert self._reporter is not None  # noqa: S101 - a task was launched
         task, reporter = self._reporter.task, self._reporter
@@ -352,7 +356,7 @@ class Lane:
         self._has_begun = False
         try:
             if context is not None:
-                failure = self._keep(task, context)
+                failure = self._keep(task, context, kind)
             reporter.end(failure, finished_ns)
         except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
             self.error = self.error or error
@@ -361,9 +365,9 @@ class Lane:
         self._ended = task
         self._maker = None if context is None else self._process
 
-    def _keep(self, task: Task, context: Context) -> TaskError | None:
+    def _keep(self, task: Task, context: Context, kind: str) -> TaskError | None:
         try:
-            keep(task, context)
+            keep(task, context, kind)
         except Exception as error:  # noqa: BLE001 - a result that is not kept fails its task
             self.error = error
             return TaskError(error)

@@ -85,6 +85,7 @@ class Outcome(NamedTuple):
         finished_ns: When the step ended, in nanoseconds since the epoch.
         last: Whether the child ends too, whatever the parent has left to do.
         callback_error: What the task's callback raised, or None.
+        kind: The name of the type that the result has in the child.
     """
 
     context: Context | None
@@ -92,6 +93,7 @@ class Outcome(NamedTuple):
     finished_ns: int
     last: bool = False
     callback_error: TaskError | None = None
+    kind: str = ""
 
 
 class Said(NamedTuple):
