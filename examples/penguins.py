@@ -143,7 +143,7 @@ def main() -> None:
 
     with Mirror() as mirror:
         workflow = pipeline(mirror.url, Config(server=ServerOtel()))
-        workflow.start(mode="sequential_group")
+        workflow.start(mode="sequential_group", raise_on_failure=True)
     for task in workflow.result_task():
         if task.step is summarise:
             print(task.current_context.storage)

@@ -155,15 +155,14 @@ def run_demo() -> Demo:
         workflow = example.pipeline(
             mirror.url, Config(server=server, log=LogDefault(level="ERROR"))
         )
-        failed: list[bool] = []
-        workflow.start(mode="sequential_group", on_failure=lambda tasks: failed.append(bool(tasks)))
+        manager = workflow.start(mode="sequential_group")
         delivery = server.flush(FLUSH_TIMEOUT)
         record, tasks, problem = _records(destination, str(workflow.workflow_id))
         exported = server.spans_exported
         server.close()
     return Demo(
         workflow,
-        WorkflowStatus.FAILED if failed else WorkflowStatus.COMPLETED,
+        manager.status,
         list(collected.get_finished_spans()),
         exported,
         delivery,
