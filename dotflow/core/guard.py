@@ -70,13 +70,13 @@ class Guard:
         cls = provider if isinstance(provider, type) else type(provider)
         self.raised(f"{cls.__name__}.{hook}", error)
 
-    def raised(self, name: str, error: BaseException | None, traceback: str = "") -> None:
+    def raised(self, name: str, error: BaseException | None = None, traceback: str = "") -> None:
         """Count that something raised; log the first time that it did.
 
         Args:
             name: What it was.
-            error: What it raised; None if that was in another process.
-            traceback: Its traceback then.
+            error: What it raised; not needed with its traceback.
+            traceback: The text of that.
         """
         self.failures[name] += 1
         if self.failures[name] == 1:

@@ -158,15 +158,14 @@ class TaskReporter:
         if storage_error is not None:
             raise storage_error
 
-    def callback_raised(self, error: BaseException | None, traceback: str = "") -> None:
-        """Count that the task's callback raised.
+    def callback_raised(self, error: BaseException) -> None:
+        """Count that the task's callback raised."""
+        self.count_callback(TaskError(error))
 
-        Args:
-            error: What it raised; None if that was in another process.
-            traceback: Its traceback then.
-        """
+    def count_callback(self, failure: TaskError) -> None:
+        """Count that the task's callback raised, perhaps in another process."""
         guard, name = self.task.config.guard, self.task.step.name
-        guard.raised(f"{name}.callback", error, traceback)
+        guard.raised(f"{name}.callback", traceback=failure.traceback)
 
     def conclude(self, error: BaseException) -> None:
         """End the task, wherever its report was interrupted; nothing is told under two numbers.

@@ -283,7 +283,7 @@ class Manager(Outcome):
         except BaseException as error:
             if is_ending(error):
                 raise
-            self._guard.raised(f"DotFlow.{name}", error)
+            self._guard.raised(f"DotFlow.{name}", traceback=TaskError(error).traceback)
 
     def _begin(self) -> None:
         if self.config is None:

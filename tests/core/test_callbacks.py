@@ -20,6 +20,13 @@ class Odd(BaseException):
     """No Exception, and nothing that ends a program."""
 
 
+class Hostile(Exception):
+    """One that ends whoever asks what it says."""
+
+    def __str__(self):
+        raise SystemExit(5)
+
+
 class Many:
     """Raises something else at each call."""
 
@@ -51,7 +58,7 @@ def run(flow, mode, **kwargs):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_tasks_callback(config, lines, mode):
     """It changes neither its task nor the run; each is counted by its step, the first is logged."""
-    wrong = Many(LookupError("gone"), asyncio.CancelledError(), Odd("odd"))
+    wrong = Many(LookupError("gone"), asyncio.CancelledError(), Odd("odd"), Hostile())
     outcomes = []
     flow = DotFlow(config=config)
     flow.task.add([echo, echo, fail, fail], callback=wrong, initial_context=1)
@@ -78,7 +85,7 @@ def test_the_line_says_where(config, caplog, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("step", "name"), [(echo, "on_success"), (fail, "on_failure")])
-@pytest.mark.parametrize("error", [LookupError("gone"), Odd("odd")])
+@pytest.mark.parametrize("error", [LookupError("gone"), Odd("odd"), Hostile()])
 def test_callbacks_of_the_run(config, lines, mode, step, name, error):
     """start() returns its Manager; the run stays what it was; its end is told first."""
     told = []
@@ -136,7 +143,7 @@ def test_the_guard_logs_once_a_name(caplog):
     made = guard.Guard()
     for _ in range(3):
         made.raised("step.callback", ValueError("x"))
-    made.raised("other.callback", None, "Traceback: y")
+    made.raised("other.callback", traceback="Traceback: y")
     assert made.failures == {"step.callback": 3, "other.callback": 1}
     assert len(caplog.records) == 2
     assert "Traceback: y" in caplog.text

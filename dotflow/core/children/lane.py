@@ -202,7 +202,7 @@ class Lane:
             reporter = self._reporter
             self._end(what.context, what.failure, what.finished_ns, what.kind)
             if what.callback_error is not None:
-                reporter.callback_raised(None, what.callback_error.traceback)
+                reporter.count_callback(what.callback_error)
             return False
         if isinstance(what, (AttemptEnded, Retried)):
             known_here(what.error)  # type: ignore[arg-type] # as the child made it
