@@ -239,6 +239,8 @@ class TaskEngine:
         import threading
         from contextvars import copy_context
 
+        from dotflow.core.threads import is_begun
+
         outcome: list[Any] = []
         raised: list[BaseException] = []
 
@@ -252,8 +254,10 @@ class TaskEngine:
             target=copy_context().run, args=(run,), name=f"dotflow-{self.task.step.name}",
             daemon=True,
         )  # fmt: skip
-        thread.start()
-        interrupt.join(thread, timeout)
+        if is_begun(thread):
+            interrupt.join(thread, timeout)
+        else:  # in an exit handler: better without a limit than not at all
+            run()
         if raised:
             raise raised[0]
         if not outcome:

@@ -12,6 +12,7 @@ from dotflow.core import interrupt
 from dotflow.core.checkpoint import first_context, restore
 from dotflow.core.engine import TaskEngine
 from dotflow.core.exception import Interrupted
+from dotflow.core.threads import Done, is_begun
 from dotflow.core.types import TypeStatus
 from dotflow.settings import Settings
 
@@ -164,8 +165,10 @@ class Background(Flow):
         return self.tasks
 
     def run(self) -> None:
-        """Start the thread."""
-        self.thread.start()
+        """Start the thread; in an exit handler, where none may be, run the tasks here."""
+        if not is_begun(self.thread):
+            self.thread = Done()
+            self._work()
 
     def _work(self) -> None:
         # Who interrupted the run knows of it, and it is reported: no news for the thread's hook.

@@ -20,6 +20,14 @@ from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
 from dotflow.otel.export.log import OwnLog
 from dotflow.otel.export.others import LOOK_AT_CHILDREN
 from dotflow.otel.export.otlp import SpanCounts, batch_size, queue_size, schedule_delay
+from dotflow.otel.export.rhythm import (
+    BURST_BATCH,
+    BURST_SHARE,
+    CARE,
+    FIRST_LOOK,
+    POLL,
+    QUIET,
+)
 from dotflow.otel.export.sending import Item, Sender
 from dotflow.otel.spans.fields import Writer
 from dotflow.process import watch
@@ -40,22 +48,6 @@ if TYPE_CHECKING:
 
 SPANS = "spans"
 """What a reader of the run log makes of lines that are for spans."""
-
-BURST_BATCH = 64
-"""Spans that are sent at a time while the work reports one after another."""
-
-BURST_SHARE = 50
-"""In a burst the thread sleeps so many times as long as it has worked."""
-
-QUIET = 0.25
-"""Seconds of a burst in which nothing is sent: most runs are over by then."""
-
-FIRST_LOOK = 2.0
-"""Seconds before what dead processes left is looked for by itself: a program that dies young has
-not begun to send it, and what it had sent would be sent again."""
-
-POLL = 0.02  # seconds between two looks at the queue in a burst
-CARE = 2.0  # seconds between two signs of life
 
 STEP_TIMEOUT = 2.0
 """Seconds for an export in a child that runs one step: the run waits for its end."""
@@ -113,7 +105,7 @@ class OtlpProcessor(SpanProcessor):
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_idle = True
-        self._is_stopped = False
+        self._is_here = self._is_stopped = False
         self._hurry_until = 0.0
         self._first_at: float | None = None
         self._seen = 0
@@ -221,6 +213,8 @@ class OtlpProcessor(SpanProcessor):
 
         def waited(seconds: float) -> bool:
             self._hurry_until = max(self._hurry_until, time.monotonic() + seconds)
+            if self._thread is None:
+                self._work_here(time.monotonic() + seconds)
             try:
                 is_sent = answer.get(timeout=max(0.0, seconds))
             except Empty:
@@ -295,6 +289,18 @@ class OtlpProcessor(SpanProcessor):
             logger.debug("No thread can be started for spans any more.")
         finally:
             self._starting.release()
+
+    def _work_here(self, deadline: float) -> None:
+        """Send from this thread: at the end of the interpreter no other may be started."""
+        if not self._sender.waiting:
+            self._sender.renew(max(0.1, deadline - time.monotonic()))
+        while not self._is_here and self._waiters and (left := deadline - time.monotonic()) > 0:
+            self._is_here = True  # a signal handler may come between, and flush
+            try:
+                pause = self._step()
+            finally:
+                self._is_here = False
+            time.sleep(max(0.0, min(pause, left)))
 
     def _work(self) -> None:
         while not self._is_stopped:

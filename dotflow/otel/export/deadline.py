@@ -20,7 +20,8 @@ class DeadlineRunner:
     """Runs one piece of work after another in a thread, and stops waiting when time is over.
 
     The SDK's `force_flush` and `shutdown` take as long as their exporters do. The thread is there
-    from the beginning: when the interpreter ends, none can be started any more (Python 3.12).
+    from the beginning: when the interpreter ends, none can be started any more (Python 3.12). Made
+    only then, it works in the caller's thread.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,9 @@ class DeadlineRunner:
             ended_well.append(work() is not False)
 
         self._jobs.put((noted, done))
+        if self._thread is None:
+            self._jobs.put(None)
+            _work(self._jobs)
         return lambda timeout: done.wait(timeout) and ended_well == [True]
 
     def stop(self) -> None:
@@ -48,7 +52,8 @@ class DeadlineRunner:
 
     def join(self, timeout: float) -> None:
         """Wait at most `timeout` seconds until the thread that was told to has ended."""
-        self._thread.join(timeout)
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     def _start(self) -> None:
         self._pid = os.getpid()
@@ -56,10 +61,15 @@ class DeadlineRunner:
         # Not at exit, where the thread has its last work to do.
         weakref.finalize(self, self._jobs.put, None).atexit = False
         # The queue, not self: a thread must not keep alive whom it works for.
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=_work, args=(self._jobs,), name="dotflow-otlp-flush", daemon=True
         )
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._thread: threading.Thread | None = None
+        else:
+            self._thread = thread
 
 
 def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:

@@ -9,10 +9,18 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import (
+    SERVICE_NAME,
+    TELEMETRY_SDK_LANGUAGE,
+    TELEMETRY_SDK_NAME,
+    TELEMETRY_SDK_VERSION,
+    OTELResourceDetector,
+    Resource,
+)
 from opentelemetry.sdk.trace import (
     ReadableSpan,
 )
@@ -380,9 +388,20 @@ def _existing() -> Any:
     return None if isinstance(provider, trace.ProxyTracerProvider) else provider
 
 
+def _resource() -> Resource:
+    try:
+        return Resource.create()
+    except RuntimeError:  # the interpreter ends: no thread is to be had, in which the SDK looks
+        sdk = {
+            TELEMETRY_SDK_LANGUAGE: "python", TELEMETRY_SDK_NAME: "opentelemetry",
+            TELEMETRY_SDK_VERSION: version("opentelemetry-sdk"), SERVICE_NAME: "unknown_service",
+        }  # fmt: skip
+        return Resource(sdk).merge(OTELResourceDetector().detect())
+
+
 def _make(set_global: bool, service_name: str) -> Any:
     try:
-        resource = Resource.create()
+        resource = _resource()
         if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
             resource = resource.merge(Resource({SERVICE_NAME: service_name}))
         provider = OwnTracerProvider(resource)
