@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
 from dotflow.core.exact import type_name
+from dotflow.core.module import module_name
 from dotflow.process.within import Failed, within
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class _Walk:
         if kind is dict:
             return self._of_pairs(value.items())
         if issubclass(kind, NAMED):
-            module = getattr(value, "__module__", "")
+            module = module_name(getattr(value, "__module__", ""))
             name = getattr(value, "__qualname__", None) or value.__name__
             return _hash("named", f"{module}.{name}".encode())
         return self._of_object(value, kind)

@@ -60,8 +60,8 @@ MESSAGE_WORKFLOW_FLAG_CONFLICT = (
     "'{flag}' goes with '--step' only; with '--workflow' say it in the callable itself."
 )
 MESSAGE_INPUT_CHANGED = (
-    "Workflow '{workflow_id}' ran before with another initial_context. Start it with "
-    "on_input_change='reset' to begin anew, or 'reuse' to go on with what is there."
+    "Workflow '{workflow_id}' ran before with another initial_context, or with other steps. Start "
+    "it with on_input_change='reset' to begin anew, or 'reuse' to go on with what is there."
 )
 MESSAGE_INVALID_ON_INPUT_CHANGE = (
     "on_input_change must be one of 'reuse', 'reset', 'raise', not {value!r}."

@@ -102,3 +102,15 @@ def _modules_in(package: str | None) -> Iterable[str]:
 
     path = None if package is None else getattr(sys.modules.get(package), "__path__", ())
     return {one.name for one in pkgutil.iter_modules(path)}
+
+
+def module_name(module: Any) -> Any:
+    """The name of a module; what is run as a script has the name that it is imported by."""
+    if module != "__main__":
+        return module
+    import sys
+    from pathlib import Path  # here, for it is slow to load
+
+    main: Any = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    return spec.name if spec else Path(getattr(main, "__file__", None) or "__main__").stem

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dotflow.core.context import Context
 from dotflow.core.exception import AmbiguousResume
 from dotflow.core.fingerprint import fingerprint_of
+from dotflow.core.module import module_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from dotflow.abc.storage import Storage
     from dotflow.core.config import Config
     from dotflow.core.task import Task
+
+MAIN = "__main__."
 
 
 class Who(NamedTuple):
@@ -175,15 +178,9 @@ def forget(task: Task) -> None:
 def _name(task: Task) -> str:
     """The function of a step; what is run as a script has the name that it is imported by."""
     function: str = task.step.source.function
-    if not function.startswith("__main__."):
+    if not function.startswith(MAIN):
         return function
-    import sys
-    from pathlib import Path
-
-    main: Any = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    module = spec.name if spec else Path(getattr(main, "__file__", None) or "__main__").stem
-    return f"{module}.{function.removeprefix('__main__.')}"
+    return f"{module_name('__main__')}.{function.removeprefix(MAIN)}"
 
 
 def _with_bound(task: Task, mark: str) -> str:

@@ -263,14 +263,16 @@ class TestNames:
         Path("etl.py").write_text(
             "from dotflow import Config, DotFlow, action\n"
             "from dotflow.providers import StorageFile\n"
+            "class Source:\n"
+            "    def __init__(self): self.names = {'a', 'b'}\n"
             "@action\n"
             "def extract():\n"
             "    print('ran')\n"
             "    return 1\n"
             "def pipeline():\n"
             "    flow = DotFlow(config=Config(storage=StorageFile(path='out')), workflow_id='w')\n"
-            "    flow.task.add(extract)\n"
-            "    flow.start(resume=True)\n"
+            "    flow.task.add(extract, initial_context=[Source(), Source])\n"
+            "    flow.start(resume=True, on_input_change='raise')\n"
             "if __name__ == '__main__':\n"
             "    pipeline()\n"
         )
