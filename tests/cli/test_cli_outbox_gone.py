@@ -133,6 +133,20 @@ def test_the_token_of_the_new_address(api, capsys, caplog, monkeypatch):
     assert len(api.workflows) == 1
 
 
+def test_the_managed_dialect(api, capsys, monkeypatch):
+    """What was said in it is said in it there, with its own variable's token."""
+    program(SERVER_BASE_URL=AWAY, SERVER_USER_TOKEN="another", DOTFLOW_FLUSH_TIMEOUT="0.2")
+    words = ("send", "--destination", AWAY, "--to", api.url, "--yes")
+    monkeypatch.delenv("DOTFLOW_SERVER_URL")
+    assert dotflow(*words) == 1
+    assert "its token in SERVER_USER_TOKEN" in capsys.readouterr().err
+    monkeypatch.setenv("SERVER_USER_TOKEN", TOKEN)
+    assert dotflow(*words) == 0
+    assert {one.headers.get("authorization") for one in api.seen} == {f"Bearer {TOKEN}"}
+    assert [one["status"] for one in api.workflows.values()] == ["Completed"]
+    assert "PATCH /tasks/srv-1" not in api.lines()
+
+
 def test_dead_letters_go_to_the_new_address(api, capsys):
     """They can be tried again there."""
     api.on("POST /workflows/.*/tasks", status(422, {"detail": "no"}))
