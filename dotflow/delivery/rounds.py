@@ -12,7 +12,7 @@ from dotflow.delivery.outbox import Counts
 from dotflow.delivery.pace import BREATH
 from dotflow.delivery.patience import Patience
 from dotflow.logging import logger
-from dotflow.process.at_exit import flush_timeout
+from dotflow.process.at_exit import flush_timeout, say_left
 from dotflow.runlog import files
 from dotflow.runlog.waits import Waits
 
@@ -287,11 +287,7 @@ class Rounds:
         """Write a line if not all was delivered."""
         pending = self.counts.pending
         if pending and self._outbox.is_durable:
-            logger.warning(
-                "%d messages to %s wait in %s: the next run, or `dotflow outbox flush`, sends "
-                "them. DOTFLOW_FLUSH_TIMEOUT (%g s) gives a program's end more time.",
-                pending, self._sender.name, files.folder(), flush_timeout(),
-            )  # fmt: skip
+            say_left(f"{pending} messages to {self._sender.name}", files.folder())
         elif pending:
             logger.warning(
                 "%d messages could not be delivered to %s in time. They were held in memory, and "

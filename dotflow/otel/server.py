@@ -302,8 +302,9 @@ class ServerOtel(HookedServer):
         if pipeline is not None:
             self._abandoned.detach()
             pipeline.hurry()
-        result = FlushResult() if exporter is None else exporter.channel.close(left())
-        is_sent = pipeline is None or pipeline.close(left())
+        with at_exit.in_one_line():
+            result = FlushResult() if exporter is None else exporter.channel.close(left())
+            is_sent = pipeline is None or pipeline.close(left())
         complete = result.complete and is_sent
         return FlushResult(result.delivered, result.pending, result.dead, complete)
 

@@ -9,11 +9,16 @@ import atexit
 import math
 import os
 import sys
+import threading
 import time
 import weakref
-from typing import Any, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dotflow.logging import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_TIMEOUT = 5.0
 LONGEST_TIMEOUT = 86_400.0
@@ -94,7 +99,8 @@ def _close_all() -> None:
     if os.getpid() != _process:
         return
     try:
-        _close_each()
+        with in_one_line():
+            _close_each()
     except KeyboardInterrupt:  # between two of them
         _say_interrupted()
 
@@ -130,3 +136,50 @@ def _say_interrupted() -> None:
         "The program's end is interrupted: what is not delivered yet waits, and the next run, or "
         "`dotflow outbox flush`, sends it."
     )
+
+
+# What is left.
+
+
+class _Gathered(threading.local):
+    """What is left, of all that this thread closes together; None where it closes one."""
+
+    left: list[str] | None = None
+
+
+_gathered = _Gathered()
+
+
+def say_left(what: str, where: object) -> None:
+    """Say what waits when something that delivers ends, and what sends it.
+
+    Args:
+        what: How much of what, and for whom: "3 messages to dotflow-api at https://...".
+        where: The folder that it waits in.
+    """
+    if _gathered.left is None:
+        _say_left([what], where)
+    else:
+        _gathered.left += [what, str(where)]
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Have what is closed within say in one line what is left."""
+    if _gathered.left is not None:
+        yield
+        return
+    left = _gathered.left = []
+    try:
+        yield
+    finally:
+        _gathered.left = None
+        if left:
+            _say_left(left[::2], left[-1])
+
+
+def _say_left(whats: list[str], where: object) -> None:
+    logger.warning(
+        "%s wait in %s: the next run, or `dotflow outbox flush`, sends them. DOTFLOW_FLUSH_TIMEOUT "
+        "(%g s) gives a program's end more time.", " and ".join(whats), where, flush_timeout(),
+    )  # fmt: skip

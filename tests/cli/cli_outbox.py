@@ -32,6 +32,8 @@ def two():
 flow = DotFlow(config=Config(log=LogDefault(level="ERROR")), name="etl")
 flow.task.add([one, two])
 flow.start()
+if "close" in sys.argv:
+    flow.config.server.close()
 """
 
 

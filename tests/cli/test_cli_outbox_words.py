@@ -129,6 +129,23 @@ def test_the_end_of_a_program_names_the_remedies(api):
     assert "DOTFLOW_FLUSH_TIMEOUT (0.5 s) gives a program's end more time" in line
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_one_line_for_messages_and_spans(api, is_closed):
+    """Whatever delivers, a program's end, or that of its Server, says it once."""
+    api.on(".", status(503))
+    with OtlpReceiver() as receiver:
+        receiver.is_away = True
+        ran = program(
+            *(["close"] if is_closed else []),
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.http_url, DOTFLOW_SERVER="otel",
+            OTEL_EXPORTER_OTLP_TIMEOUT="1", DOTFLOW_FLUSH_TIMEOUT="3",
+        )  # fmt: skip
+    [line] = [line for line in ran.stderr.splitlines() if "DOTFLOW_FLUSH_TIMEOUT" in line]
+    assert " messages to dotflow-api at " in line
+    assert "3 spans for OTLP endpoint " in line
+    assert line.count("`dotflow outbox flush`, sends them") == 1
+
+
 def test_a_flush_says_nothing_of_a_later_flush(api, capfd):
     """What a flush leaves it tells in its own words, not in those of a program's end."""
     api.on(".", status(503))

@@ -31,7 +31,7 @@ from dotflow.otel.export.rhythm import (
 from dotflow.otel.export.sending import Item, Sender
 from dotflow.otel.spans.fields import Writer
 from dotflow.process import watch
-from dotflow.process.at_exit import flush_timeout
+from dotflow.process.at_exit import say_left
 from dotflow.process.forking import renew_in_child
 from dotflow.runlog import files
 from dotflow.runlog.lines import RunLines
@@ -256,11 +256,7 @@ class OtlpProcessor(SpanProcessor):
         is_kept = run_log.is_durable
         self._log.close([*self._queue, *self._sender.items()])
         if left and is_kept and self.is_told:
-            logger.warning(
-                "%d spans for %s wait in %s: the next run, or `dotflow outbox flush`, sends them. "
-                "DOTFLOW_FLUSH_TIMEOUT (%g s) gives a program's end more time.",
-                left, self.name, files.folder(), flush_timeout(),
-            )  # fmt: skip
+            say_left(f"{left} spans for {self.name}", files.folder())
         elif left and not is_kept:
             self._say_lost(left)
         return left
