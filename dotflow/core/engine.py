@@ -11,6 +11,7 @@ from dotflow.core.action import Action
 from dotflow.core.checkpoint import keep
 from dotflow.core.forked import getpid, is_ending, leave_copy
 from dotflow.core.reporter import Reporter, TaskReporter
+from dotflow.core.step_error import drop_frames
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.utils.basic_functions import basic_callback
 
@@ -129,11 +130,20 @@ class TaskEngine:
         if not self._began:  # it came between the report of the start and its end
             self._reporter.conclude(error)
             return True
-        failure, goes_on = self._failure_of(error), is_ending(error) or error is self._storage_error
-        if not goes_on:
-            failure.hold(error, self._outer)
-        self._reporter.end(failure, self._now_ns())
-        return goes_on
+        if is_ending(error) or error is self._storage_error:
+            self._reporter.end(self._failure_of(error), self._now_ns())
+            return True
+        self._tell_and_drop(error, self._reporter.end)
+        return False
+
+    def _tell_and_drop(self, error: BaseException, tell: Callable[[TaskError, int], None]) -> None:
+        """Report an exception that goes no further, while a hook can see where it came from."""
+        failure = self._failure_of(error)
+        failure.hold(error)
+        try:
+            tell(failure, self._now_ns())
+        finally:
+            drop_frames(error, self._outer)
 
     def _now_ns(self) -> int:
         """Nanoseconds since the epoch: the beginning, and what has passed since."""
@@ -164,9 +174,7 @@ class TaskEngine:
             except BaseException as error:
                 if attempt == self._attempts or is_ending(error):
                     raise
-                failure = self._failure_of(error)
-                failure.hold(error, self._outer)
-                self._reporter.retry(failure, self._now_ns())
+                self._tell_and_drop(error, self._reporter.retry)
             interrupt.sleep(0 if rehearsal.skips_delays else delay)
             delay *= 2 if step.backoff else 1
             attempt += 1

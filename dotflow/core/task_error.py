@@ -6,7 +6,7 @@ import builtins
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from dotflow.core.step_error import StepError, drop_frames, has_frames
+from dotflow.core.step_error import StepError, has_frames
 from dotflow.process.within import Failed, within
 from dotflow.utils.error_handler import class_and_message, message_error, traceback_error
 
@@ -87,14 +87,8 @@ class TaskError:
             self._cause = StepError(self.exception, self.message, self.traceback)
         return self._cause
 
-    def hold(self, error: BaseException, outer: BaseException | None = None) -> None:
-        """Have the exception be `cause`: nobody handles it any more, and it loses its frames.
-
-        Args:
-            error: The exception.
-            outer: The exception that was being handled when the step began, or None.
-        """
-        drop_frames(error, outer)
+    def hold(self, error: BaseException) -> None:
+        """Have the exception be `cause`; who handles it takes its frames, or they are kept."""
         self._cause = error
 
     def __getstate__(self) -> dict[str, Any]:

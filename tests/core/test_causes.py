@@ -13,7 +13,7 @@ import traceback
 import weakref
 
 import pytest
-from core_doubles import echo
+from core_doubles import RecordingLog, RecordingTracer, echo, recording_config
 
 from dotflow import DotFlow, action
 from dotflow.core.exception import StepError
@@ -219,6 +219,25 @@ def test_what_a_step_held_is_gone(quiet, mode, options, fails):
     gone = [weakref.ref(one) for one in (flow, flow.result_task()[0], manager)]
     del flow, manager, causes, step
     assert [one() for one in gone] == [None] * 3
+
+
+@pytest.mark.parametrize("mode", IN_PROCESS)
+def test_hooks_see_where_it_came_from(record, mode):
+    """A provider that is told of a failure finds the exception, with its frames, where it looks."""
+    seen = []
+
+    class Tracer(RecordingTracer):
+        def end_task(self, task):
+            seen.append(traceback.format_exc())
+
+    class Log(RecordingLog):
+        def warning(self, **kwargs):
+            seen.append(traceback.format_exc())
+
+    config = recording_config(record, tracer=Tracer(record), log=Log(record))
+    (task,) = run(config, refuse, mode=mode)
+    assert ["in refuse" in one for one in seen] == [True, True]
+    assert task.errors[1].cause.__traceback__ is None
 
 
 def test_what_is_handled_around_a_run_keeps_its_frames(quiet):

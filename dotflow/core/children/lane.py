@@ -35,6 +35,7 @@ from dotflow.core.children.wire import (
 )
 from dotflow.core.exception import Interrupted, signal_name
 from dotflow.core.reporter import TaskReporter
+from dotflow.core.step_error import drop_frames
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
@@ -324,6 +325,7 @@ class Lane:
         if self._is_forked or not isinstance(error, (EOFError, ConnectionError)):
             failure = TaskError(error)
             failure.hold(error)
+            drop_frames(error)
             return failure
         name = self.tasks[self._index].step.name
         words = f"the process of step {name!r} could not be started ({error!r})"
