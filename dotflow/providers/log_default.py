@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dotflow.abc.log import LEVELS, Log
+from dotflow.logging import logger
 from dotflow.settings import Settings
 
 FORMATS = ("simple", "json")
@@ -55,6 +56,30 @@ class LineFileHandler(logging.FileHandler):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
+        self._has_complained = False
+
+    def close(self) -> None:
+        """Close the file, with what is still to be written."""
+        stream: Any = self.stream
+        try:
+            super().close()
+        except OSError:
+            stream.buffer.raw.close()  # without what cannot be written
+            self._complain()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
+        """Say once that lines cannot be written, and not by a traceback a line."""
+        self._complain()
+
+    def _complain(self) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            logger.warning(
+                "The log file %s cannot be written (%s): lines are missing in it. Make room, or "
+                "name another one: LogDefault(path=...).",
+                self.baseFilename,
+                str(sys.exc_info()[1]),  # not itself, which would hold on to what raised it
+            )
 
 
 class Layout(logging.Formatter):

@@ -101,7 +101,10 @@ class SchedulerCron(Scheduler):
             finally:
                 self.running = False
             # A second signal that comes before this leaves at once, too: nothing is waited for.
-            for thread in self._others():
+            under_way = self._others()
+            if under_way:
+                self.waits(len(under_way))
+            for thread in under_way:
                 interrupt.join(thread)
 
     def stop(self, timeout: float | None = None) -> None:
@@ -110,6 +113,9 @@ class SchedulerCron(Scheduler):
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._others():
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def waits(self, under_way: int) -> None:
+        """Called when no further run begins and some are waited for; a subclass may say so."""
 
     def _loop(self) -> None:
         before = _now().timestamp()

@@ -69,6 +69,25 @@ def test_a_run_under_way_is_waited_for(spawn, default_dialect, tmp_path):
     assert default_dialect.workflows()[-1]["status"] == "Completed"
 
 
+def test_what_is_waited_for_is_said(spawn, tmp_path):
+    """After the first Ctrl-C a line says that a run is waited for, and how to interrupt it."""
+    (tmp_path / "waiting.py").write_text(
+        "import time\nfrom pathlib import Path\nfrom dotflow import action\n"
+        "@action\ndef step():\n    Path('begun').touch()\n"
+        "    while not Path('go').exists():\n        time.sleep(0.01)\n"
+    )
+    process = spawn("schedule", "-s", "waiting.step", "--cron", EACH_SECOND)
+    wait_for(Path("begun").exists)
+    process.send_signal(signal.SIGINT)
+    said = []
+    while not said or "No further run begins" not in said[-1]:
+        said.append(process.stdout.readline())
+    assert "Ctrl-C once more interrupts it" in said[-1]
+    Path("go").touch()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_a_second_signal_interrupts_the_run(spawn, default_dialect, mode):
     """A later second one fails what is under way, with the reason; then it is 143."""

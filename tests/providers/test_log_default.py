@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import logging
+import logging.config
 import re
 import sys
 import weakref
@@ -161,3 +162,30 @@ def test_standard_error_is_that_of_now(task, monkeypatch):
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
     log.info(task=task)
     assert "ID w - 4" in stream.getvalue()
+
+
+def test_a_file_that_cannot_be_written_is_said_once(task, caplog, capsys):
+    """A full disk is one line with the file's name, and no traceback a line; later lines follow."""
+    log = LogDefault(output="file", path="/dev/full")
+    for _ in range(3):
+        log.info(task=task)
+    assert capsys.readouterr().err.count("Traceback") == 0
+    (record,) = caplog.records
+    assert "/dev/full cannot be written" in record.message
+    assert "No space left on device" in record.message
+    stream = log._logger.handlers[0].stream
+    del log
+    gc.collect()
+    assert stream.buffer.raw.closed
+    assert len(caplog.records) == 1
+
+
+def test_a_file_is_written_after_logging_was_configured(task):
+    """dictConfig closes all handlers that there are: ours open their file again."""
+    log = LogDefault(output="file", path="flow.log")
+    log.info(task=task)
+    handlers, levels = logging.root.handlers[:], logging.root.level
+    logging.config.dictConfig({"version": 1})
+    logging.root.handlers[:], logging.root.level = handlers, levels
+    log.error(task=task)
+    assert "ERROR" in Path("flow.log").read_text()

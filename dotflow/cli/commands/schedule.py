@@ -126,7 +126,20 @@ class ScheduleCommand:
     def _scheduler(self) -> SchedulerCron:
         from dotflow.providers import SchedulerCron
 
+        is_quiet = self._arguments.quiet
+
+        class Saying(SchedulerCron):
+            """Says what is waited for."""
+
+            def waits(self, under_way: int) -> None:
+                """Say so."""
+                if not is_quiet:
+                    sys.stderr.write(
+                        f"No further run begins; waiting for the end of {under_way} under way. "
+                        "Ctrl-C once more interrupts it.\n"
+                    )
+
         try:
-            return SchedulerCron(self._arguments.cron, self._arguments.overlap)
+            return Saying(self._arguments.cron, self._arguments.overlap)
         except ValueError as error:
             raise CommandError(f"{error}.") from error
