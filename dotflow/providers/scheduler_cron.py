@@ -45,9 +45,9 @@ class SchedulerCron(Scheduler):
 
     When the clock is set to or from summer time, what is due every so many minutes ("*/10 * * * *")
     goes on as time passes, and what is due at a certain hour ("30 2 * * *") runs once. A time that
-    passed while the machine slept is made up for once. With `overlap="parallel"`,
-    give `start` a callable that makes a workflow of its own for each run: the runs of one DotFlow
-    share its tasks.
+    passed while the machine slept is made up for once. With `overlap="parallel"`, give `start` a
+    callable that makes a workflow of its own for each run: the runs of one DotFlow share its tasks,
+    so it refuses one while another is under way.
 
     Args:
         cron: Five fields (minute, hour, day of month, month, day of week), or six with seconds.
