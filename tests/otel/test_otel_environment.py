@@ -44,7 +44,6 @@ WRONG = [
     "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=zstd",
     "OTEL_EXPORTER_OTLP_HEADERS=Bearer open-sesame",
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS=x=open%0asesame",
-    "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED=abc",
 ]
 """All are exported; one line names the variable."""
 

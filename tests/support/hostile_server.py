@@ -95,13 +95,13 @@ def over_tls(context: ssl.SSLContext, script: Script) -> Script:
 class HostileServer:
     """Does with each connection what the script says."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, port: int = 0) -> None:
         self.script = script
         self.connections = 0
         self._stopped = threading.Event()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         self._begin(self._accept)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 
-DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+DATA, HEADERS, SETTINGS, PING, CONTINUATION = 0, 1, 4, 6, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 MOST = 16_384  # bytes of a frame
 
