@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from dotflow.logging import logger
-from dotflow.runlog import files, waits
+from dotflow.runlog import files, lateness, waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,7 +115,8 @@ def _sweep() -> None:
     known = set(files.logs())
     with contextlib.suppress(OSError), os.scandir(files.folder()) as found:
         for entry in found:
-            if waits.END in entry.name:  # of a destination, and not of a log
+            # Of a destination, and not of a log.
+            if waits.END in entry.name or entry.name.endswith(lateness.LATE):
                 _delete_if_old(entry, MAX_AGE)
                 continue
             log, _, end = entry.name.partition(".")

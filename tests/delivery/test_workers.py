@@ -57,10 +57,11 @@ def test_all_has_left_when_a_run_is_over(how, api, otlp):
     assert not list(files.folder().glob(f"*{lateness.LATE}"))
 
 
-def test_a_sibling_takes_over_what_a_worker_left(api, otlp):
+@pytest.mark.parametrize("how", ["sibling", "sibling, with its server"])
+def test_a_sibling_takes_over_what_a_worker_left(how, api, otlp):
     """A process that lives on, and reports nothing more, delivers it by itself."""
     with subprocess.Popen(
-        [sys.executable, str(PROGRAM), "sibling"], env=environment(api, otlp),
+        [sys.executable, str(PROGRAM), how], env=environment(api, otlp),
         stdin=subprocess.PIPE,
     ) as sibling:  # fmt: skip
         _until(lambda: Path("lives").exists())

@@ -36,7 +36,7 @@ def vanish(name="worker", server=ServerOtel):
 
 
 def forked(server=ServerOtel):
-    """Ended by os._exit, right after its run."""
+    """Ended by os._exit, right after its run, as Celery's billiard and RQ do."""
     pid = os.fork()
     if pid == 0:
         vanish(server=server)
@@ -49,11 +49,16 @@ def pool():
         processes.apply(run)
 
 
-def sibling():
+def sibling(server=ServerOtel):
     """Run, and live on until somebody has seen what the other one left."""
-    run("sibling")
+    run("sibling", server)
     Path("lives").touch()
     sys.stdin.read()
+
+
+def kept(servers=[]):  # noqa: B006 - to keep it
+    servers.append(ServerOtel())
+    return servers[-1]
 
 
 HOW = {
@@ -61,6 +66,7 @@ HOW = {
     "forked, without OpenTelemetry": lambda: forked(ServerDefault),
     "pool": pool,
     "sibling": sibling,
+    "sibling, with its server": lambda: sibling(kept),
     "vanish": vanish,
 }
 
