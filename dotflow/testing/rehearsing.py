@@ -107,15 +107,15 @@ def rehearsal() -> Iterator[Rehearsal]:
     _everyone.enter(found)
     try:
         yield found
-        if not _ended(found):
-            left = [run.name or run.workflow_id for run in found.runs if not run.is_over]
-            raise RuntimeError(
-                f"the run of {', '.join(left)} did not end within {PATIENCE:g} s: join its thread "
-                "within the rehearsal"
-            )
     finally:
-        _ended(found)  # what a run that goes on tells would be reported
+        has_ended = _ended(found)  # what a run that goes on tells would be reported
         _everyone.leave(found)
+    if not has_ended:
+        left = [run.name or run.workflow_id for run in found.runs if not run.is_over]
+        raise RuntimeError(
+            f"the run of {', '.join(left)} did not end within {PATIENCE:g} s: join its thread "
+            "within the rehearsal"
+        )
 
 
 def _ended(found: Rehearsal) -> bool:
