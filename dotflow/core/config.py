@@ -71,13 +71,16 @@ class Config:
         self.metrics = _slot("metrics", metrics, Metrics, providers.MetricsDefault)
         self.guard = Guard()
 
-    def listener(self) -> Server | None:
+    def listener(self, run: int = 0) -> Server | None:
         """Who is told of the run: the Server, or None if nothing becomes of what that is told.
 
         A hook that a program has put on the very instance is called. In a rehearsal somebody else
         is told.
+
+        Args:
+            run: The number of the run; 0 where none has begun.
         """
-        server = rehearsal.stand_in or self.server
+        server = (rehearsal.runs.get(run) if run else rehearsal.stand_in) or self.server
         if server.silent is not True or not SERVER_HOOKS.isdisjoint(server.__dict__):
             return server
         return None

@@ -66,7 +66,7 @@ class TaskReporter:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        listener = task.config.listener()
+        listener = task.config.listener(task.run)
         self._server = task.config.server if listener is None else listener
         self._tells = listener is not None
         self._in_doubt: TaskFact | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import PlannedTask, RunBegan, RunEnded, RunFailed, next_number
 from dotflow.abc.server import WorkflowDescription
-from dotflow.core import interrupt, unfinished
+from dotflow.core import interrupt, rehearsal, unfinished
 from dotflow.core.checkpoint import check_policy, prepare, read_note, write_note
 from dotflow.core.children.start_method import check_is_no_import, start_method_of
 from dotflow.core.exception import ExecutionModeNotExist, NotCallableObject
@@ -166,6 +166,8 @@ class Manager(Outcome):
         self._planned = len(tasks)
         self._raises = raise_on_failure
         self._number = next_number()
+        if rehearsal.stand_in is not None:
+            rehearsal.runs[self._number] = rehearsal.stand_in
         self._began_ns = self._began_at = 0
         self._process = getpid()
         self._listener: Server | None = None
@@ -292,7 +294,7 @@ class Manager(Outcome):
         call(self.config.tracer, "start_workflow", workflow_id=wid, mode=mode,
              tasks_count=len(self.tasks))  # fmt: skip
         call(self.config.metrics, "workflow_started", workflow_id=wid, mode=mode)
-        self._listener = self.config.listener()
+        self._listener = self.config.listener(self._number)
         if self._listener is not None:
             self._tell(self._began(self.config))
             self.trace_id = call(self._listener, "trace_id", wid)
@@ -360,5 +362,5 @@ class Manager(Outcome):
             ended = RunEnded(next_number(), self._number, now, duration, self.status)
             self._tell(ended)
         self._is_ended = True
-        if (seconds := workers.wait()) and (listener := self.config.listener()):
-            call(listener, "deliver", seconds)
+        if (seconds := workers.wait()) and self._listener is not None:
+            call(self._listener, "deliver", seconds)

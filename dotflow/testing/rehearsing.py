@@ -31,12 +31,13 @@ class Rehearsal(Tasks):
     Attributes:
         runs: The runs, in the order in which they began.
         facts: All that happened, in order: see `dotflow.abc.facts`.
+        by_number: The runs by their numbers, as facts have them.
     """
 
     def __init__(self) -> None:
         self.runs: list[RunSeen] = []
         self.facts: list[Fact] = []
-        self._by_number: dict[int, RunSeen] = {}
+        self.by_number: dict[int, RunSeen] = {}
 
     @property
     def run(self) -> RunSeen:
@@ -72,12 +73,12 @@ class Rehearsal(Tasks):
         """Take note of a fact."""
         self.facts.append(fact)
         if isinstance(fact, RunBegan):
-            run = self._by_number[fact.n] = RunSeen(str(subject), fact)
+            run = self.by_number[fact.n] = RunSeen(str(subject), fact)
             self.runs.append(run)
             run.learn(fact, subject)
         elif not isinstance(fact, (WorkflowCreated, TaskAdded)):
             number = fact.run if isinstance(fact, (RunFailed, RunEnded)) else subject.run
-            if (found := self._by_number.get(number)) is not None:
+            if (found := self.by_number.get(number)) is not None:
                 found.learn(fact, subject)
 
     def __repr__(self) -> str:
@@ -108,7 +109,7 @@ def rehearsal() -> Iterator[Rehearsal]:
     try:
         yield found
     finally:
-        has_ended = _ended(found)  # what a run that goes on tells would be reported
+        has_ended = _ended(found)
         _everyone.leave(found)
     if not has_ended:
         left = [run.name or run.workflow_id for run in found.runs if not run.is_over]
@@ -146,6 +147,9 @@ class StandIn(Server):
     def leave(self, one: Rehearsal) -> None:
         """End a rehearsal; with the last one all is as it was before the first."""
         self._open.remove(one)
+        # What goes on tells nobody any more, and not the Server of its Config either.
+        for number in [number for number, run in one.by_number.items() if run.is_over]:
+            engine.runs.pop(number, None)
         if self._open:
             return
         engine.stand_in, engine.skips_delays = None, False

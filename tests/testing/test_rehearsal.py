@@ -232,6 +232,40 @@ def test_a_background_run_without_an_end(monkeypatch):
     manager.thread.join()
 
 
+def in_background(flow, go_on):
+    """Begin a run whose first step waits."""
+
+    @action
+    def waits():
+        assert go_on.wait(60)
+
+    flow.task.add([waits, total])
+    return flow.start(mode="background")
+
+
+def test_a_run_belongs_to_where_it_began(monkeypatch):
+    """One of a rehearsal is never reported, and one that began before is, from end to end."""
+    monkeypatch.setattr("dotflow.testing.rehearsing.PATIENCE", 0.05)
+    api, before, within = FaultServer(), threading.Event(), threading.Event()
+    config = Config(server=ServerDefault(api.url, TOKEN), log=LogDefault(level="ERROR"))
+    first, second = DotFlow(config=config), DotFlow(config=config)
+    began = in_background(first, before)
+    with pytest.raises(RuntimeError, match="did not end"), rehearsal() as found:  # noqa: PT012
+        manager = in_background(second, within)
+        before.set()
+        began.thread.join()
+    within.set()
+    manager.thread.join()
+    assert config.server.close(60).complete
+    api.close()
+    assert api.workflows[str(first.workflow_id)]["status"] == "Completed"
+    assert {api.tasks[str(first.workflow_id), number]["status"] for number in (1, 2)} == {
+        "Completed"
+    }
+    assert api.workflows[str(second.workflow_id)]["status"] == "New"  # made before the rehearsal
+    assert [run.workflow_id for run in found.runs] == [str(second.workflow_id)]
+
+
 def test_threads_of_a_test_are_rehearsed_too():
     """Runs in several threads at a time are seen apart."""
     flows = [workflow() for _ in range(4)]

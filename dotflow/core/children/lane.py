@@ -341,7 +341,7 @@ class Lane:
 
     def _carrier(self) -> Any:
         task = self.tasks[self._index]
-        server = task.config.listener() or task.config.server
+        server = task.config.listener(task.run) or task.config.server
         return task.config.guard.call(server, "carrier", task) or {}
 
     def _end(
