@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from dotflow.process.variables import mended
 from dotflow.providers.log_default import LogDefault
 from dotflow.providers.opentelemetry_api import load
 from dotflow.settings import Settings
@@ -30,7 +31,8 @@ class OpenTelemetryHandler(logging.Handler):
     def __init__(self, service_name: str) -> None:
         super().__init__()
         self._logs = load("_logs")
-        self._otel_logger = self._logs.get_logger(service_name)
+        with mended():
+            self._otel_logger = self._logs.get_logger(service_name)
         severity = self._logs.SeverityNumber
         self._severities: dict[int, tuple[Any, str]] = {
             logging.DEBUG: (severity.DEBUG, "DEBUG"),

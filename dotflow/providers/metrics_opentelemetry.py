@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.metrics import Metrics
+from dotflow.process.variables import mended
 from dotflow.providers.opentelemetry_api import load
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class MetricsOpenTelemetry(Metrics):
     """
 
     def __init__(self, service_name: str = "dotflow") -> None:
-        meter = load("metrics").get_meter(service_name)
+        with mended():
+            meter = load("metrics").get_meter(service_name)
         self._workflows = meter.create_counter(
             "dotflow_workflow_total", description="Runs that started, completed and failed."
         )

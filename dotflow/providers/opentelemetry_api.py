@@ -9,6 +9,7 @@ from typing import Any
 from dotflow.core.exception import ModuleNotFound
 from dotflow.delivery.headers import to_headers
 from dotflow.logging import logger
+from dotflow.process.variables import mended
 
 
 def load(module: str) -> Any:
@@ -18,7 +19,8 @@ def load(module: str) -> Any:
         ModuleNotFound: OpenTelemetry is not installed.
     """
     try:
-        return import_module(f"opentelemetry.{module}")
+        with mended():
+            return import_module(f"opentelemetry.{module}")
     except ImportError as error:
         raise ModuleNotFound("opentelemetry", "dotflow[otel]") from error
 

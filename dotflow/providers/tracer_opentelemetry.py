@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.abc.tracer import Tracer
 from dotflow.abc.words import words_of_last
 from dotflow.core.types.status import TypeStatus
+from dotflow.process.variables import mended
 from dotflow.providers.opentelemetry_api import load
 from dotflow.utils.error_handler import class_and_message
 
@@ -42,7 +43,8 @@ class TracerOpenTelemetry(Tracer):
 
     def __init__(self, service_name: str = "dotflow") -> None:
         self._trace = load("trace")
-        self._tracer = self._trace.get_tracer(service_name)
+        with mended():
+            self._tracer = self._trace.get_tracer(service_name)
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
 

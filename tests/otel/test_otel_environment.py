@@ -16,8 +16,9 @@ import requests
 from support.otlp import OtlpReceiver
 
 from dotflow import DotFlow, action
-from dotflow.otel import environment
-from dotflow.otel.environment import LIMITS, mended
+from dotflow.process import variables
+from dotflow.process.variables import LIMITS, mended
+from dotflow.providers import LogOpenTelemetry, MetricsOpenTelemetry, TracerOpenTelemetry
 
 PROGRAM = Path(__file__).parent / "environment_program.py"
 
@@ -27,6 +28,7 @@ WRONG = [
     "OTEL_PROPAGATORS=tracecontext,b3-that-is-not-there",
     "OTEL_PYTHON_CONTEXT=abc",
     "OTEL_PYTHON_ID_GENERATOR=abc",
+    "OTEL_PYTHON_LOGGER_PROVIDER=abc",
     "OTEL_PYTHON_METER_PROVIDER=abc",
     "OTEL_PYTHON_TRACER_PROVIDER=abc",
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=abc",
@@ -149,7 +151,7 @@ def test_a_child_that_was_forked_meanwhile_does_not_wait(monkeypatch):
     held, over = threading.Event(), threading.Event()
 
     def hold():
-        with environment._lock:
+        with variables._lock:
             held.set()
             over.wait(60)
 
@@ -179,3 +181,14 @@ def test_records_are_there_without_an_otlp_endpoint(api, servers, quiet, monkeyp
     url = f"{api.url}/workflows/{flow.workflow_id}"
     found = requests.get(url, headers={"X-User-Token": "a-token-of-the-tests"}, timeout=30).json()
     assert found["status"] == "Completed"
+
+
+@pytest.mark.parametrize("signal", ["TRACER", "METER", "LOGGER"])
+def test_the_providers_for_a_programs_own_telemetry(signal, monkeypatch, caplog):
+    """They use what the program has, whatever a variable names."""
+    monkeypatch.setenv(f"OTEL_PYTHON_{signal}_PROVIDER", f"none-of-{signal}")
+    TracerOpenTelemetry()
+    MetricsOpenTelemetry()
+    LogOpenTelemetry()
+    [record] = caplog.records
+    assert f"OTEL_PYTHON_{signal}_PROVIDER names" in record.getMessage()

@@ -16,11 +16,11 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from dotflow.logging import logger
-from dotflow.otel.environment import mended
 from dotflow.otel.export.anew import begin_anew
 from dotflow.otel.export.beside import processors
 from dotflow.otel.export.children import step_child
 from dotflow.process.at_exit import flush_timeout
+from dotflow.process.variables import mended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from dotflow.otel.environment import warn
 from dotflow.process.at_exit import LONGEST_TIMEOUT
+from dotflow.process.variables import warn
 
 GRPC, HTTP = "grpc", "http/protobuf"
 PATH = "/v1/traces"

@@ -20,9 +20,9 @@ from opentelemetry.sdk.environment_variables import (
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dotflow.logging import logger
-from dotflow.otel.environment import warn
 from dotflow.otel.export.endpoint import DEFAULTS, GRPC, HTTP, OtlpSettings, is_grpc, is_named
 from dotflow.process.forking import renew_in_child
+from dotflow.process.variables import warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,7 +28,6 @@ from opentelemetry.sdk.trace import (
 from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
-from dotflow.otel.environment import mended
 from dotflow.otel.export import delivering
 from dotflow.otel.export.batch import SPANS, OtlpProcessor
 from dotflow.otel.export.children import for_a_child
@@ -41,6 +40,7 @@ from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.spans.light import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
 from dotflow.process import at_exit, watch
+from dotflow.process.variables import mended
 from dotflow.runlog.texts import Texts
 from dotflow.runlog.writer import run_log
 
