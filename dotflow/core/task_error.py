@@ -19,10 +19,13 @@ ERROR_TYPE = "__dotflow_error_type__"
 PATIENCE = 5.0
 """Seconds that an exception may take to say its words, or to be pickled."""
 
-_OVERRIDES = frozenset({
-    "__cause__", "__class__", "__context__", "__dict__", "__getattr__", "__getattribute__",
-    "__notes__", "__repr__", "__str__", "__suppress_context__", "__traceback__", "args",
+# What a class may say of itself without being asked for anything by a traceback.
+_HARMLESS = frozenset({
+    "__annotations__", "__annotations_cache__", "__annotate__", "__annotate_func__", "__doc__",
+    "__firstlineno__", "__init__", "__init_subclass__", "__module__", "__new__", "__orig_bases__",
+    "__parameters__", "__reduce__", "__setstate__", "__static_attributes__", "__weakref__",
 })  # fmt: skip
+_ASKED = ("args", "exceptions")
 _SCALARS = (str, int, float, bool, bytes, type(None))
 
 # They have values beside their arguments; and for a name that is wrong a traceback suggests another
@@ -183,9 +186,13 @@ def _is_plain(error: BaseException) -> bool:
     if any(type(one) not in _SCALARS for one in _args_of(error)) or _has_notes(error):
         return False
     return all(
-        _module_of(one) == "builtins" or _OVERRIDES.isdisjoint(_names_in(one))
+        _module_of(one) == "builtins" or all(map(_is_harmless, _names_in(one)))
         for one in _mro_of(cls)
     )
+
+
+def _is_harmless(name: str) -> bool:
+    return name in _HARMLESS or (name not in _ASKED and not name.startswith("__"))
 
 
 def _has_notes(error: BaseException) -> bool:
