@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from dotflow.abc.facts import WorkflowCreated, next_number
 from dotflow.abc.server import WorkflowDescription
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.config import Config
+from dotflow.core.exception import WorkflowFailed
 from dotflow.core.task import Task, TaskBuilder
 from dotflow.core.types import TypeExecution, TypeInputChange
 from dotflow.core.workflow import Manager, check_options
@@ -125,9 +127,11 @@ class DotFlow:
                 start_method=start_method,
                 raise_on_failure=raise_on_failure,
             )
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, WorkflowFailed) as error:
             # It says where the work was, and not how the engine came there.
             error.__traceback__ = without_our_frames(error.__traceback__)
+            if sys.version_info < (3, 11):  # where the next line would bring the rest back
+                raise error.with_traceback(error.__traceback__)  # noqa: B904
             raise
 
     async def start_async(

@@ -133,7 +133,8 @@ def test_ctrl_c_in_a_script_shows_the_users_frames(tmp_path, mode):
     """The traceback of a script goes from its call of start() to its step; children show none."""
     (tmp_path / "slow.py").write_text(SLOW)
     output = interrupted([sys.executable, "slow.py", mode], (tmp_path / "begun").exists)
-    assert "dotflow/" not in output.replace(str(tmp_path), "")
+    own = 1 if sys.version_info < (3, 11) else 0
+    assert output.replace(str(tmp_path), "").count("/dotflow/") == own
     last = output[output.rindex("Traceback") :]
     assert "flow.start(mode=sys.argv[1])" in last
     assert ("in slow" in last) is (mode == "sequential")

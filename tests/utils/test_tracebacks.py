@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import dotflow
-from dotflow import Config, DotFlow, action
+from dotflow import Config, DotFlow, WorkflowFailed, action
 from dotflow.providers import LogDefault
 
 OURS = dotflow.__file__.removesuffix("__init__.py")
@@ -178,3 +178,14 @@ def test_what_is_all_ours_stays():
         ours = error.with_traceback(error.__traceback__.tb_next)
     text = dotflow.utils.traceback_error(ours)
     assert OURS in text
+
+
+def test_a_failed_run_that_is_raised():
+    """What start() raises of a failed run has no frame of ours (before Python 3.11, its own)."""
+    workflow = DotFlow(config=Config(log=LogDefault(level="CRITICAL")))
+    workflow.task.add(plain)
+    with pytest.raises(WorkflowFailed) as raised:
+        workflow.start(raise_on_failure=True)
+    found = [entry.name for entry in raised.traceback]
+    own = ["start"] if sys.version_info < (3, 11) else []
+    assert found == ["test_a_failed_run_that_is_raised", *own]
