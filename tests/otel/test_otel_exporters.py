@@ -12,7 +12,10 @@ import zlib
 
 import pytest
 import trustme
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from support.hostile_server import HostileServer, over_tls, say
 from support.http2 import (
     END_HEADERS,
@@ -156,6 +159,19 @@ def test_a_client_shows_its_certificate(monkeypatch, tmp_path):
     for protocol, script in scripts.items():
         with HostileServer(over_tls(context, script)) as server:
             assert sent(server.url.replace("http", "https"), protocol=protocol) == [""]
+
+
+def test_what_grpc_rejects_is_said():
+    """A success over gRPC may reject spans too."""
+    found = ExportTraceServiceResponse()
+    found.partial_success.rejected_spans = 2
+    found.partial_success.error_message = "too old"
+    script = after(SOME + data(message(found.SerializeToString())) + ENDED)
+    with HostileServer(script) as server:
+        exporter = exporter_of(endpoint_of(OtlpSettings(server.url, "grpc"), 30.0))
+        outcome = exporter.send(BODY)
+        exporter.close()
+    assert (outcome.is_taken, outcome.rejected, outcome.said) == (True, 2, "too old")
 
 
 def test_grpc_is_asked_to_wait():
