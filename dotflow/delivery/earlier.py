@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dotflow.delivery import dead_letters
@@ -12,6 +12,7 @@ from dotflow.delivery import earlier_disk as disk
 from dotflow.delivery.dead_letters import DeadLetter
 from dotflow.delivery.earlier_ends import HELD, WAITING, Row
 from dotflow.delivery.earlier_file import EarlierFile
+from dotflow.delivery.earlier_words import worded
 from dotflow.delivery.message import Kind, Message
 from dotflow.delivery.waiting import Waiting
 from dotflow.logging import logger
@@ -137,7 +138,7 @@ def _move(central: Path) -> None:
     with disk.opened(central) as connection:
         found = [_letter(values) for values in connection.execute(_LETTERS)]
         letters = [one for one in found if one is not None]
-        dead_letters.keep(letters)
+        dead_letters.keep([replace(one, message=worded(one.message)) for one in letters])
         ids = [(one.message.id,) for one in letters]
         connection.executemany("delete from dead_letter where id = ?", ids)
     is_in_use = any(disk.is_owned(path, by_before=True) for path in disk.paths())

@@ -16,6 +16,7 @@ from dotflow.delivery import earlier_disk as disk
 from dotflow.delivery.bodies import Source
 from dotflow.delivery.dead_letters import DeadLetter
 from dotflow.delivery.earlier_ends import DEAD, Row
+from dotflow.delivery.earlier_words import worded
 from dotflow.delivery.message import Kind
 from dotflow.delivery.ready_unit import ReadyUnit
 from dotflow.logging import logger
@@ -252,7 +253,7 @@ class EarlierFile:
 
 
 def _letter(name: str, row: Row, connection: sqlite3.Connection) -> DeadLetter:
-    message = row.message(disk.body(connection, row.number))
+    message = worded(row.message(disk.body(connection, row.number)))
     return DeadLetter(name, message, row.at, row.status or 0, row.reason or "", row.server_id)
 
 

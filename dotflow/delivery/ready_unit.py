@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from dotflow.delivery.earlier_words import worded
 from dotflow.delivery.message import Kind
 from dotflow.delivery.unit import Key, Unit, slot_of
 
@@ -87,7 +88,7 @@ class ReadyUnit(Unit):
         known = self.unanswered.get(slot_of(row.task, row.kind, row.final))
         if known is not None and known.n == row.number:
             return known
-        return row.message(self._file.body(row.number) or b"{}")
+        return worded(row.message(self._file.body(row.number) or b"{}"))
 
     def makes(self, task: int) -> bool:
         """Whether it says of a task that it is there."""

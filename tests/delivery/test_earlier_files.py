@@ -24,7 +24,7 @@ from support.earlier import (
 )
 from support.fault_server import TOKEN
 
-from dotflow.delivery import earlier, earlier_disk, earlier_file
+from dotflow.delivery import dead_letters, earlier, earlier_disk, earlier_file
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.numbers import Numbers
@@ -233,3 +233,44 @@ def test_a_later_run_makes_states_and_ends_void(default):
     assert sorted((row.task or 0, row.kind.value) for row in left) == sorted(
         (task or 0, kind) for task, kind in kinds
     )
+
+
+def planted(path, table):
+    """Write a credential into every body of a file, as the version before did."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute(f"select number, body from {table}").fetchall()
+        for number, body in rows:
+            fields = json.loads(bytes(body))
+            fields.update(initial_context={"password": "hunter2"}, name="token=hunter2")
+            fields["errors"] = [{"attempt": 1, "exception": "E", "message": "pwd=hunter2",
+                                 "traceback": "E: secret: hunter2"}]  # fmt: skip
+            connection.execute(
+                f"update {table} set body = ? where number = ?",
+                (json.dumps(fields).encode(), number),
+            )
+    return len(rows)
+
+
+@pytest.mark.parametrize("whole", ["", "1"])
+def test_what_the_version_before_wrote_names_no_credential(api, default, monkeypatch, whole):
+    """It is masked as it is sent, unless a user wants whole values."""
+    monkeypatch.setenv("DOTFLOW_WHOLE_VALUES", whole)
+    [path] = left_by_before("away", default)
+    assert planted(path, "message") > 0
+    assert delivered(default).complete
+    sent = "".join(seen.raw.decode() for seen in writes(api))
+    assert ("hunter2" in sent) is bool(whole)
+    assert sent.count('"initial_context":{"password":"***"}') == (0 if whole else 12)
+
+
+def test_dead_letters_of_the_version_before_name_no_credential(managed):
+    """They are masked as they are moved to where this version keeps them."""
+    left_by_before("refused", managed)
+    central = earlier_disk.folder() / earlier.CENTRAL
+    count = planted(central, "dead_letter")
+    earlier.move_dead_letters()
+    letters = dead_letters.all_letters()
+    assert len(letters) >= count > 0
+    bodies = [letter.message.body.decode() for letter in letters]
+    assert "hunter2" not in "".join(bodies)
+    assert sum("token=***" in body for body in bodies) == count
