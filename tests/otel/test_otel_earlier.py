@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sqlite3
@@ -9,12 +10,17 @@ import subprocess
 import sys
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 from support.earlier import DIED_AT, OTLP_KEY, left_by_before, nothing_is_left
 
 from dotflow.cli.setup import Command
 from dotflow.delivery import earlier, earlier_disk
-from dotflow.otel.export.earlier import decode_spans
+from dotflow.delivery.earlier import EarlierSpans
+from dotflow.otel.export.earlier import decode_spans, spans_of
 from dotflow.runlog import files
 
 PATIENCE = 30.0  # seconds
@@ -146,3 +152,27 @@ def test_in_memory_no_file_is_touched(otlp, servers, left, monkeypatch):
     assert server.flush(PATIENCE).complete
     assert arrived(otlp) == []
     assert len(earlier_disk.paths()) == 1
+
+
+@pytest.mark.parametrize("whole", ["", "1"])
+def test_spans_of_the_version_before_name_no_credential(monkeypatch, whole):
+    """Its own errors were as they came: they are masked as they are sent."""
+    monkeypatch.setenv("DOTFLOW_WHOLE_VALUES", whole)
+    kept = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    with provider.get_tracer("dotflow").start_as_current_span("calm"):
+        pass
+    with (
+        contextlib.suppress(ValueError),
+        provider.get_tracer("dotflow").start_as_current_span("step"),
+    ):
+        raise ValueError("password=hunter2")
+    provider.shutdown()
+    body = encode_spans(kept.get_finished_spans()).SerializeToString()
+    found = EarlierSpans(body, (), 0.0, None, ())
+    calm, step = spans_of(found)
+    assert calm.name == "calm"
+    said = "".join([step.status.description, *map(str, step.events[0].attributes.values())])
+    assert ("hunter2" in said) is bool(whole)
+    assert step.events[0].attributes["exception.type"] == "ValueError"

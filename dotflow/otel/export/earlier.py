@@ -18,7 +18,9 @@ from dotflow.delivery.waiting import BEFORE
 from dotflow.logging import logger
 from dotflow.otel.export.sending import Item
 from dotflow.otel.spans.fields import NANO, PastEvent, PastLink, PastSpan, killed, read
+from dotflow.otel.spans.wording import reworded
 from dotflow.runlog import files
+from dotflow.runlog.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -106,14 +108,17 @@ class EarlierBatch:
 
 def spans_of(found: EarlierSpans) -> Iterator[ReadableSpan]:
     """The spans that waited; those that had not ended end with their process."""
+    texts = (Texts(),)
     try:
         if found.encoded:
-            yield from decode_spans(found.encoded)
+            for span in decode_spans(found.encoded):
+                yield reworded(span, texts, is_ours_worded=False)
     except ValueError as error:
         logger.warning("A batch of spans of the version before is lost: %s.", error)
     for record in found.records:
         try:
-            yield _of_record(json.loads(record), found.last_seen)
+            span = _of_record(json.loads(record), found.last_seen)
+            yield reworded(span, texts, is_ours_worded=False)
         except Exception as error:  # noqa: BLE001, PERF203 - one that is damaged costs no other
             logger.warning("A span of the version before cannot be read, and is lost: %s", error)
 

@@ -21,7 +21,9 @@ EXCEPTION = "exception"
 """The name of the event that an exception is."""
 
 
-def reworded(span: ReadableSpan, texts: Sequence[Texts]) -> ReadableSpan:
+def reworded(
+    span: ReadableSpan, texts: Sequence[Texts], is_ours_worded: bool = True
+) -> ReadableSpan:
     """The span with what may be said of its exceptions; the same one if that is all that it says.
 
     What we say of ours is made so already: of these only what a step has put on them is worded.
@@ -29,11 +31,13 @@ def reworded(span: ReadableSpan, texts: Sequence[Texts]) -> ReadableSpan:
     Args:
         span: A span that ended.
         texts: What decides what may be said.
+        is_ours_worded: Whether what we say of ours is: the version before did not.
     """
-    events, description = span.events, span.status.description
+    events, status = span.events, span.status
+    description = None if status is None else status.description
     if not description and not any(one.name == EXCEPTION for one in events):
         return span
-    ours = _ours(span)
+    ours = _ours(span) if is_ours_worded else frozenset[str]()
     said = [_event(one, texts, ours) for one in events]
     told = _said(description, texts, ours) if description else description
     if told == description and all(new is one for new, one in zip(said, events, strict=True)):
@@ -42,7 +46,7 @@ def reworded(span: ReadableSpan, texts: Sequence[Texts]) -> ReadableSpan:
         (span.dropped_attributes, span.dropped_events, span.dropped_links),
         name=span.name, context=span.context, parent=span.parent, resource=span.resource,
         attributes=span.attributes, events=said, links=span.links, kind=span.kind,
-        status=Status(span.status.status_code, told), start_time=span.start_time,
+        status=status and Status(status.status_code, told), start_time=span.start_time,
         end_time=span.end_time, instrumentation_scope=span.instrumentation_scope,
     )  # fmt: skip
 
