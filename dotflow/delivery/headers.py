@@ -6,7 +6,9 @@ import json
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
+
+from dotflow.utils.masking import masked_by_default
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,8 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 SPAN = "{span}"
 """Stands in a run's carrier for the id of the span that a message is about."""
+
+BAGGAGE = "baggage"
 
 RESERVED = frozenset({
     "accept", "accept-encoding", "authorization", "connection", "content-encoding",
@@ -40,9 +44,18 @@ def fit(carrier: Mapping[str, str], secret: str = "") -> dict[str, str]:
     """
     secrets = _forms_of(secret)
     kept = {name: value for name, value in carrier.items() if _is_fit(name, value, secrets)}
+    if baggage := kept.pop(BAGGAGE, ""):
+        said = ",".join(one for one in baggage.split(",") if not _names_credential(one))
+        kept.update({BAGGAGE: said} if said else {})
     while sum(len(name) + len(value) for name, value in kept.items()) > MOST:
         del kept[max(kept, key=lambda name: len(kept[name]))]
     return kept
+
+
+def _names_credential(entry: str) -> bool:
+    """Whether an entry of baggage is a credential by its name: it is left out."""
+    plain = unquote_plus(entry)
+    return masked_by_default(plain) != plain
 
 
 def to_headers(carrier: Mapping[str, str], secret: str = "") -> str:

@@ -424,3 +424,13 @@ def test_the_traffic_is_the_same_whatever_is_sampled(sampler, dialect, servers, 
                 web.close()
     assert found[0] == found[1]
     assert len(found[0]) > 4
+
+
+def test_baggage_that_is_a_credential_is_left_out(monkeypatch):
+    """By its name; the rest of the baggage goes along, unless a user wants whole values."""
+    carrier = {"traceparent": "00-1-2-01", "baggage": "user=ada,password=hunter2,x_token=a%20b"}
+    assert headers_of(to_headers(carrier)) == {"traceparent": "00-1-2-01", "baggage": "user=ada"}
+    only = {"traceparent": "00-1-2-01", "baggage": "api_key=hunter2"}
+    assert headers_of(to_headers(only)) == {"traceparent": "00-1-2-01"}
+    monkeypatch.setenv("DOTFLOW_WHOLE_VALUES", "1")
+    assert headers_of(to_headers(carrier)) == carrier
