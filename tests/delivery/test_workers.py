@@ -14,8 +14,10 @@ from support.fault_server import TOKEN, hang, status
 from support.otlp import OtlpReceiver
 from support.reports import put_run, put_workflow
 
+from dotflow.otel.export import beside
+from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
 from dotflow.process import workers
-from dotflow.runlog import files, lateness
+from dotflow.runlog import files, lateness, leftovers
 
 PROGRAM = Path(__file__).with_name("workers_program.py")
 TIME = 60.0  # seconds, for a machine that is busy
@@ -72,6 +74,29 @@ def test_a_sibling_takes_over_what_a_worker_left(how, api, otlp):
         _until(lambda: set(statuses(api)) == {"Completed"})
         assert sibling.poll() is None
         sibling.communicate(timeout=TIME)
+
+
+def test_an_outage_is_said_once_by_who_looks(api, otlp, monkeypatch, caplog):
+    """What was left while the endpoint is away has one sender, which ends once all has left."""
+    work("vanish", api, otlp, DOTFLOW_FLUSH_TIMEOUT="0")
+    monkeypatch.setattr(leftovers, "AGAIN", 0.0)
+    settings = OtlpSettings(endpoint=otlp.http_url)
+    key = files.reader_key(endpoint_name(settings))
+    otlp.is_away = True
+    beside.look(key, settings, None)
+    otlp.wait_for_request()
+    for _ in range(3):
+        beside.look(key, settings, None)
+    assert len(beside._replays) == 1
+    otlp.is_away = False
+
+    def is_over():
+        beside.look(key, settings, None)
+        return not beside._replays
+
+    _until(is_over)
+    assert sorted(span.name for span in otlp.spans) == ["step", "worker"]
+    assert sum("answers 404" in one for one in caplog.messages) <= 1
 
 
 @pytest.mark.parametrize("fault", [status(503), status(401), hang])

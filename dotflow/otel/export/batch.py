@@ -187,6 +187,11 @@ class OtlpProcessor(SpanProcessor):
         return self.waiting if self.is_away else self._log.waiting
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether a thread of this process sends for it."""
+        return self._thread is not None and not self.has_ended
+
+    @property
     def is_away(self) -> bool:
         """Whether the endpoint did not take what it was sent last."""
         return self._sender.is_away

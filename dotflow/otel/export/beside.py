@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import TYPE_CHECKING
 
-from dotflow.process.at_exit import flush_timeout
 from dotflow.runlog import leftovers
 
 if TYPE_CHECKING:
     from dotflow.otel.export.batch import OtlpProcessor
     from dotflow.otel.export.endpoint import OtlpSettings
+    from dotflow.otel.export.replay import SpanReplay
 
 processors: weakref.WeakSet[OtlpProcessor] = weakref.WeakSet()
 """What sends spans from this process: each looks by itself, as long as it is there."""
+
+_replays: dict[tuple[int, str], SpanReplay] = {}
+"""What sends that now, by process and endpoint."""
 
 
 def look(key: str, settings: OtlpSettings, left_for: str | None) -> None:
@@ -24,8 +28,16 @@ def look(key: str, settings: OtlpSettings, left_for: str | None) -> None:
         settings: Which endpoint.
         left_for: The name of the endpoint that they were left for; the same one without it.
     """
-    is_seen_to = any(one.key == key and not one.has_ended for one in list(processors))
+    here = os.getpid(), key
+    replay = _replays.get(here)
+    if replay is not None:
+        if replay.is_done:
+            del _replays[here]
+            replay.close(0.0)
+        return  # else it goes on until the endpoint is back, and has said once that it is away
+    is_seen_to = any(one.key == key and one.is_at_work for one in list(processors))
     if not is_seen_to and leftovers.are_there(key):
         from dotflow.otel.export.replay import SpanReplay  # it imports what imports this
 
-        SpanReplay(settings, left_for).close(flush_timeout())
+        replay = _replays[here] = SpanReplay(settings, left_for)
+        replay.adopt()

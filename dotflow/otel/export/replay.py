@@ -43,6 +43,11 @@ class SpanReplay:
         """Take over what was left, and begin to send it."""
         self._wait = self._processor.begin_flush(flush_timeout())
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all that was taken over has left; nothing waits for it."""
+        return self._wait is not None and self._wait(0.0)
+
     def flush(self, timeout: float) -> FlushResult:
         """Send what was left, within `timeout` seconds; say what came of it."""
         if self._wait is None:
