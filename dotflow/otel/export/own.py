@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import (
     ReadableSpan,
@@ -190,3 +191,29 @@ def _processor(export: Export, counts: SpanCounts) -> OtlpProcessor | BatchSpanP
     except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the rest
         logger.warning("Spans are not exported: %s", error)
         return None
+
+
+_added: weakref.WeakKeyDictionary[Any, SpanProcessors] = weakref.WeakKeyDictionary()
+"""What we have added to the providers of applications."""
+
+
+def processors_of(provider: Any) -> SpanProcessors | None:
+    """Where our processors on a provider are; None where it takes none.
+
+    An application's provider has no way to take a processor out. So it gets one of ours, once,
+    and in that one they come and go.
+    """
+    if isinstance(provider, OwnTracerProvider):
+        return provider.processors
+    add = getattr(provider, "add_span_processor", None)
+    if add is None:
+        return None
+    try:
+        processors = _added.get(provider)
+        if processors is None:
+            processors = _added[provider] = SpanProcessors()
+            add(processors)
+    except TypeError:  # one that takes no weak reference: it gets another each time
+        processors = SpanProcessors()
+        add(processors)
+    return processors

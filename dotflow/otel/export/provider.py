@@ -6,7 +6,6 @@ import json
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -35,7 +34,7 @@ from dotflow.otel.export.deadline import DeadlineRunner
 from dotflow.otel.export.ending import providers
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import SpanCounts
-from dotflow.otel.export.own import OwnTracerProvider, SpanProcessors, span_processors
+from dotflow.otel.export.own import OwnTracerProvider, processors_of, span_processors
 from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.spans.light import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
@@ -108,7 +107,7 @@ class Pipeline:
         with mended(), _lock:
             self.provider = tracer_provider or _existing() or _make(set_global, service_name)
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
-            self._processors = _processors_of(self.provider)
+            self._processors = processors_of(self.provider)
             self._batches, self.counts = self._add_processors()
             self.tracer: trace.Tracer = self.provider.get_tracer(names.SCOPE, __version__)
         with suppress(TypeError):  # one that takes no weak reference
@@ -335,32 +334,6 @@ class Pipeline:
         for batch in batches:
             self._processors.add_span_processor(batch)
         return batches, counts
-
-
-_added: weakref.WeakKeyDictionary[Any, SpanProcessors] = weakref.WeakKeyDictionary()
-"""What we have added to the providers of applications."""
-
-
-def _processors_of(provider: Any) -> SpanProcessors | None:
-    """Where our processors on a provider are; None where it takes none.
-
-    An application's provider has no way to take a processor out. So it gets one of ours, once,
-    and in that one they come and go.
-    """
-    if isinstance(provider, OwnTracerProvider):
-        return provider.processors
-    add = getattr(provider, "add_span_processor", None)
-    if add is None:
-        return None
-    try:
-        processors = _added.get(provider)
-        if processors is None:
-            processors = _added[provider] = SpanProcessors()
-            add(processors)
-    except TypeError:  # one that takes no weak reference: it gets another each time
-        processors = SpanProcessors()
-        add(processors)
-    return processors
 
 
 _in_child: list[Pipeline] = []
