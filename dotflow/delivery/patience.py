@@ -97,18 +97,19 @@ class Patience:
         if outcome.mend is not None:
             self.complain(
                 outcome.mend,
-                f"{self._name} refuses the token ({outcome.reason}): set {outcome.mend}. "
-                "Reports are kept meanwhile.",
+                f"{self._name} refuses the token: set {outcome.mend}. Reports are kept meanwhile. "
+                f"It says: {outcome.reason}",
             )
             return
-        self.complain("later", f"{self._name}: {outcome.reason}; reports wait and go on later.")
+        # The server's words are last: of what looks like a credential in them the line has no more.
+        self.complain("later", f"Reports wait for {self._name}, and go on later: {outcome.reason}")
 
     def _say_refused(self, message: Message, outcome: Refused) -> None:
         self.complain(
             f"refused {outcome.status}",
             f"{self._name} refused the {message.kind.value} of workflow {message.workflow} for "
-            f"good: {outcome.reason}. See `dotflow outbox status`; of further ones like it nothing "
-            "more is said.",
+            "good: see `dotflow outbox status`. Of further ones like it nothing more is said. "
+            f"It says: {outcome.reason}",
         )
 
 
