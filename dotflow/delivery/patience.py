@@ -97,7 +97,7 @@ class Patience:
         if outcome.mend is not None:
             self.complain(
                 outcome.mend,
-                f"{self._name} refuses the token: set {outcome.mend}. Reports are kept meanwhile. "
+                f"{self._name} refuses the token. Set {outcome.mend}; reports are kept meanwhile. "
                 f"It says: {outcome.reason}",
             )
             return

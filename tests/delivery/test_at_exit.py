@@ -106,7 +106,7 @@ def test_a_refused_token_does_not_hold_up_the_exit(api):
     """Where the server refuses the token, waiting longer would change nothing."""
     api.on(".", status(401))
     _, said = program(api, "run()", timeout=8, DOTFLOW_FLUSH_TIMEOUT="60")
-    assert said.count("set DOTFLOW_USER_TOKEN") == 1
+    assert said.count("Set DOTFLOW_USER_TOKEN") == 1
     assert TOKEN not in said
 
 
