@@ -52,7 +52,7 @@ class TaskEngine:
         self._reporter = reporter or TaskReporter(task)
         self._attempts = max(1, task.step.retry)
         self._failure: tuple[BaseException, TaskError] | None = None
-        self._storage_error: Exception | None = None
+        self._storage_error: BaseException | None = None
         self._process = getpid()
         self._outer = sys.exc_info()[1]  # which is the context of what the step raises
         self._began_ns = self._began = 0  # by the clock, and by one that nobody sets back
@@ -152,7 +152,7 @@ class TaskEngine:
     def _keep(self, result: Any) -> None:
         try:
             keep(self.task, result)
-        except Exception as error:
+        except BaseException as error:
             self._storage_error = error
             raise
 

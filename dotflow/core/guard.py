@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from dotflow.core.forked import is_ending
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ class Guard:
         """Tell a Server of a fact."""
         try:
             server.happened(fact, subject)
-        except Exception as error:  # noqa: BLE001 - that is what a guard is for
+        except BaseException as error:  # noqa: BLE001 - that is what a guard is for
             self.failed(server, "happened", error)
 
     def call(self, provider: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
         """Call a hook and return what it returns; None where it raised."""
         try:
             return getattr(provider, hook)(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - that is what a guard is for
+        except BaseException as error:  # noqa: BLE001 - that is what a guard is for
             self.failed(provider, hook, error)
             return None
 
@@ -53,20 +54,26 @@ class Guard:
             return _nothing
         try:
             manager.__enter__()
-        except Exception as error:  # noqa: BLE001 - that is what a guard is for
+        except BaseException as error:  # noqa: BLE001 - that is what a guard is for
             self.failed(provider, hook, error)
             return _nothing
 
         def leave() -> None:
             try:
                 manager.__exit__(None, None, None)
-            except Exception as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001
                 self.failed(provider, hook, error)
 
         return leave
 
-    def failed(self, provider: Any, hook: str, error: Exception) -> None:
-        """Count that a hook raised; log the first time that it did."""
+    def failed(self, provider: Any, hook: str, error: BaseException) -> None:
+        """Count that a hook raised; log the first time that it did.
+
+        Raises:
+            BaseException: It ends the program: the same again.
+        """
+        if is_ending(error):
+            raise error
         cls = provider if isinstance(provider, type) else type(provider)
         self.raised(f"{cls.__name__}.{hook}", error)
 

@@ -15,6 +15,7 @@ from dotflow.abc.facts import (
     TaskRestored,
     next_number,
 )
+from dotflow.core.forked import is_ending
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 
@@ -78,7 +79,7 @@ class TaskReporter:
         self._in_doubt = fact
         try:
             self._server.happened(fact, self.task)
-        except Exception as error:  # noqa: BLE001 - a provider's fault is not the work's
+        except BaseException as error:  # noqa: BLE001 - a provider's fault is not the work's
             self.task.config.guard.failed(self._server, "happened", error)
         self._has_told = True
         self._in_doubt = None
@@ -90,7 +91,7 @@ class TaskReporter:
         tracer = task.config.tracer
         try:
             tracer.start_task(task=task)
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             task.config.guard.failed(tracer, "start_task", error)
         task.started_ns = time.time_ns()
         self._began = time.perf_counter_ns()
@@ -196,7 +197,7 @@ class TaskReporter:
         tracer = task.config.tracer
         try:
             tracer.end_task(task=task)
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             task.config.guard.failed(tracer, "end_task", error)
         if self._tells:
             self._tell_ended(failure)
@@ -211,17 +212,19 @@ class TaskReporter:
         self._in_doubt = fact
         try:
             self._server.happened(fact, task)
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             task.config.guard.failed(self._server, "happened", error)
 
-    def _fail(self, failure: TaskError) -> Exception | None:
+    def _fail(self, failure: TaskError) -> BaseException | None:
         task = self.task
         task.errors = failure
-        storage_error = None
+        storage_error: BaseException | None = None
         try:
             task.current_context = None
-        except Exception as error:  # noqa: BLE001 - raised by end(), once the end is reported
-            storage_error = error
+        except BaseException as error:
+            if is_ending(error):
+                raise
+            storage_error = error  # raised by end(), once the end is reported
         task.status = TypeStatus.FAILED
         return storage_error
 

@@ -167,7 +167,7 @@ class Task(TaskInstance):
         # Called as they are, each in a `try` of its own: this is the way of every task.
         try:
             notify.hook_status_task(task=self)
-        except Exception as error:  # noqa: BLE001 - a provider's fault is not the work's
+        except BaseException as error:  # noqa: BLE001 - a provider's fault is not the work's
             config.guard.failed(notify, "hook_status_task", error)
         if status == TypeStatus.FAILED:
             config.guard.call(log, "error", task=self)
@@ -179,13 +179,13 @@ class Task(TaskInstance):
             return
         try:
             log.info(task=self)
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             config.guard.failed(log, "info", error)
         if status == TypeStatus.COMPLETED:
             metrics = config.metrics
             try:
                 metrics.task_completed(task=self)
-            except Exception as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001
                 config.guard.failed(metrics, "task_completed", error)
 
     @property

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dotflow.abc.server import Server
     from dotflow.core.config import Config
     from dotflow.core.task import Task
+    from dotflow.core.task_fields import Turn
 
 __all__ = [
     "Background",
@@ -81,6 +82,15 @@ def check_options(
         if not callable(callback):
             raise NotCallableObject(name)
     return start_method_of(start_method)
+
+
+def _conclude_turn(turn: Turn, error: BaseException) -> None:
+    """End a task that is under way; a storage that fails once more keeps nothing else open."""
+    try:
+        turn.conclude(error)
+    except BaseException as again:
+        if is_ending(again):
+            raise
 
 
 class Manager(Outcome):
@@ -339,7 +349,7 @@ class Manager(Outcome):
             self._tell(self._in_doubt)
         for task in planned:
             if task.turn is not None:
-                task.turn.conclude(error)
+                _conclude_turn(task.turn, error)
         if not (self._is_ended or isinstance(self._told, RunEnded)):
             failure = TaskError(error)
             if self._told is not None:

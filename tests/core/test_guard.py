@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 
 import pytest
@@ -26,6 +27,9 @@ class Hook:
     def interrupted(self):
         raise KeyboardInterrupt
 
+    def cancelled(self):
+        raise asyncio.CancelledError
+
 
 def test_call_returns_what_the_hook_returns():
     """A call passes its arguments on and returns the hook's answer."""
@@ -47,10 +51,13 @@ def test_a_fault_is_logged_once_and_counted(caplog):
     assert "RuntimeError: down" in caplog.text
 
 
-def test_an_interrupt_goes_on():
-    """What is no Exception is not the guard's."""
+def test_what_ends_the_program_goes_on():
+    """An exception that ends the program is not the guard's; any other one is."""
+    guard = Guard()
     with pytest.raises(KeyboardInterrupt):
-        Guard().call(Hook(), "interrupted")
+        guard.call(Hook(), "interrupted")
+    assert guard.call(Hook(), "cancelled") is None
+    assert guard.failures == {"Hook.cancelled": 1}
 
 
 class Managers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from core_doubles import RecordingStorage, echo, recording_config
 
@@ -13,13 +15,13 @@ MODES = ["sequential", "sequential_group", "parallel"]
 class Failing(RecordingStorage):
     """Fails at one method, at those calls that `when` says."""
 
-    def __init__(self, record, method, when=lambda *args: True):
+    def __init__(self, record, method, when=lambda *args: True, raises=OSError):
         super().__init__(record)
-        self.method, self.when = method, when
+        self.method, self.when, self.raises = method, when, raises
 
     def _maybe(self, method, *args):
         if method == self.method and self.when(*args):
-            raise OSError(f"{method}: disk full")
+            raise self.raises(f"{method}: disk full")
 
     def post(self, key, context, ttl=None, fingerprint=None):
         self._maybe("post", context.storage)
@@ -37,13 +39,14 @@ class Failing(RecordingStorage):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", ["post", "key"])
 @pytest.mark.parametrize("keep_going", [False, True])
-def test_a_result_that_cannot_be_kept(record, mode, method, keep_going):
+@pytest.mark.parametrize("raises", [OSError, asyncio.CancelledError])
+def test_a_result_that_cannot_be_kept(record, mode, method, keep_going, raises):
     """A result that cannot be kept fails its task; start() raises after all was reported."""
-    config = recording_config(record, storage=Failing(record, method))
+    config = recording_config(record, storage=Failing(record, method, raises=raises))
     flow = DotFlow(config=config, workflow_id="w")
     flow.task.add(echo, initial_context=1)
     record.clear()
-    with pytest.raises(OSError, match=f"{method}: disk full"):
+    with pytest.raises(raises, match=f"{method}: disk full"):
         flow.start(mode=mode, keep_going=keep_going)
     task = flow.task.queue[0]
     assert (task.status, task.current_context.storage) == ("Failed", None)
@@ -116,3 +119,28 @@ def test_other_groups_end(record):
         flow.start(mode="sequential_group")
     assert [task.status for task in flow.task.queue] == ["Failed", "Completed"]
     assert flow.result_storage() == [None, "good"]
+
+
+def test_a_storage_that_fails_while_an_interrupted_run_is_concluded(record):
+    """A storage that fails once more, after Ctrl-C, leaves the run open nowhere."""
+
+    class Interrupted(RecordingStorage):
+        """Is interrupted as it keeps that there is no result, and fails from then on."""
+
+        errors = iter((KeyboardInterrupt(), *[OSError("disk full")] * 9))
+
+        def post(self, key, context, ttl=None, fingerprint=None):
+            if not key.endswith("_steps"):
+                raise next(self.errors)
+
+    @action
+    def step():
+        raise ValueError("no")
+
+    flow = DotFlow(config=recording_config(record, storage=Interrupted(record)), workflow_id="w")
+    flow.task.add(step)
+    with pytest.raises(KeyboardInterrupt):
+        flow.start()
+    assert flow.task.queue[0].status == "Failed"
+    assert record.of(1)[-1] == "server.update_task 1 Failed"
+    assert record.calls[-1] == "server.update_workflow w Failed"

@@ -12,12 +12,12 @@ from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
 from dotflow.core import interrupt, rehearsal
 from dotflow.core.checkpoint import first_context, keep, restore
 from dotflow.core.children import child
+from dotflow.core.children.failures import failure_of_death, failure_of_start
 from dotflow.core.children.result import Reading, apart
 from dotflow.core.children.start_method import (
     CHILD_NAME,
     FORK,
     parenthood,
-    remedy_of_a_start,
     start_method_of,
 )
 from dotflow.core.children.wire import (
@@ -33,10 +33,10 @@ from dotflow.core.children.wire import (
     pickling_failure,
     server_class_for,
 )
-from dotflow.core.exception import Interrupted, signal_name
+from dotflow.core.exception import Interrupted
+from dotflow.core.forked import is_ending
 from dotflow.core.reporter import TaskReporter
-from dotflow.core.step_error import drop_frames
-from dotflow.core.task_error import ERROR_TYPE, TaskError
+from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
 
@@ -74,7 +74,7 @@ class Lane:
         self.tasks = tasks
         self.connection: Connection | None = None
         self.failed = False
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._workflow_id = workflow_id
         self._ignore = ignore
         self._resume = resume
@@ -121,8 +121,10 @@ class Lane:
                     self._previous, self._maker = kept, None
                 elif self._launch(task):
                     return True
-        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
-            self.error = error
+        except BaseException as error:
+            if is_ending(error):
+                raise
+            self.error = error  # the storage's: raised when all lanes ended
         self.finish()
         return False
 
@@ -321,17 +323,7 @@ class Lane:
         self.connection, self._process = ours, process
 
     def _start_failure(self, error: Exception) -> TaskError:
-        """What to say where no process could be started."""
-        if self._is_forked or not isinstance(error, (EOFError, ConnectionError)):
-            failure = TaskError(error)
-            failure.hold(error)
-            drop_frames(error)
-            return failure
-        name = self.tasks[self._index].step.name
-        words = f"the process of step {name!r} could not be started ({error!r})"
-        failure = TaskError(RuntimeError(f"{words}: {remedy_of_a_start()}"))
-        failure.traceback = TaskError(error).traceback
-        return failure
+        return failure_of_start(self.tasks[self._index], error, self._is_forked)
 
     def _send(self, message: Any) -> None:
         assert self.connection is not None  # noqa: S101 - a process was started
@@ -360,8 +352,10 @@ class Lane:
             if context is not None:
                 failure = self._keep(task, context, kind)
             reporter.end(failure, finished_ns)
-        except Exception as error:  # noqa: BLE001 - the storage's: raised when all lanes ended
-            self.error = self.error or error
+        except BaseException as error:
+            if is_ending(error):
+                raise
+            self.error = self.error or error  # the storage's, too
         self._reporter = None
         self.failed = self.failed or task.status == TypeStatus.FAILED
         self._ended = task
@@ -370,30 +364,18 @@ class Lane:
     def _keep(self, task: Task, context: Context, kind: str) -> TaskError | None:
         try:
             keep(task, context, kind)
-        except Exception as error:  # noqa: BLE001 - a result that is not kept fails its task
-            self.error = error
+        except BaseException as error:
+            if is_ending(error):
+                raise
+            self.error = error  # a result that is not kept fails its task
             return TaskError(error)
         return None
 
     def _death(self) -> TaskError:
-        """What to say of a child that ended without a word."""
+        """See to a child that ended without a word."""
         assert self._process is not None  # noqa: S101 - it was there to end
-        task = self.tasks[self._index]
         self._process.join(REAP_WAIT)
         code = self._process.exitcode
-        if code is None:
-            how = "closed its connection"
-        elif code < 0:
-            how = f"was killed by {signal_name(-code)}"
-        else:
-            how = f"ended with exit code {code}"
         self.finish()
-        before = "before it reported a result"
-        if not self._is_up and not self._is_forked:
-            before = f"before it asked for its task: {remedy_of_a_start()}"
-        error = RuntimeError(
-            f"the process of task {task.task_id} ({task.step.name!r}) {how} {before}"
-        )
-        if code is not None and code < 0:
-            setattr(error, ERROR_TYPE, "process_killed")
-        return TaskError(error)
+        has_a_remedy = not self._is_up and not self._is_forked
+        return failure_of_death(self.tasks[self._index], code, has_a_remedy)

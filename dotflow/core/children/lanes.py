@@ -34,11 +34,11 @@ def run_lanes(lanes: Iterable[Lane], at_once: int, stop_on_failure: bool) -> Non
         stop_on_failure: Start no further lane once one has failed.
 
     Raises:
-        Exception: The first error of a storage, when all lanes have ended.
+        BaseException: The first error of a storage, when all lanes have ended.
     """
     waiting, active = deque(lanes), list[Lane]()
     leaving: list[Lane] = []
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
     try:
         while waiting or active:
             ended = _turn(waiting, active, at_once)
