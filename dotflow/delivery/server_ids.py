@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_KEPT = 100_000
+MAX_KEPT = 20_000
 """Ids of ended runs that are kept: a workflow may be started again, and its tasks are there."""
 
 MOST_REFUSED = 10_000
