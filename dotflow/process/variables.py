@@ -17,6 +17,8 @@ from dotflow.logging import logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    Checks = dict[str, Callable[[str, str], "str | None"]]
+
 LIMITS = (
     "OTEL_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
@@ -67,9 +69,14 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def mended() -> Iterator[None]:
-    """Have the environment be without what is wrong in it; each wrong variable is told of once."""
-    wrong = {name: right for name in _CHECKS if (right := _mended(name)) != os.environ.get(name)}
+def mended(checks: Checks | None = None) -> Iterator[None]:
+    """Have the environment be without what is wrong in it; each wrong variable is told of once.
+
+    Args:
+        checks: By variable what it is to be taken for; without them those that the SDK reads.
+    """
+    found = {name: _mended(name, check) for name, check in (checks or _CHECKS).items()}
+    wrong = {name: right for name, right in found.items() if right != os.environ.get(name)}
     if not wrong:
         yield
         return
@@ -97,12 +104,12 @@ def _set(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def _mended(name: str) -> str | None:
+def _mended(name: str, check: Callable[[str, str], str | None]) -> str | None:
     """What a variable is to be taken for; None for one that is as if it were not there."""
     given = os.environ.get(name)
     if given is None:
         return None
-    return _CHECKS[name](name, given) if given.strip() else None
+    return check(name, given) if given.strip() else None
 
 
 def _limit(name: str, given: str) -> str | None:
@@ -165,7 +172,7 @@ def _ignored(name: str, given: str, allowed: str) -> str | None:
     return None
 
 
-_CHECKS: dict[str, Callable[[str, str], str | None]] = {
+_CHECKS: Checks = {
     **dict.fromkeys(LIMITS, _limit),
     **dict.fromkeys(CHOICES, _choice),
     **dict.fromkeys(INSTALLED, _installed),

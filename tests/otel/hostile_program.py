@@ -33,6 +33,7 @@ from support.http2 import (
     frame,
     message,
 )
+from support.spans import ended_span
 
 from dotflow.otel.export.endpoint import OtlpSettings, endpoint_of
 from dotflow.otel.export.otlp import exporter_of
@@ -47,6 +48,7 @@ BEGUN = frame(HEADERS, END_HEADERS, 1, OK)
 ENDED = frame(HEADERS, END_HEADERS | END_STREAM, 1, TRAILERS)
 MANY = fields((b"x", b"y" * 16_000))
 BODY = b"x" * 1_000_000
+SPANS = [ended_span(text="x" * 1_000_000)]
 
 HTTP = {
     "nothing": hang,
@@ -111,7 +113,7 @@ def cost(name, protocol, script, scheme="http", is_proxy=False):
             os.environ[f"{scheme}_proxy"], url = server.url, f"{scheme}://collector.invalid"
         exporter = exporter_of(endpoint_of(OtlpSettings(url, protocol), TIMEOUT))
         before, began = peak(), time.monotonic()
-        outcome = exporter.send(BODY)
+        outcome = exporter.send(SPANS)
         took, grown = time.monotonic() - began, peak() - before
         exporter.close()
         os.environ.pop(f"{scheme}_proxy", None)

@@ -58,7 +58,7 @@ def said(monkeypatch):
         monkeypatch.setenv(variable, url)
         monkeypatch.setenv(PROTOCOL, protocol)
         exporter = exporter_of(endpoint_of(OtlpSettings(), 30.0))
-        outcome = exporter.send(b"")
+        outcome = exporter.send([])
         exporter.close()
         assert "sesame" not in repr(outcome)
         return outcome.why

@@ -1,29 +1,42 @@
-"""An OTLP endpoint: what the arguments of ServerOtel say of it, and what the standard variables."""
+"""An OTLP endpoint: what the arguments of ServerOtel say of it, and what the standard variables.
+
+OpenTelemetry's exporters read those variables themselves, and speak as they say. What is read here
+is for our words alone: which address that is, what named it, and which of it may be a secret.
+"""
 
 from __future__ import annotations
 
 import base64
-import math
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from opentelemetry.util.re import parse_env_headers
 
 from dotflow.process.at_exit import LONGEST_TIMEOUT
-from dotflow.process.variables import warn
+from dotflow.process.variables import mended, warn
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from dotflow.process.variables import Checks
 
 GRPC, HTTP = "grpc", "http/protobuf"
 PATH = "/v1/traces"
 DEFAULTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317"}
 DEFAULT_TIMEOUT = 10.0  # seconds
+PACKINGS = ("none", "gzip", "deflate")
 VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 _FOR_TRACES, _FOR_ALL = "OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
+_ODD = re.compile(r"[\t\";\\]")
 
 
 class Unusable(OSError):
@@ -54,14 +67,15 @@ class OtlpSettings:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """All that an exporter has to know of where spans go.
+    """All that there is to say of where spans go.
 
     Attributes:
         url: The whole address for HTTP; what names the host for gRPC.
         variable: What named the address: a variable, or "endpoint" for the argument.
-        headers: Headers to send: they may hold credentials.
+        given: The address as an argument for the exporter; None if it reads the variable.
+        basic: The header that user and password of the address are; empty without them.
+        headers: Headers that are sent: they may hold credentials.
         files: Certificate, client certificate and client key, each a path or empty, by variable.
-        compression: "none", "gzip" or "deflate".
         has_grpc: Whether it speaks gRPC.
         is_secure: Whether it speaks TLS.
         timeout: Seconds that one export may take.
@@ -69,20 +83,23 @@ class Endpoint:
 
     url: str
     variable: str
+    given: str | None = field(repr=False)
+    basic: str = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     files: dict[str, str]
-    compression: str
     has_grpc: bool
     is_secure: bool
     timeout: float
 
-    def read_files(self) -> list[bytes | None]:
-        """What is in those files, None where there is none.
+    def see_files(self) -> None:
+        """See that those files are there, where TLS is spoken.
 
         Raises:
             Unusable: One cannot be read.
         """
-        return [_read(variable, path) if path else None for variable, path in self.files.items()]
+        for variable, path in self.files.items():
+            if path and self.is_secure:
+                _see(variable, path)
 
 
 def endpoint_of(settings: OtlpSettings, timeout: float | None = None) -> Endpoint:
@@ -99,19 +116,23 @@ def endpoint_of(settings: OtlpSettings, timeout: float | None = None) -> Endpoin
     has_grpc = is_grpc(settings)
     _check(url, variable, has_grpc)
     parts = urlsplit(url)
-    headers = _headers()
     user, has_user, host = parts.netloc.rpartition("@")
-    if has_user:
-        pair = base64.b64encode(unquote(user).encode()).decode()
-        headers.setdefault("authorization", f"Basic {pair}")
+    basic = f"Basic {base64.b64encode(unquote(user).encode()).decode()}" if has_user else ""
+    headers = {**({"authorization": basic} if basic else {}), **_headers()}
     bare = urlunsplit(parts._replace(netloc=host))
     files = (_said("CERTIFICATE"), _said("CLIENT_CERTIFICATE"), _said("CLIENT_KEY"))
     return Endpoint(
-        (host or url) if has_grpc else bare, variable, headers,
-        {name: path for path, name in files}, _compression(), has_grpc,
+        (host or url) if has_grpc else bare, variable,
+        bare if basic else url if variable == "endpoint" else None, basic, headers,
+        {name: path for path, name in files}, has_grpc,
         parts.scheme == "https" or (parts.scheme != "http" and not _is_insecure()),
         export_timeout() if timeout is None else timeout,
     )  # fmt: skip
+
+
+def as_exporters_read() -> AbstractContextManager[None]:
+    """Have the environment hold only what OpenTelemetry's exporters take without a fault."""
+    return mended(_CHECKS)
 
 
 def credentials_of(variables: tuple[str, ...]) -> Any:
@@ -152,27 +173,12 @@ def is_grpc(settings: OtlpSettings) -> bool:
 def export_timeout() -> float:
     """Seconds that an export may take: OTEL_EXPORTER_OTLP_TIMEOUT, 10 by default."""
     said, name = _said("TIMEOUT")
-    try:
-        seconds = float(said or DEFAULT_TIMEOUT)
-    except ValueError:
-        seconds = math.nan
-    if not seconds > 0:
-        warn(f"{name} is {said!r}, which is no number of seconds: it is {DEFAULT_TIMEOUT:g}.")
-        return DEFAULT_TIMEOUT
-    return min(LONGEST_TIMEOUT, seconds)
+    return min(LONGEST_TIMEOUT, float(_seconds(name, said) or DEFAULT_TIMEOUT))
 
 
 def address(settings: OtlpSettings) -> str:
     """The address that spans go to, without what may be a credential: user, password and query."""
     return _shown(_url(settings)[0])
-
-
-def _read(variable: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        why = error.strerror or "it cannot be read"
-        raise Unusable(f"is not spoken to: {variable} is {path!r}: {why}") from error
 
 
 def endpoint_name(settings: OtlpSettings) -> str:
@@ -245,27 +251,44 @@ def protocol_variable() -> str:
     return _said("PROTOCOL")[1]
 
 
+def compression() -> str:
+    """How batches are packed: "none", "gzip" or "deflate"."""
+    said, name = _said("COMPRESSION")
+    return (_packing(name, said) or "none").strip().lower()
+
+
 def _headers() -> dict[str, str]:
-    """The headers of the environment; of one that is none only the place is said."""
-    said, variable = _said("HEADERS")
-    found = {}
+    said, name = _said("HEADERS")
+    return dict(parse_env_headers(_pairs(name, said) or "", liberal=True))
+
+
+def _pairs(variable: str, said: str) -> str | None:
+    """Headers as the exporters take them; of one that is none only the place is said."""
+    found = []
     for number, pair in enumerate(said.split(","), 1):
         name, has_value, value = pair.partition("=")
-        name, value = unquote(name).strip().lower(), unquote(value).strip()
-        if has_value and _NAME.fullmatch(name) and _VALUE.fullmatch(value):
-            found[name] = value
+        plain = unquote(value).strip()
+        if has_value and _NAME.fullmatch(unquote(name).strip().lower()) and _VALUE.fullmatch(plain):
+            # They would not take these characters as they are, and log the header for it.
+            found.append(f"{name}={quote(plain)}" if _ODD.search(value) else pair)
         elif pair.strip():
             warn(f"{variable}: part {number} is not NAME=VALUE, and is left out.")
-    return found
+    return ",".join(found) or None
 
 
-def _compression() -> str:
-    said, name = _said("COMPRESSION")
-    chosen = said.lower() or "none"
-    if chosen not in ("none", "gzip", "deflate"):
-        warn(f"{name} is {said!r}: it may be none (and is), gzip or deflate.")
-        return "none"
-    return chosen
+def _packing(variable: str, said: str) -> str | None:
+    if not said or said.strip().lower() in PACKINGS:
+        return said or None
+    warn(f"{variable} is {said!r}: it may be none (and is), gzip or deflate.")
+    return None
+
+
+def _seconds(variable: str, said: str) -> str | None:
+    with contextlib.suppress(ValueError):
+        if not said or float(said) > 0:
+            return said or None
+    warn(f"{variable} is {said!r}, which is no number of seconds: it is {DEFAULT_TIMEOUT:g}.")
+    return None
 
 
 def _is_insecure() -> bool:
@@ -274,3 +297,29 @@ def _is_insecure() -> bool:
     if said.lower() not in ("", "true", "false"):
         warn(f"{name} is {said!r}: it may be true or false (and is).")
     return said.lower() == "true"
+
+
+def _see(variable: str, path: str) -> None:
+    try:
+        Path(path).read_bytes()
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+        raise Unusable(f"is not spoken to: {variable} is {path!r}: {why}") from error
+
+
+def _stripped(_: str, said: str) -> str:
+    return said.strip()
+
+
+_CHECKS: Checks = {
+    f"{prefix}{what}": check
+    for prefix in (_FOR_ALL, _FOR_TRACES)
+    for what, check in (
+        ("HEADERS", _pairs), ("COMPRESSION", _packing), ("TIMEOUT", _seconds),
+        *((one, _stripped) for one in (
+            "ENDPOINT", "CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "INSECURE",
+        )),
+    )
+}  # fmt: skip
+"""What the exporters raise for, or say in words of theirs that hold a header; empty ones too, which
+some of their releases take for a value."""

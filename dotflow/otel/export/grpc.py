@@ -1,22 +1,30 @@
-"""OTLP over gRPC, in a process that forks."""
+"""OTLP over gRPC: OpenTelemetry's exporter, bounded, in a process that forks."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
 from dotflow import __version__
 from dotflow.delivery.answers import LONGEST_RETRY_AFTER
 from dotflow.otel.export import mistakes
-from dotflow.otel.export.endpoint import Endpoint, Unusable, credentials_of
+from dotflow.otel.export.endpoint import Unusable, as_exporters_read, compression
 from dotflow.otel.export.outcome import Outcome, told
+from dotflow.otel.export.quiet import quietly
 
-METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from dotflow.otel.export.endpoint import Endpoint
+
 MOST_ANSWER = 2**16
 """Bytes of an answer that are read, and of its headers."""
 
@@ -29,12 +37,6 @@ MARGIN = 0.5
 LONGEST_CLOSE = 0.5
 """Seconds that closing a channel is waited for."""
 
-PROVIDERS = (
-    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER",
-    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_TRACES_CREDENTIAL_PROVIDER",
-)
-"""Variables that name who makes the credentials of a channel."""
-
 REFUSED = frozenset({
     grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.FAILED_PRECONDITION,
@@ -44,19 +46,16 @@ REFUSED = frozenset({
 TOO_LARGE, IS_OURS = "larger than max", f"vs. {MOST_ANSWER}"
 """What gRPC says of a batch that is too large, and of an answer that is."""
 
-_OPTIONS = (
-    ("grpc.primary_user_agent", f"dotflow/{__version__}"),
+_OPTIONS: Any = (
+    ("grpc.secondary_user_agent", f"dotflow/{__version__}"),
     ("grpc.max_receive_message_length", MOST_ANSWER),
     ("grpc.max_metadata_size", MOST_ANSWER),
     ("grpc.absolute_max_metadata_size", MOST_ANSWER),
     # A channel that is made anew tries to connect at once, whatever became of the one before.
     ("grpc.use_local_subchannel_pool", 1),
 )
-_PACKED = {
-    "none": grpc.Compression.NoCompression,
-    "gzip": grpc.Compression.Gzip,
-    "deflate": grpc.Compression.Deflate,
-}
+_PACKED = {"none": grpc.Compression.NoCompression, "deflate": grpc.Compression.Deflate}
+"""What the variable may say, and the exporter does not know of it."""
 
 
 class _UnderWay:
@@ -99,7 +98,7 @@ _under_way = _UnderWay()
 
 
 class GrpcExporter:
-    """Sends encoded spans; called by one thread. A fork waits for it, a moment.
+    """Sends spans; called by one thread. A fork waits for it, a moment.
 
     Args:
         endpoint: Where to.
@@ -108,71 +107,135 @@ class GrpcExporter:
     def __init__(self, endpoint: Endpoint) -> None:
         self.timeout = endpoint.timeout
         self._endpoint = endpoint
-        self._channel: Any = None
+        self._made: tuple[SpanExporter, _Client] | None = None
 
-    def send(self, body: bytes) -> Outcome:
+    def send(self, spans: Sequence[ReadableSpan]) -> Outcome | None:
         """Send a batch, within the endpoint's timeout.
 
         Args:
-            body: An encoded `ExportTraceServiceRequest`.
+            spans: The spans; None is returned if no call was made, for they cannot be encoded.
         """
         try:
-            with _under_way:
-                answer = self._answer(body)
-            partial = ExportTraceServiceResponse.FromString(answer).partial_success
-        except grpc.RpcError as error:
-            return self._failed(error)
+            exporter, client = self._made = self._made or self._make()
         except Unusable as error:
             return Outcome(str(error))
-        except Exception:  # noqa: BLE001 - not its text, which may hold a header
-            return Outcome("could not be spoken to: the address or a header is wrong")
-        return Outcome(rejected=partial.rejected_spans, said=self._told(partial.error_message))
+        client.outcome = None
+        with _under_way, quietly(), contextlib.suppress(Exception):
+            exporter.export(spans)
+        if client.is_broken:
+            # It would wait before it connects again, longer each time.
+            self.close()
+        return client.outcome
 
     def let_go(self) -> None:
         """Forget the parent's channel, in a forked child: gRPC has seen to it."""
-        self._channel = None
+        self._made = None
 
     def close(self) -> None:
         """Close the channel; what is under way ends at once. Called by any thread."""
-        channel, self._channel = self._channel, None
-        if channel is None:
+        made, self._made = self._made, None
+        if made is None:
             return
+        exporter, client = made
+        client.cancel()
         # Where a server floods, and reads nothing, this does not end before it does.
-        closing = threading.Thread(target=channel.close, name="dotflow-otlp-close", daemon=True)
+        closing = threading.Thread(target=exporter.shutdown, name="dotflow-otlp-close", daemon=True)
         with contextlib.suppress(RuntimeError):  # at the end of the process no thread begins
             closing.start()
             closing.join(LONGEST_CLOSE)
 
-    def _answer(self, body: bytes) -> bytes:
-        """What is answered; waited for here, for gRPC keeps no deadline while a server floods."""
-        if self._channel is None:
-            self._channel = self._connected()
-        headers = tuple(self._endpoint.headers.items())
-        call = self._channel.unary_unary(METHOD).future(body, self.timeout, headers)
-        try:
-            answer: bytes = call.result(self.timeout + MARGIN)
-        except grpc.FutureTimeoutError:
-            call.cancel()
-            self.close()
-            raise Unusable(mistakes.late(self._endpoint)) from None
-        return answer
-
-    def _connected(self) -> Any:
+    def _make(self) -> tuple[SpanExporter, _Client]:
         endpoint = self._endpoint
-        packing = _PACKED[endpoint.compression]
-        if not endpoint.is_secure:
-            return grpc.insecure_channel(endpoint.url, _OPTIONS, packing)
-        credentials = credentials_of(PROVIDERS)
-        if credentials is None:
-            authority, client, key = endpoint.read_files()
-            credentials = grpc.ssl_channel_credentials(authority, key, client)
-        return grpc.secure_channel(endpoint.url, credentials, _OPTIONS, packing)
+        endpoint.see_files()
+        with as_exporters_read():
+            exporter: Any = OTLPSpanExporter(
+                endpoint=endpoint.given, timeout=self.timeout, channel_options=_OPTIONS,
+                compression=_PACKED.get(compression()),
+                # The scheme of an address wins over what is said for those that have none.
+                insecure=None if endpoint.is_secure else True,
+                # It knows no user and password of an address.
+                headers=tuple(endpoint.headers.items()) if endpoint.basic else None,
+            )  # fmt: skip
+        exporter._client = client = _Client(exporter._client, endpoint)
+        return exporter, client
+
+
+class _Failed(grpc.RpcError):  # type: ignore[misc]
+    """What the exporter is told of a call that failed: with this status it tries no more."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.INTERNAL
+
+    def details(self) -> str:
+        return ""
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+class _Client:
+    """Makes each call of the exporter once, within its deadline, and keeps what came of it.
+
+    The exporter tells neither what a success rejects nor why a call failed, and has no parameter
+    that would: so this takes the place of its stub.
+
+    Args:
+        stub: The exporter's own, which makes the calls.
+        endpoint: Where to.
+
+    Attributes:
+        outcome: What came of the last call.
+        is_broken: Whether the channel is not to be used again.
+    """
+
+    def __init__(self, stub: Any, endpoint: Endpoint) -> None:
+        self.outcome: Outcome | None = None
+        self.is_broken = False
+        self._stub = stub
+        self._endpoint = endpoint
+        self._call: Any = None
+
+    def Export(self, request: Any, metadata: Any, **_: Any) -> Any:  # noqa: N802 - a stub's
+        """Make a call."""
+        try:
+            answer = self._answer(request, metadata)
+        except grpc.RpcError as error:
+            self.outcome = self._failed(error)
+        except Unusable as error:
+            self.outcome = Outcome(str(error))
+        except Exception:  # noqa: BLE001 - not its text, which may hold a header
+            self.outcome = Outcome("could not be spoken to: the address or a header is wrong")
+        else:
+            partial = answer.partial_success
+            self.outcome = Outcome(
+                rejected=partial.rejected_spans, said=self._told(partial.error_message)
+            )
+            return answer
+        raise _Failed
+
+    def cancel(self) -> None:
+        """Have the call end that is under way; called by any thread."""
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+    def _answer(self, request: Any, metadata: Any) -> Any:
+        """What is answered; waited for here, for gRPC keeps no deadline while a server floods."""
+        timeout = self._endpoint.timeout  # what the exporter says hangs on the wall clock
+        self._call = self._stub.Export.future(request, timeout=timeout, metadata=metadata)
+        try:
+            answer = self._call.result(timeout + MARGIN)
+        except grpc.FutureTimeoutError:
+            self.cancel()
+            self.is_broken = True
+            raise Unusable(mistakes.late(self._endpoint)) from None
+        finally:
+            self._call = None
+        return answer
 
     def _failed(self, error: Any) -> Outcome:
         code, details = error.code(), error.details() or ""
-        if code is grpc.StatusCode.UNAVAILABLE:
-            # It would wait before it connects again, longer each time.
-            self.close()
+        self.is_broken = code is grpc.StatusCode.UNAVAILABLE
         why = mistakes.of_grpc(code.name, details, self._told(details), self._endpoint)
         is_refused = code in REFUSED or (TOO_LARGE in details and IS_OURS not in details)
         return Outcome(why, is_refused, _retry_after(error))

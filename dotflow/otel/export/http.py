@@ -1,32 +1,36 @@
-"""OTLP over HTTP: each call is bounded, goes where it should, and its answer has to be OTLP's.
+"""OTLP over HTTP: OpenTelemetry's exporter, by a session of ours.
 
-It speaks through the connections of dotflow.delivery: an endpoint, or a proxy, that answers without
-end, drips or lies about its length costs little, and a redirect is an answer like any other.
+The session bounds each call, and judges its answer, which has to be OTLP's: an endpoint, or a
+proxy, that answers without end, drips or lies about its length costs little, and a redirect is an
+answer like any other.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import zlib
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from urllib3.exceptions import HTTPError
+from requests.structures import CaseInsensitiveDict
 
 from dotflow import __version__
 from dotflow.delivery.answers import read_body, retry_after
-from dotflow.delivery.connections import BoundedAdapter, Call, Connections
+from dotflow.delivery.connections import BoundedAdapter, Call
 from dotflow.otel.export import mistakes
-from dotflow.otel.export.endpoint import Unusable, credentials_of
+from dotflow.otel.export.endpoint import Unusable, as_exporters_read, credentials_of
 from dotflow.otel.export.outcome import Outcome, told
+from dotflow.otel.export.quiet import quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter
 
     from dotflow.otel.export.endpoint import Endpoint
 
@@ -36,6 +40,9 @@ MOST_ANSWER = 2**16
 PROTOBUF = "application/x-protobuf"
 AGENT = f"dotflow/{__version__}"
 
+TAKEN, NOT_TAKEN = 200, 400
+"""Statuses after which the exporter is done; after others it waits, and tries again itself."""
+
 REFUSED = frozenset({400, 413, 422})
 """Statuses that find fault with a batch, and not with who sends it or where to."""
 
@@ -43,11 +50,12 @@ PROVIDERS = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
 )
-"""Variables that name who makes a session which knows how to authenticate."""
+"""Variables that name who makes a session which knows how to authenticate: the exporter asks for
+one only where it is given none."""
 
 
 class HttpExporter:
-    """Sends encoded spans; called by one thread.
+    """Sends spans; called by one thread.
 
     Args:
         endpoint: Where to.
@@ -56,70 +64,127 @@ class HttpExporter:
     def __init__(self, endpoint: Endpoint) -> None:
         self.timeout = endpoint.timeout
         self._endpoint = endpoint
-        self._connections: Connections | _Authenticated | None = None
-        self._is_kept = False
+        self._made: tuple[SpanExporter, _Session] | None = None
 
-    def send(self, body: bytes) -> Outcome:
+    def send(self, spans: Sequence[ReadableSpan]) -> Outcome | None:
         """Send a batch, within the endpoint's timeout.
 
         Args:
-            body: An encoded `ExportTraceServiceRequest`.
+            spans: The spans; None is returned if no call was made, for they cannot be encoded.
         """
-        seconds = self.timeout
-        packed = _PACKED[self._endpoint.compression](body)
-        with Call(seconds, MOST_ANSWER, in_all=seconds) as call:
-            outcome = self._send(packed, call)
-            # A connection that was kept may have ended meanwhile: that is no fault of anybody's.
-            if outcome is None:
-                outcome = self._send(packed, call)
-        return outcome or Outcome(mistakes.BROKEN)
+        try:
+            exporter, session = self._made = self._made or self._make()
+        except Unusable as error:
+            return Outcome(str(error))
+        session.outcome = None
+        # What cannot be encoded some releases raise, and others log.
+        with quietly(), contextlib.suppress(Exception):
+            exporter.export(spans)
+        return session.outcome
 
     def let_go(self) -> None:
         """Close a forked child's copies of the parent's sockets, and nothing else."""
-        if self._connections is not None:
-            self._connections.let_go()
+        if self._made is not None:
+            self._made[1].let_go()
 
     def close(self) -> None:
         """Close the connection; called by any thread."""
-        if self._connections is not None:
-            self._connections.close()
+        made, self._made = self._made, None
+        if made is not None:
+            made[0].shutdown()
 
-    def _send(self, body: bytes, call: Call) -> Outcome | None:
-        """Send once; None if a connection that was kept has ended."""
+    def _make(self) -> tuple[SpanExporter, _Session]:
+        session = _Session(self._endpoint)
+        with as_exporters_read():
+            exporter = OTLPSpanExporter(
+                endpoint=self._endpoint.given, timeout=self.timeout, session=session
+            )
+        return exporter, session
+
+
+class _Session(requests.Session):
+    """Makes each call of the exporter within bounds, once, and keeps what came of it.
+
+    The calls themselves are made by the session of a credential provider, if there is one.
+
+    Args:
+        endpoint: Where to.
+
+    Attributes:
+        outcome: What came of the last call.
+
+    Raises:
+        Unusable: A file or a credential provider that a variable names is none.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
+        endpoint.see_files()
+        self.headers.clear()  # the exporter's alone are to be sent
+        self.outcome: Outcome | None = None
+        self._endpoint = endpoint
+        self._adapter = BoundedAdapter()
+        self._is_kept = False
+        self._by: Any = _session_that_calls()
+        for scheme in ("http://", "https://"):
+            self._by.mount(scheme, self._adapter)
+        # It would look at where a redirect leads, and read all of its body for that.
+        self._by.get_redirect_target = lambda _: None
+        self._by.auth = self._by.auth or self._authorized
+
+    def request(self, method: Any, url: Any, *_: Any, **options: Any) -> requests.Response:
+        """Make a call; the exporter is told no more of it than whether it was a success."""
+        seconds = self._endpoint.timeout  # what the exporter says hangs on the wall clock
+        is_secure, said = self._endpoint.is_secure, options.get("verify", self.verify)
+        options.update(
+            headers=self._headers(options.get("headers")), allow_redirects=False, stream=True,
+            timeout=seconds,
+            # Named for each call, it wins over what the environment names for all of a program.
+            verify=said if is_secure and said and isinstance(said, str) else None,
+            cert=(options.get("cert") or self.cert) if is_secure else None,
+        )  # fmt: skip
+        with Call(seconds, MOST_ANSWER, in_all=seconds) as call:
+            outcome = self._called(method, url, options, call)
+            # A connection that was kept may have ended meanwhile: that is no fault of anybody's.
+            if outcome is None:
+                outcome = self._called(method, url, options, call)
+        self.outcome = outcome or Outcome(mistakes.BROKEN)
+        answer = requests.Response()
+        answer.status_code = TAKEN if self.outcome.is_taken else NOT_TAKEN
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._by.close()
+
+    def let_go(self) -> None:
+        """Close a forked child's copies of the parent's sockets, and nothing else."""
+        self._adapter.let_go()
+
+    def _called(self, method: Any, url: Any, options: Any, call: Call) -> Outcome | None:
+        """Call once; None if a connection that was kept has ended."""
         was_kept, self._is_kept = self._is_kept, False
         try:
-            if self._connections is None:
-                self._connections = self._connected()
-            with self._connections.call(
-                "POST", "", body, self._headers(), self.timeout
-            ) as response:
-                outcome = self._outcome(response)
+            with self._by.request(method, url, **options) as response:
+                outcome = self._outcome(response.raw)
             self._is_kept = True
-        except (OSError, HTTPError, HTTPException, ValueError, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - a credential provider may raise anything
             why = mistakes.of_http(error, call, self._endpoint)
             return None if was_kept and why.startswith(mistakes.BROKEN) else Outcome(why)
         return outcome
 
-    def _connected(self) -> Connections | _Authenticated:
-        verify = cert = None
-        if self._endpoint.is_secure:
-            self._endpoint.read_files()  # what cannot be read is said with its variable
-            verify, client, key = (path or None for path in self._endpoint.files.values())
-            cert = (client, key) if client and key else client
-        session = _session()
-        if session is not None:
-            return _Authenticated(session, self._endpoint.url, verify, cert)
-        return Connections(self._endpoint.url, verify, cert)
+    def _authorized(self, request: Any) -> Any:
+        """Add user and password of the address; where there is this, .netrc is not asked."""
+        if self._endpoint.basic:
+            request.headers.setdefault("Authorization", self._endpoint.basic)
+        return request
 
-    def _headers(self) -> dict[str, str]:
-        packing = self._endpoint.compression
-        return {
-            "user-agent": AGENT,
-            **self._endpoint.headers,
-            "content-type": PROTOBUF,
-            "accept-encoding": "identity",
-            **({} if packing == "none" else {"content-encoding": packing}),
-        }
+    def _headers(self, more: Any) -> CaseInsensitiveDict[str]:
+        found = CaseInsensitiveDict({**self.headers, **(more or {})})
+        found["Accept-Encoding"] = "identity"
+        if "user-agent" not in self._endpoint.headers:
+            found["User-Agent"] = f"{AGENT} {found.get('User-Agent', '')}".rstrip()
+        return found
 
     def _outcome(self, response: Any) -> Outcome:
         """What an answer means: only OTLP's own success is one."""
@@ -152,52 +217,6 @@ class HttpExporter:
 
     def _told(self, text: str) -> str:
         return told(text, self._endpoint.headers.values())
-
-
-class _Authenticated:
-    """Calls by the session that a credential provider made, within the same bounds.
-
-    Args:
-        session: The session.
-        url: The address.
-        verify: The file of a CA bundle; without one what the environment says.
-        cert: The file of a client's certificate, or those of it and of its key.
-    """
-
-    def __init__(self, session: requests.Session, url: str, verify: str | None, cert: Any) -> None:
-        self._session, self._url = session, url
-        self._adapter = BoundedAdapter()
-        session.mount("http://", self._adapter)
-        session.mount("https://", self._adapter)
-        session.verify = verify or session.verify
-        session.cert = cert or session.cert
-
-    @contextlib.contextmanager
-    def call(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], seconds: float
-    ) -> Iterator[Any]:
-        """Make a call, as `Connections` does; the session adds what shows who calls."""
-        response = self._session.request(
-            method, self._url + path, data=body, headers=headers, timeout=seconds,
-            allow_redirects=False, stream=True,
-        )  # fmt: skip
-        with response:
-            yield response.raw
-
-    def close(self) -> None:
-        """Close all connections at once."""
-        self._adapter.close()
-
-    def let_go(self) -> None:
-        """Close a forked child's copies of the parent's sockets, and nothing else."""
-        self._adapter.let_go()
-
-
-_PACKED: dict[str, Callable[[bytes], bytes]] = {
-    "none": bytes,
-    "gzip": gzip.compress,
-    "deflate": zlib.compress,
-}
 
 
 def _unpacked(raw: bytes, packing: str) -> bytes | None:
@@ -237,9 +256,9 @@ def _read_json(said: Any) -> tuple[int, str] | None:
     return int(partial.get("rejectedSpans", 0)), str(partial.get("errorMessage", ""))
 
 
-def _session() -> requests.Session | None:
-    """The session of the credential provider that a variable names; None where none does."""
-    session = credentials_of(PROVIDERS)
-    if session is not None and not isinstance(session, requests.Session):
+def _session_that_calls() -> Any:
+    """The session of the credential provider that a variable names, else a plain one."""
+    session = credentials_of(PROVIDERS) or requests.Session()
+    if not isinstance(session, requests.Session):
         raise Unusable(f"is not spoken to: {PROVIDERS[0]} gives no requests.Session")
     return session

@@ -10,7 +10,8 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from urllib3.exceptions import HTTPError, ProtocolError, ProxyError, SSLError
+import requests
+from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, ProxyError, SSLError
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 from dotflow.delivery.answers import causes_of
@@ -31,6 +32,8 @@ BROKEN = "closed the connection without an answer"
 
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG",
                      "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})  # fmt: skip
+_WRAPPERS = (requests.RequestException, MaxRetryError)
+
 TLS_ALERT = b"\x15\x03"
 SETTINGS = b"\x04\x00"
 """Type and flags of the frame that a speaker of HTTP/2 begins with, after three bytes of length."""
@@ -40,9 +43,11 @@ def of_http(error: Exception, call: Call, endpoint: Endpoint) -> str:
     """Why a call over HTTP got no answer."""
     if isinstance(error, Unusable):
         return str(error)
-    causes = causes_of(error)
+    # Without what only says that a call failed, and wraps why.
+    found = causes_of(error)
+    causes = [one for one in found if not isinstance(one, _WRAPPERS)] or [error]
     return (
-        _of_tls(error, causes, call, endpoint)
+        _of_tls(causes, call, endpoint)
         or _of_another_protocol(call.first, endpoint)
         or _of_connecting(causes, call, endpoint)
         or _of_answering(causes, call, endpoint)
@@ -123,7 +128,7 @@ def _of_another_protocol(first: bytes, endpoint: Endpoint) -> str:
     return ""
 
 
-def _of_tls(error: Exception, causes: list[BaseException], call: Call, endpoint: Endpoint) -> str:
+def _of_tls(causes: list[BaseException], call: Call, endpoint: Endpoint) -> str:
     """What is wrong with its TLS."""
     found = [one for one in causes if isinstance(one, ssl.SSLError)]
     if not call.is_connecting:
@@ -139,7 +144,9 @@ def _of_tls(error: Exception, causes: list[BaseException], call: Call, endpoint:
     if reason:
         return f"lets no TLS connection be made ({reason})"
     # urllib3 1 compares the names itself.
-    return _untrusted("hostname mismatch") if isinstance(error, SSLError) else ""
+    return (
+        _untrusted("hostname mismatch") if any(isinstance(one, SSLError) for one in causes) else ""
+    )
 
 
 def _untrusted(why: str) -> str:

@@ -51,10 +51,10 @@ QUEUE_SIZE = 65_536
 
 
 class Exporter(Protocol):
-    """Sends encoded spans in one protocol."""
+    """Sends spans in one protocol, by OpenTelemetry's own exporter."""
 
-    def send(self, body: bytes) -> Outcome:
-        """Send a batch, within the endpoint's timeout."""
+    def send(self, spans: Sequence[ReadableSpan]) -> Outcome | None:
+        """Send a batch, within the endpoint's timeout; None if it cannot be encoded."""
 
     def let_go(self) -> None:
         """Let go of the parent's connections, in a forked child."""

@@ -15,7 +15,7 @@ from dotflow.otel.spans.light import LightSpan
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -173,8 +173,7 @@ class Sender:
         """Send a batch; whether it was taken. One that was not is held, or lost."""
         self._under_way = batch
         try:
-            body = self._encoded(batch)
-            outcome = self._sent(body) if batch.items else Outcome()
+            outcome = self._outcome(batch)
             if outcome.is_taken:
                 self._took(batch, outcome)
             else:
@@ -183,24 +182,25 @@ class Sender:
             self._under_way = None
         return outcome.is_taken
 
-    def _encoded(self, batch: Batch) -> bytes:
-        """The spans as OTLP has them; those that cannot be encoded are taken out of the batch."""
-        try:
-            return _encoded(batch.items)
-        except Exception:  # noqa: BLE001 - one bad span must not cost the others
+    def _outcome(self, batch: Batch) -> Outcome:
+        """Send a batch, without the spans that cannot be encoded: they must not cost the others."""
+        outcome = self._sent(batch)
+        if outcome is None:
             good = [item for item in batch.items if _can_be_encoded(item)]
-        batch.gone = [item for item in batch.items if item not in good]
-        batch.items = good
-        if batch.gone:
-            self._lose(len(batch.gone), "they cannot be encoded")
-        return _encoded(good)
+            batch.gone = [item for item in batch.items if item not in good]
+            batch.items = good
+            if batch.gone:
+                self._lose(len(batch.gone), "they cannot be encoded")
+            outcome = self._sent(batch) if good else Outcome()
+        # Some releases of the exporter send no batch above a size of theirs.
+        return outcome or Outcome("was not spoken to: the exporter makes no call for them", True)
 
-    def _sent(self, body: bytes) -> Outcome:
+    def _sent(self, batch: Batch) -> Outcome | None:
         try:
             if self._exporter is None:
                 self._exporter = exporter_of(self._endpoint)
             with untraced():
-                return self._exporter.send(body)
+                return self._exporter.send([item.span for item in batch.items])
         except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
             logger.debug("Spans could not be exported.", exc_info=True)
             return Outcome(f"could not be spoken to ({type(error).__name__})")
@@ -292,16 +292,11 @@ def _size(span: ReadableSpan) -> int:
     return size_of(span)
 
 
-def _encoded(items: Iterable[Item]) -> bytes:
+def _can_be_encoded(item: Item) -> bool:
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-    body: bytes = encode_spans([item.span for item in items]).SerializeToString()
-    return body
-
-
-def _can_be_encoded(item: Item) -> bool:
     try:
-        _encoded([item])
+        encode_spans([item.span]).SerializeToString()
     except Exception:  # noqa: BLE001 - whatever it is, the span is to be left out
         return False
     return True
