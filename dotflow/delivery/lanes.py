@@ -155,7 +155,7 @@ class Lanes:
             found = self._claim_of(self._active(workflow), limit - len(claimed))
             claimed += found
             if not found:
-                del self._ready[workflow]
+                self._ready.pop(workflow, None)  # it is gone where nothing was left to say
         return claimed
 
     def _claim_of(self, active: list[Unit], limit: int) -> list[Flight]:
@@ -182,7 +182,7 @@ class Lanes:
             active = self._active(workflow)
             if any(one.inner for one in active):  # several runs at a time: one by one
                 found = [] if claimed else self._claim_of(active, 1)
-                del self._ready[workflow]
+                self._ready.pop(workflow, None)
                 if claimed or found:
                     apart.append(workflow)
                 if found:
@@ -196,7 +196,7 @@ class Lanes:
                 claimed.append(flight)
             if most_bytes < 0 or len(claimed) >= limit - 1:
                 break
-            del self._ready[workflow]
+            self._ready.pop(workflow, None)
         self._ready.update(dict.fromkeys(apart))
         for flight in claimed:
             flight.unit.fly(flight.key, flight.message)

@@ -278,6 +278,21 @@ def test_a_task_that_was_refused_is_never_changed(outbox, run):
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_a_workflow_of_which_nothing_is_left_costs_no_other_its_turn(outbox, log, in_bulk):
+    """Where a task was refused of whose run the log says no more, as a damaged one, others go."""
+    other = WrittenRun("other", "managed", log).added(1)
+    [post] = claim(outbox)
+    other.task_began(1)
+    settle(outbox, post, Refused(422, "no"))
+    WrittenRun("w", log=log).created()
+    outbox.read()
+    claimed = outbox.claim_bulk(9, 10**6) if in_bulk else outbox.claim(9)
+    assert [one.message.workflow for one in claimed] == ["w"]
+    settle(outbox, claimed[0], Delivered())
+    assert outbox.counts().pending == 0
+
+
 def test_the_servers_id_outlives_the_run(outbox, run):
     """A workflow that is started again finds its tasks at the server."""
     run.created().added(1).began(1).task_began(1).task_ended(1).ended()
