@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, 
 from dotflow.core.context import Context
 from dotflow.core.exception import ImportModuleError
 from dotflow.core.module import Module
-from dotflow.core.options import checked_flag, checked_retry, checked_seconds
+from dotflow.core.step_options import checked_flag, checked_retry, checked_seconds
 
 if TYPE_CHECKING:
     import inspect

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.context import Context
-from dotflow.core.exact import type_name
 from dotflow.core.exception import InputChangedError, InvalidOnInputChange, ValueNotKept
 from dotflow.core.fingerprint import (
     Fingerprints,
@@ -14,8 +13,9 @@ from dotflow.core.fingerprint import (
     warn_of,
     write_fingerprint,
 )
+from dotflow.core.jsonable import type_name
 from dotflow.core.reporter import TaskReporter
-from dotflow.core.steps import forget, match_steps
+from dotflow.core.step_matching import forget, match_steps
 from dotflow.core.types.execution import TypeExecution
 from dotflow.core.types.input_change import VALID_POLICIES, TypeInputChange
 

@@ -9,7 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
-from dotflow.core.exact import type_name
+from dotflow.core.jsonable import type_name
 from dotflow.core.module import module_name
 from dotflow.process.within import Failed, within
 

@@ -175,7 +175,7 @@ class DotFlow:
                 'start_async() takes no mode="background", for the event loop goes on anyway: '
                 'leave it out, or call start(mode="background")'
             )
-        from dotflow.core.beside import run_beside  # here, for most programs have no event loop
+        from dotflow.core.event_loop import run_beside  # here, for most programs have no event loop
 
         return await run_beside(
             lambda: self.start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
-from dotflow.core.exact import is_comparable
+from dotflow.core.jsonable import is_comparable
 from dotflow.logging import logger
 
 if TYPE_CHECKING:

@@ -29,8 +29,6 @@ FORMAT = "1"
 BUSY = 5.0
 """Seconds to wait for another process at a file."""
 
-CHUNK = 500
-
 _NAME = re.compile(r"(?P<key>[0-9a-f]{16})-(?P<generation>\d{8,})-[0-9a-f]{8}")
 BESIDE = ("", "-wal", "-shm", "-journal")
 _COLUMNS = (

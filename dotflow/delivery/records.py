@@ -236,6 +236,3 @@ class WorkflowRecord:
         """Whether all was said, and no end is owed."""
         is_opened = self.opened or not self.made_by
         return is_opened and self.said >= self.due and (self.ended or not self.begun)
-
-
-OF_WORKFLOWS = frozenset({lines.CREATED, lines.RUN_BEGAN, lines.RUN_FAILED, lines.RUN_ENDED})

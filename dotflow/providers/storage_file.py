@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from dotflow.abc.storage import Storage
 from dotflow.core.context import Context
-from dotflow.core.exact import is_exact, type_name
 from dotflow.core.exception import ValueNotKept
+from dotflow.core.jsonable import is_exact, type_name
 from dotflow.logging import logger
 from dotflow.process.forking import renew_in_child
 from dotflow.providers.storage_pickle import (

@@ -10,8 +10,8 @@ import stat
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from dotflow.core.exact import type_name
 from dotflow.core.exception import ValueNotKept
+from dotflow.core.jsonable import type_name
 from dotflow.core.task_error import TaskError
 from dotflow.process.within import Failed, within
 from dotflow.utils.error_handler import class_and_message

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import os
 import pickle
 import re
-import subprocess
-import sys
 import threading
 import traceback
 from concurrent.futures import ProcessPoolExecutor
@@ -170,109 +167,6 @@ def test_a_second_start_leaves_the_first_outcome(quiet):
     assert first.failed_tasks == flow.result_task()
     with pytest.raises(WorkflowFailed, match="KeyError"):
         first.raise_for_failure()
-
-
-class TestOneRunAtATime:
-    """The runs of a DotFlow share its tasks, so they cannot be under way at the same time."""
-
-    SAID = r"running already, .*: wait for its end, or make a DotFlow for each run"
-
-    @pytest.mark.parametrize("mode", MODES)
-    def test_a_second_one_is_refused(self, quiet, mode):
-        """start() says so, and the run that is under way is none the worse."""
-        begun, go = threading.Event(), threading.Event()
-
-        @action
-        def stay():
-            begun.set()
-            assert go.wait(60)
-
-        flow = DotFlow(config=quiet)
-        flow.task.add([stay, echo])
-        first = flow.start(mode="background")
-        assert begun.wait(60)
-        with pytest.raises(RuntimeError, match=self.SAID):
-            flow.start(mode=mode)
-        go.set()
-        assert first.wait(60)
-        assert [task.status for task in flow.result_task()] == ["Completed"] * 2
-        assert flow.start(mode="background").wait(60)
-
-    def test_a_step_cannot_start_its_own_workflow(self, quiet):
-        """It fails, rather than run for ever."""
-        flow = DotFlow(config=quiet)
-
-        @action
-        def again():
-            flow.start()
-
-        flow.task.add(again)
-        with pytest.raises(WorkflowFailed, match="running already"):
-            flow.start(raise_on_failure=True)
-
-    @pytest.mark.parametrize("mode", MODES)
-    def test_a_callback_of_the_run_may(self, quiet, mode):
-        """When it is called the run has ended."""
-        flow, managers = DotFlow(config=quiet), []
-        flow.task.add(echo)
-        run(flow, mode, on_success=lambda tasks: managers.append(flow.start()))
-        assert managers[0].ok
-
-    @pytest.mark.parametrize("resume", [False, True])
-    def test_after_a_run_that_could_not_begin(self, quiet, monkeypatch, resume):
-        """A run that was refused, or interrupted, is not under way."""
-        flow = DotFlow(config=quiet, workflow_id="w")
-        flow.task.add(echo)
-        with monkeypatch.context() as patch:
-            patch.setattr(quiet.storage, "get", lambda key: 1 / 0)
-            if resume:
-                with pytest.raises(ZeroDivisionError):
-                    flow.start(resume=True)
-        flow.task.queue[0].step = leave
-        with pytest.raises(SystemExit):
-            flow.start()
-        flow.task.queue[0].step = echo
-        assert flow.start().ok
-
-    def test_a_copy_of_the_process_may(self):
-        """A forked process has a run of its own, whatever its parent was about."""
-        done = subprocess.run(
-            [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=True,
-            env={**os.environ, "DOTFLOW_SERVER": "none"},
-        )  # fmt: skip
-        assert done.stdout == "True\n"
-
-
-FORKED = """
-import os, threading
-from dotflow import DotFlow, action
-
-begun, go = threading.Event(), threading.Event()
-
-@action
-def stay():
-    begun.set()
-    go.wait(60)
-
-flow = DotFlow()
-flow.task.add(stay)
-manager = flow.start(mode="background")
-begun.wait(60)
-pid = os.fork()
-if pid:
-    os.waitpid(pid, 0)
-    go.set()
-    manager.wait(60)
-else:
-    go.set()
-    print(flow.start().ok, flush=True)
-    os._exit(0)
-"""
-
-
-@action
-def leave():
-    sys.exit(3)
 
 
 def test_restored_tasks_have_completed():
@@ -450,60 +344,6 @@ class TestArguments:
             (flow.start, {}),
             (flow.start, {"mode": "parallel", "resume": True, "fingerprint": "x"}),
         ]
-
-
-ENDS = """
-import sys, threading
-from dotflow import Config, DotFlow, action
-from dotflow.providers import LogDefault
-
-@action
-def stay():
-    if "stay" in sys.argv:
-        threading.Event().wait(60)
-
-flow = DotFlow(config=Config(log=LogDefault(level="ERROR")), workflow_id="orders", name="etl")
-flow.task.add(stay)
-manager = flow.start(mode="background")
-if "wait" in sys.argv:
-    manager.wait(60)
-if "fork" in sys.argv:
-    import os
-    pid = os.fork()
-    if pid:
-        os.waitpid(pid, 0)
-        os._exit(0)
-"""
-
-
-@pytest.mark.parametrize(("how", "lines"), [(["stay"], 1), (["wait"], 0), (["stay", "fork"], 0)])
-def test_a_program_that_ends_without_waiting(how, lines):
-    """One line says which run is cut off, and what to call; a copy of the process says nothing."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ENDS, *how],
-        capture_output=True, text=True, timeout=60, check=True,
-        env={**os.environ, "DOTFLOW_SERVER": "none"},
-    )  # fmt: skip
-    assert len(done.stderr.splitlines()) == lines
-    assert done.stderr.count("workflow etl (orders). Call manager.wait() before") == lines
-
-
-def test_a_failure_is_an_exit_status():
-    """A script that asks for it ends with a status that is not 0, and shows the step's line."""
-    program = (
-        "from dotflow import DotFlow, action\n"
-        "@action\ndef extract():\n    raise OSError('no route')\n"
-        "flow = DotFlow()\nflow.task.add(extract)\nflow.start(raise_on_failure=True)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "DOTFLOW_SERVER": "none"},
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "line 4, in extract" in done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("dotflow.core.exception.WorkflowFailed: workflow ")
-    assert last.endswith(" failed: task 1 (extract): OSError: no route")
 
 
 def test_it_is_a_name_of_dotflow():

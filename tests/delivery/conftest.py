@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import trustme
+from support.certificates import certified
 from support.fault_server import TOKEN, FaultServer
 
 from dotflow.delivery.channel import outbox_name
@@ -52,3 +54,31 @@ def relays():
     yield make
     for relay in made:
         relay.close(0)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(authority):
+    return certified(authority, "127.0.0.1")
+
+
+@pytest.fixture
+def trusted(authority, monkeypatch, tmp_path):
+    """Has the environment name the bundle of the tests' own authority."""
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
+    return path
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    """Has the environment name neither a proxy nor a bundle."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE",
+                 "CURL_CA_BUNDLE"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)

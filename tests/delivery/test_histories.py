@@ -44,8 +44,7 @@ class Histories(RuleBasedStateMachine):
         os.environ["DOTFLOW_STATE_DIR"] = str(self.folder)
         self.books = Books()
         self.started = self.workflows = self.steps_since_death = 0
-        self.to = {files.reader_key(NAME): ""}
-        self.processes = []
+        self.to, self.processes = {files.reader_key(NAME): ""}, []
         self.start_process()
 
     # What processes do.

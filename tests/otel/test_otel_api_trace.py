@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-import textwrap
 import threading
-from pathlib import Path
 
 import pytest
 import requests
@@ -259,71 +253,6 @@ def test_reports_without_spans_name_the_programs_current_span(web, quiet):
     found = span.get_span_context()
     expected = format(found.trace_id, "032x"), format(found.span_id, "016x")
     assert {named(seen)[:2] for seen in web.seen[count:]} == {expected}
-
-
-PROGRAM = textwrap.dedent("""
-    import json, os, sys
-    from dotflow import Config, DotFlow, action
-    from dotflow.otel import ServerOtel
-    from opentelemetry import trace
-
-    found = {}
-
-    @action
-    def step():
-        found["task"] = trace.get_current_span().get_span_context().span_id
-        if "killed" in sys.argv:
-            found["trace"] = flow.workflow_id.hex
-            print(json.dumps(found), flush=True)
-            os.kill(os.getpid(), 9)
-
-    flow = DotFlow(config=Config(server=ServerOtel()), name="etl")
-    flow.task.add(step)
-    flow.start()
-    found["trace"] = flow.workflow_id.hex
-    print(json.dumps(found))
-""")
-
-
-@pytest.mark.parametrize("end", ["normal", "killed"])
-def test_what_a_later_process_delivers_names_the_span_too(end, web, tmp_path):
-    """The header is kept with the message: it is the span's of the process that is gone."""
-    environment = {
-        **os.environ,
-        "DOTFLOW_SERVER_URL": web.url,
-        "DOTFLOW_USER_TOKEN": TOKEN,
-        "DOTFLOW_FLUSH_TIMEOUT": "0",
-    }
-    web.on("", status(503))
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, end],
-        env=environment, check=False, timeout=120, capture_output=True, text=True,
-    )  # fmt: skip
-    said = json.loads(done.stdout)
-    web.well()
-    before = len(web.seen)
-    flush = Path(sys.executable).with_name("dotflow")
-    subprocess.run(
-        [flush, "outbox", "flush"],
-        env={**environment, "DOTFLOW_FLUSH_TIMEOUT": "60"}, check=True, timeout=120,
-        capture_output=True,
-    )  # fmt: skip
-    delivered = web.seen[before:]
-    assert {"POST /workflows", f"POST /workflows/{web_id(said)}/tasks"} <= {
-        seen.line for seen in delivered
-    }
-    # What the dead process could not say itself is said for it.
-    own = [seen for seen in delivered if "traceparent" in seen.headers]
-    assert {seen.line for seen in own} >= {seen.line for seen in delivered if seen.method == "POST"}
-    for seen in own:
-        trace_id, span_id, _ = named(seen)
-        assert trace_id == said["trace"]
-        assert (int(span_id, 16) == said["task"]) == ("tasks" in seen.path)
-
-
-def web_id(said):
-    text = said["trace"]
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 @pytest.mark.parametrize("dialect", ["default", "managed"])

@@ -25,8 +25,8 @@ from dotflow.core.children.wire import (
     unloaded,
 )
 from dotflow.core.engine import TaskEngine
-from dotflow.core.exact import type_name
 from dotflow.core.guard import Guard
+from dotflow.core.jsonable import type_name
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.process.within import Failed, within

@@ -36,8 +36,8 @@ MOST_NESTED = 100
 KNOWN_STEPS = 1000
 """Steps of a run of which it is known what spans say of them."""
 
-POLICY_OTEL, POLICY_SPANS = "otel", "spans"
-"""What readers of the run log make of its lines: records of dotflow-api, spans."""
+POLICY_OTEL = "otel"
+"""What dotflow-api's reader of the run log makes of its lines."""
 
 _RUN = otel_context.create_key("dotflow-run")
 

@@ -354,12 +354,11 @@ def test_a_storage_that_does_not_take_it(record):
                 raise OSError("disk full")
             super().post(key, context, ttl, fingerprint)
 
-    config = recording_config(record, storage=Partly(record))
-    flow = DotFlow(config=config, workflow_id="w")
+    flow = DotFlow(config=recording_config(record, storage=Partly(record)), workflow_id="w")
     flow.task.add(a)
     flow.start()
     assert flow.task.queue[0].status == "Completed"
-    assert config.guard.failures == {"Partly.post": 1}
+    assert flow.config.guard.failures == {"Partly.post": 1}
 
 
 def test_what_the_steps_were_that_cannot_be_read(record):
@@ -382,10 +381,9 @@ def test_what_the_steps_were_that_cannot_be_read(record):
 
 def test_a_workflow_without_steps(record):
     """Where there are no steps nothing is kept of them."""
-    storage = StorageDefault()
-    flow = DotFlow(config=recording_config(record, storage=storage), workflow_id="w")
+    flow = DotFlow(config=recording_config(record, storage=StorageDefault()), workflow_id="w")
     flow.start()
-    assert list(storage.list_keys("")) == []
+    assert list(flow.config.storage.list_keys("")) == []
 
 
 def test_a_storage_that_raises_for_what_is_not_there(record, caplog):
@@ -395,9 +393,8 @@ def test_a_storage_that_raises_for_what_is_not_there(record, caplog):
         def get(self, key):
             return self.kept[key]
 
-    config = recording_config(record, storage=Strict())
-    flow = DotFlow(config=config, workflow_id="w")
+    flow = DotFlow(config=recording_config(record, storage=Strict()), workflow_id="w")
     flow.task.add([a, b])
     flow.start()
     assert [task.status for task in flow.task.queue] == ["Completed"] * 2
-    assert (config.guard.failures, caplog.messages) == ({}, [])
+    assert (flow.config.guard.failures, caplog.messages) == ({}, [])
