@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-# requests imports it at its first call, in a thread of ours or of an exporter. A child that was
-# forked meanwhile would wait for the end of that import for ever.
-import netrc  # noqa: F401
 import os
+import sys
+import threading
 import weakref
 from typing import Any, Protocol
 
@@ -25,7 +24,25 @@ def renew_in_child(one: Renewable) -> None:
     _known.add(one)
 
 
+def forget_imports_of_others() -> None:
+    """Have this process, a forked child, import anew what another thread was about to import.
+
+    That thread is not here, but the lock of the module is: whoever needs the module would wait for
+    ever. Where Python keeps these locks is its own affair: if they are not found nothing is done.
+    """
+    locks: dict[str, Any] = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+    for name, reference in list(locks.items()):
+        owner = getattr(reference(), "owner", None)
+        if owner is None or owner == threading.get_ident():
+            continue
+        del locks[name]
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if getattr(spec, "_initializing", False):  # half of it is there
+            del sys.modules[name]
+
+
 def _renew_all() -> None:
+    forget_imports_of_others()
     for one in list(_known):
         one.renew()
 
