@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from dotflow.delivery.headers import carried
 from dotflow.delivery.message import Kind, Message
 from dotflow.delivery.records import OTEL
+from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
     from dotflow.delivery.records import TaskRecord, WorkflowRecord
@@ -28,7 +28,6 @@ EXCEEDED = {"message": "Context size exceeded"}
 CONTEXTS = ("initial_context", "previous_context", "current_context")
 PLAN = "tasks"
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _ERROR = ("attempt", "exception", "message", "traceback")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -185,9 +184,8 @@ def _fitted(fields: dict[str, Any]) -> bytes:
 
 
 def _bytes(fields: dict[str, Any]) -> bytes:
-    text = _encode(fields)
     # A name may have half a surrogate pair, which UTF-8 cannot say.
-    return text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text).encode()
+    return clean(_encode(fields)).encode()
 
 
 def _errors(errors: dict[int, Any]) -> list[dict[str, Any]]:

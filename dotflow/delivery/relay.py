@@ -9,7 +9,6 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from dotflow.delivery.pace import REST, Pace
 from dotflow.delivery.patience import FIRST_PAUSE
 from dotflow.delivery.rounds import POLL, Flush, Rounds, Sender
 from dotflow.delivery.senders import Senders
@@ -28,9 +27,36 @@ LINGER = 10.0  # seconds that a thread and its connection are kept when there is
 SOON = 0.05
 """Seconds until a line is looked for again that was written while the relay went to sleep."""
 
+QUIET = 0.005
+"""Seconds without a report: the work has better to do than to report."""
+
+REST = 0.05
+"""Seconds that the relay sleeps between two looks in a burst."""
 
 SENDERS_END = 0.2
 """Seconds that threads which send are waited for when all ends."""
+
+
+class Pace:
+    """Tells a reader of the log whether reports come thick and fast.
+
+    Reading costs more than reporting, and both share one interpreter: a thread that reads holds up
+    the workflow. So in a burst of reports little is read and sent, and the rest when it is over:
+    what waits is on disk. Takes no lock. Times are of the monotonic clock.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def report(self) -> None:
+        """Note a report; called on the workflow's path."""
+        self._last = time.monotonic()
+
+    def is_burst(self, now: float) -> bool:
+        """Whether the last report is so fresh that another one may follow at once."""
+        return now < self._last + QUIET
 
 
 class _Marked(threading.local):

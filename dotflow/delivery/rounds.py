@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from dotflow.delivery.message import Message, Outcome, TryLater
 from dotflow.delivery.outbox import Counts
-from dotflow.delivery.pace import BREATH
 from dotflow.delivery.patience import Patience
 from dotflow.logging import logger
 from dotflow.process.at_exit import flush_timeout, say_left
@@ -26,6 +25,9 @@ BULK_BYTES = 5 * 2**20 - 2**10
 
 CARE_EVERY = 10.0
 """Seconds between two signs of life."""
+
+BREATH = 0.001
+"""Seconds that the log is read in a burst of reports."""
 
 POLL = 0.002
 """Seconds between two looks of whoever waits for a flush."""

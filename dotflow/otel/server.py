@@ -23,12 +23,13 @@ from dotflow.otel.export.provider import Pipeline, open_in_child
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.hooks import HookedServer
 from dotflow.otel.processor import OwnSpanProcessor
-from dotflow.otel.spans.earlier import note_of
 from dotflow.otel.spans.exceptions import Exceptions
+from dotflow.otel.spans.light import LightSpan
 from dotflow.otel.spans.markers import are_wanted
 from dotflow.otel.spans.origin import TraceContinuation
 from dotflow.otel.spans.runs import OpenRuns
 from dotflow.otel.spans.splitting import Splitter
+from dotflow.otel.spans.starting import is_sampled
 from dotflow.otel.spans.tasks import TaskTeller
 from dotflow.otel.spans.values import CONTEXT_LIMIT
 from dotflow.otel.spans.workflows import WorkflowTeller
@@ -39,6 +40,8 @@ from dotflow.runlog.texts import Redact, Texts
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
+
+    from opentelemetry.trace import Span
 
     from dotflow.abc.facts import Carrier, Fact
     from dotflow.abc.task import Failure, TaskView
@@ -194,9 +197,9 @@ class ServerOtel(HookedServer):
         """What leads to the span of the run, or of the task."""
         if task is not None:
             state = self._run_of(task)
-            return {} if state is None else note_of(state.span)
+            return {} if state is None else _note_of(state.span)
         run = self._runs.of_workflow(str(workflow))
-        return {} if run is None else note_of(run.span)
+        return {} if run is None else _note_of(run.span)
 
     def trace_id(self, workflow: str | UUID) -> str | None:
         """The id of the trace that the run's root is in; None where OpenTelemetry is off."""
@@ -383,3 +386,14 @@ class _Active(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         detach(self._token)
+
+
+def _note_of(span: Span) -> dict[str, str]:
+    """What leads to a span, to be kept; nothing for one that is not sampled, and leads nowhere."""
+    if type(span) is LightSpan:  # all of them are sampled
+        return {"traceparent": f"{span.place.traceparent}{span.span_id:016x}-01"}
+    if not is_sampled(span):
+        return {}
+    found = span.get_span_context()
+    # As the propagator writes it, in a tenth of the time.
+    return {"traceparent": f"00-{found.trace_id:032x}-{found.span_id:016x}-01"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from dotflow.core.context import Context
+from dotflow.utils.masking import clean
 
 MAX_DEPTH = 150
 """Levels of nesting that are kept; common parsers give up at 200 and more."""
@@ -23,8 +23,6 @@ EXCEEDED = b'{"message":"Context size exceeded"}'
 
 _BIG = 10**300
 """From here on common parsers read an infinity, or fail."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def to_json(value: Any, limit: int = MAX_SIZE) -> bytes:
@@ -81,7 +79,7 @@ class ValueTooLargeError(Exception):
 def safe_str(value: Any) -> str:
     """The `str` of a value, or the name of its type where that raises."""
     try:
-        return str(value)
+        return str.__str__(str(value))  # not a subclass, with ideas of its own
     except Exception:  # noqa: BLE001
         return _name(value)
 
@@ -193,7 +191,7 @@ class _Plain:
 
     def _text(self, text: str) -> str:
         self._take(len(text))
-        return _SURROGATE.sub("\ufffd", text)
+        return clean(text)
 
     def _take(self, size: int) -> None:
         self._room -= size

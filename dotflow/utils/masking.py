@@ -103,7 +103,7 @@ def has_stem(small: str) -> bool:
 
 
 def clean(text: str) -> str:
-    """The text with U+FFFD in place of each half surrogate pair."""
+    """The text with U+FFFD in place of each half surrogate pair, which no encoder takes."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 

@@ -7,7 +7,7 @@ import time
 from support.reports import Reports, put_run
 from support.runs import in_order
 
-from dotflow.delivery.pace import QUIET, Pace
+from dotflow.delivery.relay import QUIET, Pace
 
 
 def test_before_the_first_report_there_is_no_burst():

@@ -13,7 +13,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace.span import TraceState
 
 from dotflow.otel import attributes as names
-from dotflow.otel.spans.values import clean
+from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,13 +12,13 @@ from dotflow.otel.spans.values import (
     MESSAGE_LIMIT,
     PATH_LIMIT,
     STACKTRACE_LIMIT,
-    clean,
     cut,
     cut_start,
     short,
 )
 from dotflow.runlog.texts import cut as cut_json
 from dotflow.utils.error_handler import class_and_message
+from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
     from dotflow.otel.spans.light import Said

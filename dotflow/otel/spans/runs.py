@@ -11,8 +11,9 @@ from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from dotflow.otel.spans.record import UNNAMED, FailedTask, StepSaid, TaskSaid
-from dotflow.otel.spans.values import clean, short
+from dotflow.otel.spans.values import short
 from dotflow.runlog.lines import RunLines, compact
+from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,8 @@ from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.carriers import template_of
-from dotflow.otel.spans.earlier import link
 from dotflow.otel.spans.record import fail_by
-from dotflow.otel.spans.starting import is_sampled, started
+from dotflow.otel.spans.starting import is_sampled, link, started
 from dotflow.otel.spans.values import short
 from dotflow.runlog.lines import compact
 

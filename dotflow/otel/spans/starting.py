@@ -1,15 +1,24 @@
-"""Spans are started here, whatever the processors of the application do."""
+"""Spans are started here, whatever the processors of the application do, with their links."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.logging import logger
+from dotflow.otel import attributes as names
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
+    from dotflow.abc.facts import Carrier
+
+# Not the configured propagators: a note is to be read by any later process, and baggage is no
+# matter for a disk.
+_propagator = TraceContextTextMapPropagator()
 
 
 def started(tracer: trace.Tracer, name: str, context: Context, **known: Any) -> trace.Span:
@@ -24,3 +33,22 @@ def started(tracer: trace.Tracer, name: str, context: Context, **known: Any) -> 
 def is_sampled(span: trace.Span) -> bool:
     """Whether a span is one that is exported."""
     return bool(span.get_span_context().trace_flags.sampled)
+
+
+def links_to(note: Carrier | None, kind: str) -> list[Link]:
+    """The link to the span of a note; none where the note names no span.
+
+    Args:
+        note: What was kept, by whomever.
+        kind: `dotflow.link.type` of the link.
+    """
+    if not isinstance(note, Mapping):
+        return []
+    fields = {str(name): str(value) for name, value in note.items()}
+    found = trace.get_current_span(_propagator.extract(fields, Context())).get_span_context()
+    return [link(found, kind)] if found.is_valid else []
+
+
+def link(target: trace.SpanContext, kind: str) -> Link:
+    """A link that says what it is."""
+    return Link(target, {names.LINK_TYPE: kind})

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import TaskBegan, next_number
 from dotflow.otel import attributes as names
-from dotflow.otel.spans.earlier import links_to
 from dotflow.otel.spans.light import LightSpan
 from dotflow.otel.spans.markers import PART, TASK, mark
 from dotflow.otel.spans.record import (
@@ -20,10 +19,10 @@ from dotflow.otel.spans.record import (
     tell_end,
 )
 from dotflow.otel.spans.runs import TaskRun
-from dotflow.otel.spans.starting import started
-from dotflow.otel.spans.values import clean
+from dotflow.otel.spans.starting import links_to, started
 from dotflow.runlog.lines import compact
 from dotflow.runlog.writer import run_log
+from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

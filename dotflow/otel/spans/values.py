@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from dotflow.utils.masking import clean
 
 CONTEXT_LIMIT = 4096
 """Characters of a context that a span carries; of text that is not ASCII at most three times as
@@ -12,13 +12,6 @@ MESSAGE_LIMIT = 4096  # bytes
 STACKTRACE_LIMIT = 16_384  # bytes
 NAME_LIMIT = 256  # bytes
 PATH_LIMIT = 1024  # bytes
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def clean(text: str) -> str:
-    """The text without half surrogate pairs, which protobuf cannot encode."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def cut(text: str, limit: int) -> str:

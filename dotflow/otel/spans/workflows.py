@@ -12,13 +12,12 @@ from opentelemetry.trace import Link, SpanKind, format_trace_id
 from dotflow.otel import attributes as names
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.carriers import template_of
-from dotflow.otel.spans.earlier import link, links_to
 from dotflow.otel.spans.markers import WORKFLOW, mark
 from dotflow.otel.spans.origin import Origin, TraceContinuation, origin_of_a_run, within_run
 from dotflow.otel.spans.record import tell_end_of_workflow, workflow_attributes
 from dotflow.otel.spans.runs import WorkflowRun, with_run
 from dotflow.otel.spans.splitting import Part
-from dotflow.otel.spans.starting import is_sampled, started
+from dotflow.otel.spans.starting import is_sampled, link, links_to, started
 from dotflow.otel.spans.values import short
 from dotflow.process import at_exit
 from dotflow.runlog.lines import compact
