@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
 from dotflow.runlog.named import named_secrets
-from dotflow.runlog.shown import Shown, is_composed
-from dotflow.runlog.strict_json import MAX_DEPTH, ValueTooLargeError
+from dotflow.runlog.shown import Shown, ValueTooLargeError, is_composed
 from dotflow.utils.masking import (
     MASK,
     ODD,
@@ -23,6 +22,9 @@ from dotflow.utils.masking import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MAX_DEPTH = 150
+"""Levels of nesting that are kept; common parsers give up at 200 and more."""
 
 MAX_LEAVES = 100_000
 """Values without parts that a text may have: about 50 ms of work."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.exception import Interrupted
 from dotflow.process.within import Failed, TookTooLongError, within
-from dotflow.runlog.strict_json import ValueTooLargeError
 from dotflow.utils.masking import MASK, SECRET, masked, may_hold, names_only, verdict
 
 if TYPE_CHECKING:
@@ -115,6 +114,10 @@ def _codes_of_handlers() -> set[Any]:
                 handler = type(handler).__call__
             codes.add(getattr(handler, "__code__", None))
     return codes - {None}
+
+
+class ValueTooLargeError(Exception):
+    """The text of a value would be larger than the limit."""
 
 
 class Shown:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.runlog import shown
 from dotflow.runlog.plain import Copy, Survey, storage_of
-from dotflow.runlog.strict_json import MAX_SIZE, ValueTooLargeError
+from dotflow.runlog.shown import ValueTooLargeError
 from dotflow.utils import masking
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Redact = Callable[[str, Any], Any]
 """Called with a role ("initial", "previous", "current" or "error") and a value; returns what
 reports may say of it. Of an error it gets the message and the traceback, each as a str."""
+
+MAX_SIZE = 5 * 2**20
+"""Bytes that a text may have: what is larger fits into no body."""
 
 EXCEEDED = '{"message": "Context size exceeded"}'
 NULL = "null"
