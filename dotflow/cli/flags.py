@@ -155,7 +155,7 @@ def _step(path: str) -> Any:
     try:
         return resolve_step(value)
     except MissingActionDecorator as error:
-        raise CommandError(f"'{path}' is no step. {error}") from error
+        raise MissingActionDecorator(path) from error
 
 
 def load(path: str) -> Any:

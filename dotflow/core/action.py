@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from functools import cached_property, partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from dotflow.core.context import Context
@@ -112,11 +113,11 @@ class Action(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, as if it were no step, and return what it returns.
 
-        So a step can be tested by itself. A context that is given by name may be any value: the
-        function gets it as a Context. With `task=` (the task itself never reaches the function)
-        it is the engine's call: the contexts reach the function where it has parameters so named,
-        coroutines and methods of a class run to their end, and the result is a Context with the
-        ids of the task.
+        So a step can be tested by itself. A context may be given as any value, by name or by
+        place: the function gets it as a Context. With `task=` (the task itself never reaches the
+        function) it is the engine's call: the contexts reach the function where it has parameters
+        so named, coroutines and methods of a class run to their end, and the result is a Context
+        with the ids of the task.
 
         Args:
             args: Passed on to the function.
@@ -133,7 +134,17 @@ class Action(Generic[P, R]):
             task = kwargs.pop("task", None) or self.task
             return self._run(task, contexts, args, kwargs)
         func: Any = self.func
-        return func(*self._with_instance(args), **contexts, **kwargs)
+        return func(*self._with_contexts(self._with_instance(args)), **contexts, **kwargs)
+
+    def _with_contexts(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, those in the place of a context as a Context."""
+        if not args or not (self._positional or self._keywords):
+            return args
+        placed = [one for one in _parameters(self.func) if one.kind <= one.POSITIONAL_OR_KEYWORD]
+        return tuple(
+            _as_context(value) if one is not None and one.name in CONTEXTS else value
+            for one, value in zip_longest(placed[: len(args)], args)
+        )
 
     def _with_instance(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         bound = self._instance is not None and self._takes_instance

@@ -79,8 +79,9 @@ class MissingActionDecorator(Exception):
 
     __reduce__ = reduced
 
-    def __init__(self) -> None:
-        super().__init__(MESSAGE_MISSING_STEP_DECORATOR)
+    def __init__(self, step: str = "") -> None:
+        which = f"'{step}' is no step. " if step else ""
+        super().__init__(f"{which}{MESSAGE_MISSING_STEP_DECORATOR}")
 
 
 class ExecutionModeNotExist(Exception):
@@ -88,8 +89,9 @@ class ExecutionModeNotExist(Exception):
 
     __reduce__ = reduced
 
-    def __init__(self) -> None:
-        super().__init__(MESSAGE_EXECUTION_NOT_EXIST)
+    def __init__(self, mode: Any = None) -> None:
+        given = f"mode={mode!r}: " if type(mode) is str else ""
+        super().__init__(f"{given}{MESSAGE_EXECUTION_NOT_EXIST}")
 
 
 class ImportModuleError(Exception):

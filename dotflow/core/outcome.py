@@ -130,6 +130,8 @@ def _line(error: TaskError) -> str:
 def _shown(failure: TaskError | None) -> BaseException | None:
     """The exception of a failure, which shows where it came from, too, when it is shown."""
     cause = None if failure is None else failure.cause
-    if cause is not None and failure is not None and not has_frames(cause):
+    if cause is None or failure is None or has_frames(cause):
+        return cause
+    if "\n" in failure.traceback.strip():  # else it only repeats the exception, as of a timeout
         tell_before(cause, StepTraceback(failure.traceback))
     return cause

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.action import Action
@@ -21,8 +22,17 @@ def resolve_step(value: Any) -> Action[..., Any]:
     """
     step = value if isinstance(value, Action) else Module(value)
     if not isinstance(step, Action) or step.func is None:
-        raise MissingActionDecorator
+        raise MissingActionDecorator(_name_of(value))
     return step
+
+
+def _name_of(value: Any) -> str:
+    """What a person calls it; of an object of the user's nothing is asked, only its class."""
+    if type(value) is str:
+        return value
+    if type(value) in (FunctionType, type):
+        return str(value.__qualname__)
+    return f"{type.__dict__['__name__'].__get__(type(value))} object"
 
 
 def resolve_callback(value: Any) -> Callable[..., Any]:

@@ -94,6 +94,9 @@ class Task(TaskInstance):
         if (server := self.config.listener()) is not None:
             self.config.guard.report(server, TaskAdded(next_number(), task_id), self)
 
+    def __repr__(self) -> str:
+        return f"<task {self.task_id} ({self._step.name}): {self.status}>"
+
     @property
     def step(self) -> Any:
         """The action that does the work."""

@@ -76,7 +76,7 @@ def check_options(
         ValueError: There is no such start method here.
     """
     if mode not in list(FLOWS):  # which, unlike a dict, may be asked for anything
-        raise ExecutionModeNotExist
+        raise ExecutionModeNotExist(mode)
     check_policy(on_input_change)
     for name, callback in (("on_success", on_success), ("on_failure", on_failure)):
         if not callable(callback):

@@ -48,6 +48,8 @@ class Rehearsal(Tasks):
         """
         if len(self.runs) == 1:
             return self.runs[0]
+        if not self.runs:
+            raise LookupError("there was no run: no workflow was started in this rehearsal")
         raise LookupError(f"there were {len(self.runs)} runs: see `runs`")
 
     @property

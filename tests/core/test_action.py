@@ -88,6 +88,27 @@ def test_without_a_task_contexts_may_be_values(given):
         echo(initial_context=3, previous_context=4)
 
 
+@pytest.mark.parametrize("given", [3, Context(3)])
+def test_without_a_task_contexts_may_be_given_by_place(given):
+    """What stands in the place of a context reaches the function as one; the rest as it is."""
+
+    @action
+    def last(first, /, previous_context, *more):
+        return (first, previous_context.storage, *more)
+
+    class Steps:
+        @action
+        def method(self, initial_context):
+            return initial_context.storage
+
+    assert echo(given) == 3
+    assert last(1, given) == (1, 3)
+    assert last(1, given, 4, given) == (1, 3, 4, given)
+    assert Steps().method(given) == Steps.method(Steps(), given) == 3
+    with pytest.raises(TypeError, match="argument"):
+        echo(given, 4)
+
+
 def test_call_runs_once_and_raises_through():
     """Action itself neither retries nor catches."""
     calls = []

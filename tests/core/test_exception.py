@@ -69,6 +69,13 @@ def test_constants():
     assert all(isinstance(getattr(exception, name), str) for name in names)
 
 
+def test_what_was_given_is_named():
+    """Who gave many steps, or a mode from elsewhere, sees which one it was."""
+    assert "'etl.load' is no step" in str(MissingActionDecorator("etl.load"))
+    assert "mode='paralel'" in str(ExecutionModeNotExist("paralel"))
+    assert str(ExecutionModeNotExist(object())) == exception.MESSAGE_EXECUTION_NOT_EXIST
+
+
 def test_task_error_can_be_imported_from_here():
     """TaskError is also found among the exceptions; nothing else is made up."""
     assert exception.TaskError is TaskError

@@ -102,6 +102,22 @@ def test_raise_on_failure(record, recorded, mode):
     assert flow.start(mode=mode, raise_on_failure=True).ok
 
 
+def test_a_failure_without_frames_is_shown_once(quiet):
+    """A timeout comes from no line of a step: it is shown as what it is, and nothing before it."""
+
+    @action(timeout=0.01)
+    def stay():
+        threading.Event().wait(0.2)
+
+    flow = DotFlow(config=quiet)
+    flow.task.add(stay)
+    with pytest.raises(WorkflowFailed) as raised:
+        flow.start(raise_on_failure=True)
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "StepTraceback" not in shown
+    assert shown.count("TimeoutError: timed out") == 2  # itself, and the last line
+
+
 def test_raise_on_failure_in_the_background(quiet):
     """wait() raises what start() has returned before."""
     flow = DotFlow(config=quiet)

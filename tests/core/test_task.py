@@ -14,6 +14,14 @@ from dotflow.core.types import TypeStatus
 from dotflow.utils import basic_callback
 
 
+def plain():
+    """A function that is no step."""
+
+
+class Plain:
+    """A class that is none."""
+
+
 def test_fields_as_given(recorded):
     """A Task holds what it was made with."""
     task = Task(5, echo, print, {"a": 1}, "wid", recorded, "blue")
@@ -58,6 +66,28 @@ def test_a_callback_that_cannot_be_called_is_refused(callback):
     error = ImportModuleError if isinstance(callback, str) else NotCallableObject
     with pytest.raises(error, match=str(callback)):
         Task(task_id=1, step=echo, callback=callback)
+
+
+@pytest.mark.parametrize(
+    ("step", "named"),
+    [
+        (print, "builtin_function_or_method object"), (plain, "plain"), (Plain, "Plain"),
+        (Plain(), "Plain object"), ("core_doubles.note_pid", "core_doubles.note_pid"),
+    ],
+)  # fmt: skip
+def test_what_is_no_step_is_named(step, named):
+    """Who adds a list of steps sees which of them lacks the decorator."""
+    with pytest.raises(MissingActionDecorator, match=f"'{named}' is no step.*'@action'"):
+        DotFlow().task.add([echo, step])
+
+
+def test_a_task_shows_what_it_is(quiet):
+    """Printed, a task says number, step and status."""
+    flow = DotFlow(config=quiet)
+    flow.task.add(echo)
+    assert repr(flow.task.queue) == "[<task 1 (echo): Not started>]"
+    flow.start()
+    assert repr(flow.task.queue) == "[<task 1 (echo): Completed>]"
 
 
 def test_step_before_callback():
