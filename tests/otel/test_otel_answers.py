@@ -99,8 +99,8 @@ NOT_TAKEN = {
     "304": (answer(304), "answers 304, a redirect, which is not followed"),
     "300": (answer(300, b"", None, "Location: http://[/"), "answers 300, a redirect, which is not"),
     "401": (
-        answer(401, f"no {TOKEN} here".encode(), "text/plain"),
-        "answers 401: no [token] here; see whether OTEL_EXPORTER_OTLP_HEADERS holds what it asks",
+        answer(401, f"no {TOKEN} here: send Authorization: Bearer".encode(), "text/plain"),
+        "answers 401; see whether OTEL_EXPORTER_OTLP_HEADERS holds what it asks for; it says: no [",
     ),
     "403": (answer(403, LOGIN, "text/html"), "answers 403; see whether OTEL_EXPORTER_OTLP_HEADERS"),
     "404": (answer(404), "answers 404; it takes no spans at this path: endpoint is the whole"),

@@ -67,12 +67,12 @@ def of_grpc(code: str, details: str, said: str, endpoint: Endpoint) -> str:
         return why
     if code == "DEADLINE_EXCEEDED":
         return late(endpoint)
-    words = f"answers {code}: {said}" if said else f"answers {code}"
+    remedy = ""
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return f"{words}; see whether {headers_variable()} holds what it asks for"
-    if code == "UNIMPLEMENTED":
-        return f"{words}; it takes no spans: see whether {endpoint.variable} is its address"
-    return words
+        remedy = _of_refusing()
+    elif code == "UNIMPLEMENTED":
+        remedy = f"it takes no spans: see whether {endpoint.variable} is its address"
+    return _answers(code, remedy, said)
 
 
 def of_status(status: int, said: str, endpoint: Endpoint) -> str:
@@ -89,12 +89,28 @@ def of_status(status: int, said: str, endpoint: Endpoint) -> str:
             f"answers {status}, a redirect{to}, which is not followed: "
             f"{endpoint.variable} is to name the endpoint itself"
         )
-    words = f"answers {status}: {said}" if said else f"answers {status}"
+    remedy = ""
     if status in (401, 403):
-        return f"{words}; see whether {headers_variable()} holds what it asks for"
-    if status in (404, 405, 501):
-        return f"{words}; it takes no spans at this path: {_of_path(endpoint)}"
-    return words
+        remedy = _of_refusing()
+    elif status in (404, 405, 501):
+        remedy = f"it takes no spans at this path: {_of_path(endpoint)}"
+    return _answers(status, remedy, said)
+
+
+def _of_refusing() -> str:
+    """What to do where an endpoint knows us not."""
+    return f"see whether {headers_variable()} holds what it asks for"
+
+
+def _answers(what: int | str, remedy: str, said: str) -> str:
+    """What an endpoint answers; its own words come last, for masking may cut them short.
+
+    A name of a credential among them, as in "send Authorization: Bearer", would take what to do
+    along.
+    """
+    if not remedy:
+        return f"answers {what}: {said}" if said else f"answers {what}"
+    return f"answers {what}; {remedy}; it says: {said}" if said else f"answers {what}; {remedy}"
 
 
 def of_a_stranger(status: int, kind: str, endpoint: Endpoint) -> str:
