@@ -27,7 +27,8 @@ class CronTimes:
     def __init__(self, cron: str) -> None:
         if not isinstance(cron, str) or not croniter.is_valid(cron):
             raise ValueError(
-                f"{cron!r} is no cron expression: give five fields, as in '*/5 * * * *'"
+                f"{cron!r} is no cron expression: give five fields, each within its range, as in "
+                "'*/5 * * * *'"
             )
         self._times = croniter(cron)
         self.is_hourly = self._times.expanded[1] == ["*"]

@@ -119,6 +119,7 @@ def test_after_a_failure_resume_goes_on_with_the_same_run(spawn, default_dialect
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["--cron", "61 * * * *"], "give five fields, each within its range"),
         (["--cron", "nonsense"], "'nonsense' is no cron expression"),
         (["--cron", EACH_SECOND, "-c", "{}.not_callable"], "steps_of_a_user.not_callable"),
         (["--cron", EACH_SECOND, "--server", "api"], "SERVER_BASE_URL"),

@@ -286,6 +286,22 @@ def test_a_managed_step_that_is_resumed(command, managed_dialect, capsys):
     assert json.loads(json.dumps(again[0]["current_context"])) == {"got": "5"}
 
 
+def test_what_resuming_lacks_is_said(command, caplog, monkeypatch):
+    """Who resumes where nothing can have been kept is told what that needs, and the run goes on."""
+    words = ["start", "-s", "{}.extract", "-i", "5", "--resume"]
+    said = "'--resume' restores nothing: it needs"
+    kept = ["-o", "file", "-p", "kept"]
+    assert command(*words) == 0
+    assert caplog.messages == [f"{said} WORKFLOW_ID, the same in each run and '--storage file'."]
+    caplog.clear()
+    assert command(*words, *kept) == 0
+    assert caplog.messages == [f"{said} WORKFLOW_ID, the same in each run."]
+    monkeypatch.setenv("WORKFLOW_ID", "orders")
+    caplog.clear()
+    assert command(*words, *kept) == 0
+    assert caplog.messages == []
+
+
 def test_a_managed_workflow_that_is_resumed(command, managed_dialect):
     """A factory's run that failed goes on where it stopped, under the same numbers."""
     assert command("start", "-w", "{}.resumable") == 1

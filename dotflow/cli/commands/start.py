@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import TYPE_CHECKING
 
 from dotflow.cli import flags
@@ -82,6 +83,8 @@ class StartCommand:
         with interrupting(), errors_only(live or arguments.quiet):
             with interrupt.window():
                 workflow = self._workflow() if arguments.workflow else step_workflow(arguments)
+            if arguments.resume:
+                self._say_what_resuming_needs(workflow)
             try:
                 is_completed = run_workflow(
                     workflow,
@@ -107,6 +110,19 @@ class StartCommand:
                 raise WorkflowFlagConflict(flag)
         if arguments.storage != TypeStorage.DEFAULT:
             logger.warning("'--storage' is ignored: with '--workflow' the code says it.")
+
+    def _say_what_resuming_needs(self, workflow: DotFlow) -> None:
+        """Warn who asks for what an earlier run has done where no run can have left anything."""
+        needs = []
+        is_step = not self._arguments.workflow
+        if is_step and not os.environ.get("WORKFLOW_ID"):
+            needs.append("WORKFLOW_ID, the same in each run")
+        if not workflow.config.storage.lasts:
+            needs.append(
+                "'--storage file'" if is_step else "a storage in files, which the code says"
+            )
+        if needs:
+            logger.warning("'--resume' restores nothing: it needs %s.", " and ".join(needs))
 
     def _workflow(self) -> DotFlow:
         path = self._arguments.workflow
