@@ -206,8 +206,9 @@ def _check_task(span, task, program, root):
     assert root.begun - SLACK <= span.begun
     assert span.ended <= root.ended + SLACK
     if task["status"] == "Failed":
-        assert span.tags["otel.status_description"] == task["errors"][-1][2]
-        assert span.tags["error.type"].rpartition(".")[2] == task["errors"][-1][1]
+        _, exception, message = task["errors"][-1]
+        assert span.tags["otel.status_description"] == f"{exception}: {message}"
+        assert span.tags["error.type"].rpartition(".")[2] == exception
     assert span.tags["code.function.name"].endswith(task["name"])
 
 
