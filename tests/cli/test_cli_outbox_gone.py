@@ -12,6 +12,8 @@ from support.otlp import OtlpReceiver
 
 from dotflow.runlog import files
 
+pytestmark = pytest.mark.slow  # each starts programs
+
 OLD = f"dotflow-api at {AWAY} (default)"
 
 

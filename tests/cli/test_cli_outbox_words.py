@@ -15,6 +15,8 @@ from support.otlp import OtlpReceiver
 from dotflow.delivery import dead_letters
 from dotflow.runlog import files
 
+pytestmark = pytest.mark.slow  # each starts programs
+
 
 @pytest.fixture
 def api(monkeypatch):

@@ -15,6 +15,8 @@ from support.otlp import OtlpReceiver
 
 from dotflow.core.children import start_method
 
+pytestmark = pytest.mark.slow  # each starts programs
+
 pytest.importorskip("gevent")
 
 PROGRAM = Path(__file__).with_name("green_program.py")

@@ -13,6 +13,8 @@ from support import hostile_program
 from support.fault_server import TOKEN, FaultServer
 from support.otlp import OtlpReceiver
 
+pytestmark = pytest.mark.slow  # each starts programs
+
 PROGRAM = Path(hostile_program.__file__)
 VALUES = [name for name, _ in hostile_program.values()]
 ERRORS = [name for name, _ in hostile_program.exceptions()]

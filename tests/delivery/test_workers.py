@@ -19,6 +19,8 @@ from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
 from dotflow.process import workers
 from dotflow.runlog import files, lateness, leftovers
 
+pytestmark = pytest.mark.slow  # each starts programs
+
 PROGRAM = Path(__file__).with_name("workers_program.py")
 TIME = 60.0  # seconds, for a machine that is busy
 

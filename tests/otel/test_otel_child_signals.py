@@ -14,9 +14,12 @@ from support.signals import SignalReceiver
 
 SDK = tuple(int(part) for part in version("opentelemetry-sdk").split(".")[:2])
 
-pytestmark = pytest.mark.skipif(
-    SDK < (1, 39), reason="the logging handler of the instrumentation needs a newer SDK"
-)
+pytestmark = [
+    pytest.mark.slow,  # each starts programs
+    pytest.mark.skipif(
+        SDK < (1, 39), reason="the logging handler of the instrumentation needs a newer SDK"
+    ),
+]
 
 PROGRAM = Path(__file__).with_name("otel_signals_program.py")
 TIME = 120  # seconds, for a machine that is busy

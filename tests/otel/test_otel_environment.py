@@ -20,6 +20,8 @@ from dotflow.process import variables
 from dotflow.process.variables import LIMITS, mended
 from dotflow.providers import LogOpenTelemetry, MetricsOpenTelemetry, TracerOpenTelemetry
 
+pytestmark = pytest.mark.slow  # each starts programs
+
 PROGRAM = Path(__file__).parent / "environment_program.py"
 
 WRONG = [

@@ -10,6 +10,8 @@ import textwrap
 import pytest
 from support.fault_server import TOKEN, FaultServer
 
+pytestmark = pytest.mark.slow  # each starts programs
+
 TIME = 120  # seconds, for a machine that is busy
 
 PROGRAM = """

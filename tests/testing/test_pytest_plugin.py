@@ -9,6 +9,8 @@ from importlib.metadata import entry_points
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts programs
+
 TEST = """
 import os
 from dotflow import DotFlow, action
