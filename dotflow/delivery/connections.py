@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import socket
 import threading
 import time
@@ -113,6 +114,10 @@ class Call:
 
 _thread = threading.local()
 
+_made: weakref.WeakSet[_InBounds] = weakref.WeakSet()
+_let_go: list[BoundedAdapter] = []
+"""A forked child's copies of its parent's, which must not become garbage."""
+
 _ONCE = Retry(total=False, redirect=False)
 
 
@@ -208,8 +213,11 @@ class BoundedAdapter(HTTPAdapter):
 
     def let_go(self) -> None:
         """Close the sockets without a word to the objects that read from them."""
-        for pool in self._pools():
-            for connection in list(pool.made) if isinstance(pool, _Pool) else ():
+        # No pool is asked: a thread that is not here may have held its lock, as it may again when
+        # the pool is garbage.
+        _let_go.append(self)
+        for connection in list(_made):
+            if connection.process != os.getpid():
                 connection.let_go()
 
     def _pools(self) -> Iterator[Any]:
@@ -277,6 +285,7 @@ class _InBounds(HTTPConnection):
     response_class = _Answer
     debuglevel = 0  # http.client's, where a program sets it for all, prints headers: the token too
     identity: Identity | None = None
+    process = 0  # the one that made it
 
     def look(self) -> None:
         """Forget a socket that is not ours any more; the next call connects anew."""
@@ -360,13 +369,10 @@ class _Pool(HTTPConnectionPool):
 
     ConnectionCls = _InBounds
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.made: weakref.WeakSet[_InBounds] = weakref.WeakSet()
-        super().__init__(*args, **kwargs)
-
     def _new_conn(self) -> Any:
         connection: Any = super()._new_conn()
-        self.made.add(connection)
+        connection.process = os.getpid()
+        _made.add(connection)
         return connection
 
     def _get_conn(self, timeout: float | None = None) -> Any:

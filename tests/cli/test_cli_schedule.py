@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -94,14 +96,22 @@ def test_a_second_signal_interrupts_the_run(spawn, default_dialect, mode):
     process = spawn("schedule", "-s", "{}.slow", "--cron", EACH_SECOND, "-m", mode)
     wait_for(pids)
     process.send_signal(signal.SIGTERM)
-    time.sleep(PATIENCE + 0.2)  # not to wait for anything: a second signal is one that is later
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output = _ended_by_a_later_signal(process)
     assert process.returncode == 143, output
     (workflow,) = default_dialect.workflows()
     assert workflow["status"] == "Failed"
     (task,) = default_dialect.tasks()
     assert (task["status"], task["errors"][-1]["message"]) == ("Failed", "interrupted by SIGTERM")
+
+
+def _ended_by_a_later_signal(process):
+    """What a process says that ends at a later signal; on a busy machine it sees the first late."""
+    for _ in range(4):
+        time.sleep(PATIENCE + 0.2)  # not to wait for anything: a second signal is one that is later
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=15)[0]
+    return pytest.fail("it does not end at a later signal")
 
 
 def test_after_a_failure_resume_goes_on_with_the_same_run(spawn, default_dialect, counting):
