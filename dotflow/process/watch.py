@@ -31,12 +31,21 @@ class Watch:
         self._looks: dict[str, Callable[[], None]] = {}
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def over(self, key: str, look: Callable[[], None]) -> None:
         """Have `look()` called every few seconds, by a thread of its own."""
         self._looks[key] = look
-        if self._thread is not None:
+        # Not waited for: whoever holds it, another thread or this one below a handler, starts one.
+        if self._thread is not None or not self._starting.acquire(blocking=False):
             return
+        try:
+            if self._thread is None:
+                self._start()
+        finally:
+            self._starting.release()
+
+    def _start(self) -> None:
         self._is_over = threading.Event()
         thread = threading.Thread(
             target=self._work, args=(self._is_over,), name="dotflow-watch", daemon=True
