@@ -27,8 +27,10 @@ def file(tmp_path):
 @pytest.fixture
 def calls(file, monkeypatch):
     monkeypatch.setattr(quick, "_spent", 0.0)
+    # Whatever the tests' own folder is on: the calls work everywhere, and wait where a disk is away.
+    monkeypatch.setattr(quick, "_file_system", lambda _: min(quick.LOCAL))
     found = quick.calls_for(file[0])
-    assert found is not None, "the folder of the tests is on no local disk"
+    assert found is not None
     return found
 
 
@@ -55,6 +57,13 @@ def test_faults_are_those_of_the_system(calls, name):
     call = getattr(calls, name)
     with pytest.raises(OSError, match=rf"\[Errno {errno.EBADF}\]"):
         call(*([-1] if name == "look" else [-1, b"x"]))
+
+
+def test_the_file_system_is_asked_for(file):
+    """It has a number, and what is no file has none."""
+    assert quick._file_system(file[0]) > 0
+    with pytest.raises(OSError, match="fstatfs"):
+        quick._file_system(-1)
 
 
 @pytest.mark.parametrize("kind", [0x6969, 0xFF534D42, 0x65735546, 0x01021997])
