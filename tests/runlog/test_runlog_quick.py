@@ -27,7 +27,7 @@ def file(tmp_path):
 @pytest.fixture
 def calls(file, monkeypatch):
     monkeypatch.setattr(quick, "_spent", 0.0)
-    # Whatever the tests' own folder is on: the calls work everywhere, and wait where a disk is away.
+    # Whatever the folder of the tests is on: the calls work, and wait where a disk is away.
     monkeypatch.setattr(quick, "_file_system", lambda _: min(quick.LOCAL))
     found = quick.calls_for(file[0])
     assert found is not None
