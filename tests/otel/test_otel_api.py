@@ -329,7 +329,7 @@ def test_every_odd_value_arrives_valid_at_both_ends(api, servers, quiet, otlp):
     spans = [span for span in otlp.wait_for(len(made) + 1) if span.name == "give"]
     assert len(spans) == len(made)
     for span in spans:
-        if "dotflow.task.context.current.truncated" not in span.attributes:
+        if "dotflow.task.context.current_truncated" not in span.attributes:
             spoken(span.attributes["dotflow.task.context.current"])
     tasks = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
     assert [task["status"] for task in tasks] == ["Completed"] * len(made)

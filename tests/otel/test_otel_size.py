@@ -127,7 +127,7 @@ def test_what_backends_see_of_a_context_in_any_script(local):
     def shown(value):
         task = spans_of(local, "etl", action(give), value)[0]
         name = "dotflow.task.context.current"
-        return task.attributes[name], task.attributes.get(f"{name}.truncated")
+        return task.attributes[name], task.attributes.get(f"{name}_truncated")
 
     for letter in ("a", "é", "中"):
         text, truncated = shown(letter * 5000)

@@ -98,10 +98,10 @@ def test_the_limit_is_a_setting():
     """Fewer characters, where fewer are wanted; what was cut says so."""
     name = "dotflow.task.context.current"
     attributes = _span_of("abcdef", context_limit=4).attributes
-    assert (attributes[name], attributes[f"{name}.truncated"]) == ('"abc', True)
+    assert (attributes[name], attributes[f"{name}_truncated"]) == ('"abc', True)
     attributes = _span_of("ab", context_limit=4).attributes
     assert attributes[name] == '"ab"'
-    assert f"{name}.truncated" not in attributes
+    assert f"{name}_truncated" not in attributes
 
 
 def test_redact_decides_what_is_shown():
@@ -133,7 +133,7 @@ def test_a_cut_context_says_so():
     """The attribute beside it tells that there was more."""
     attributes = _span_of("x" * 9000).attributes
     assert len(attributes["dotflow.task.context.current"]) == 4096
-    assert attributes["dotflow.task.context.current.truncated"] is True
+    assert attributes["dotflow.task.context.current_truncated"] is True
 
 
 def test_contexts_can_be_switched_off():

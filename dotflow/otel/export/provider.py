@@ -109,7 +109,9 @@ class Pipeline:
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
             self._processors = processors_of(self.provider)
             self._batches, self.counts = self._add_processors()
-            self.tracer: trace.Tracer = self.provider.get_tracer(names.SCOPE, __version__)
+            self.tracer: trace.Tracer = self.provider.get_tracer(
+                names.SCOPE, __version__, schema_url=names.SCHEMA_URL
+            )
         with suppress(TypeError):  # one that takes no weak reference
             providers.add(self.provider)
         generator = getattr(self.provider, "id_generator", None)

@@ -33,23 +33,25 @@ class Exceptions:
         self._logs = bool(chosen & {"logs", "logs/dup"})
         self._events = not self._logs or "logs/dup" in chosen
 
-    def tell(self, span: Span, operation: str, error: str, time_ns: int | None) -> None:
+    def tell(self, span: Span, event_name: str, error: str, time_ns: int | None) -> None:
         """Tell of an exception; nothing is raised.
 
         Args:
             span: The innermost span that it failed.
-            operation: What it failed, such as "dotflow.task": the record's event name begins so.
+            event_name: What a log record of it is called.
             error: The exception, as `Texts.of_error` has it.
             time_ns: When it was raised, nanoseconds since the epoch; now without one.
         """
-        if self.is_event(span, operation, error, time_ns):
-            span.add_event("exception", ErrorSaid.of(error).attributes(), timestamp=time_ns)
+        if self.is_event(span, event_name, error, time_ns):
+            span.add_event(
+                names.EVENT_EXCEPTION, ErrorSaid.of(error).attributes(), timestamp=time_ns
+            )
 
-    def is_event(self, span: Span, operation: str, error: str, time_ns: int | None) -> bool:
+    def is_event(self, span: Span, event_name: str, error: str, time_ns: int | None) -> bool:
         """Whether an exception is to be an event of the span; what else tells of it is done."""
         if not self._logs:
             return True
-        is_told = _log(span, f"{operation}.exception", ErrorSaid.of(error), time_ns)
+        is_told = _log(span, event_name, ErrorSaid.of(error), time_ns)
         return self._events or not is_told
 
 
@@ -65,7 +67,7 @@ def _log(span: Span, event_name: str, error: ErrorSaid, time_ns: int | None) -> 
             _complain("the program has no logger provider")
             return False
         _emit(
-            provider.get_logger(names.SCOPE, __version__),
+            provider.get_logger(names.SCOPE, __version__, names.SCHEMA_URL),
             timestamp=time_ns,
             context=trace.set_span_in_context(span),
             severity_number=severity,

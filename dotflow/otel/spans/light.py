@@ -18,6 +18,8 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
+from dotflow.otel import attributes as names
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
@@ -231,7 +233,7 @@ class LightSpan(ReadableSpan, trace.Span):
         if body is not None:
             return body.events
         told = None if self._end_time is None else self.said.event()
-        return () if told is None else (Event("exception", told[0], told[1]),)
+        return () if told is None else (Event(names.EVENT_EXCEPTION, told[0], told[1]),)
 
     @property
     def links(self) -> Sequence[trace.Link]:
@@ -384,7 +386,7 @@ class LightSpan(ReadableSpan, trace.Span):
         """Say how it ended on its body."""
         told = self.said.event()
         if told is not None:
-            body.add_event("exception", told[0], told[1])
+            body.add_event(names.EVENT_EXCEPTION, told[0], told[1])
         body.set_attributes(self.said.at_end())
         failed = self.said.failed()
         if failed is not None:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, Tracer
 
-WORKFLOW, PART, TASK = "workflow started", "workflow part started", "task started"
-
 VARIABLE = "DOTFLOW_TRACE_MARKERS"
 
 SAID = (
@@ -43,7 +41,7 @@ def mark(tracer: Tracer, name: str, span: Span, attributes: Mapping[str, Any]) -
 
     Args:
         tracer: Makes the marker.
-        name: WORKFLOW, PART or TASK.
+        name: SPAN_WORKFLOW_STARTED, SPAN_PART_STARTED or SPAN_TASK_STARTED.
         span: The span.
         attributes: What the span says.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 
+from dotflow.otel import attributes as names
 from dotflow.otel.spans import fields
 from dotflow.otel.spans.light import LightSpan, Place
 from dotflow.otel.spans.record import COMPLETED, AttemptSaid, Shown, StepSaid, TaskSaid, shown
@@ -139,7 +140,11 @@ class PastSpans:
         if task is not None and "span" in fact:
             said = AttemptSaid(fact["attempt"])
             self._attempts[fact["r"], fact["t"]] = LightSpan(
-                task.place.below(task.context), int(fact["span"], 16), "attempt", fact["at"], said
+                task.place.below(task.context),
+                int(fact["span"], 16),
+                names.SPAN_ATTEMPT,
+                fact["at"],
+                said,
             )
 
     def _attempt_ended(self, fact: Fact) -> Ended | None:

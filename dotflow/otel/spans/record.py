@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 Attributes = dict[str, Any]
 
 NULL = "null"
-UNNAMED = "workflow"
-COMPLETED, FAILED = "Completed", "Failed"
+COMPLETED, FAILED = names.TASK_STATUS_COMPLETED, names.TASK_STATUS_FAILED
+
+INITIAL = names.TASK_CONTEXT_INITIAL, names.TASK_CONTEXT_INITIAL_TRUNCATED
+PREVIOUS = names.TASK_CONTEXT_PREVIOUS, names.TASK_CONTEXT_PREVIOUS_TRUNCATED
+CURRENT = names.TASK_CONTEXT_CURRENT, names.TASK_CONTEXT_CURRENT_TRUNCATED
+"""The attributes of a context: its text, and whether that is cut."""
 
 Shown = tuple[str, bool] | str | None
 """A context's text: whole, or cut and whether it was, or None where there is no context."""
@@ -143,7 +147,7 @@ class TaskSaid:
     def at_end(self) -> Attributes:
         """The outcome of a task."""
         if self.reason is not None:
-            return {names.TASK_STATUS: self.status or "", names.ERROR_TYPE: "_OTHER"}
+            return {names.TASK_STATUS: self.status or "", names.ERROR_TYPE: names.ERROR_TYPE_OTHER}
         found: Attributes = {
             names.TASK_STATUS: self.status or "",
             names.TASK_RETRY_COUNT: self.retry_count,
@@ -152,9 +156,9 @@ class TaskSaid:
         if self.duration is not None:
             found[names.TASK_DURATION] = self.duration
         limit = self.step.context_limit
-        _add_context(found, names.TASK_CONTEXT_INITIAL, self.initial, limit)
-        _add_context(found, names.TASK_CONTEXT_PREVIOUS, self.previous, limit)
-        _add_context(found, names.TASK_CONTEXT_CURRENT, self.current, limit)
+        _add_context(found, INITIAL, self.initial, limit)
+        _add_context(found, PREVIOUS, self.previous, limit)
+        _add_context(found, CURRENT, self.current, limit)
         if self.error is not None:
             found[names.ERROR_TYPE] = short(ErrorSaid.of(self.error).error_type)
         return found
@@ -222,13 +226,13 @@ class AttemptSaid:
         return min(STACKTRACE_LIMIT, len(self.error or ""))
 
 
-def _add_context(found: Attributes, name: str, shown: Shown, limit: int) -> None:
+def _add_context(found: Attributes, role: tuple[str, str], shown: Shown, limit: int) -> None:
     if shown is None:
         return
     text, is_cut = shown if isinstance(shown, tuple) else cut_json(shown, limit)
-    found[name] = text
+    found[role[0]] = text
     if is_cut:
-        found[name + names.TRUNCATED] = True
+        found[role[1]] = True
 
 
 def shown(text: str, limit: int) -> Shown:
@@ -242,7 +246,7 @@ def tell_end(span: Span, said: Said) -> None:
     """Say on a span of any provider how it ended."""
     told = said.event()
     if told is not None:
-        span.add_event("exception", told[0], timestamp=told[1])
+        span.add_event(names.EVENT_EXCEPTION, told[0], timestamp=told[1])
     if not span.is_recording():
         return
     span.set_attributes(said.at_end())
@@ -298,7 +302,7 @@ def tell_end_of_workflow(
         said = ErrorSaid.of(error)
         _fail(span, said.summary(), said.error_type)
     else:
-        _fail(span, "the run ended before its tasks did", "_OTHER")
+        _fail(span, "the run ended before its tasks did", names.ERROR_TYPE_OTHER)
 
 
 def fail_by(span: Span, task: FailedTask) -> None:

@@ -10,7 +10,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from dotflow.otel.spans.record import UNNAMED, FailedTask, StepSaid, TaskSaid
+from dotflow.otel import attributes as names
+from dotflow.otel.spans.record import FailedTask, StepSaid, TaskSaid
 from dotflow.otel.spans.values import short
 from dotflow.runlog.lines import RunLines, compact
 from dotflow.utils.masking import clean
@@ -117,7 +118,7 @@ class WorkflowRun:
     @property
     def name(self) -> str:
         """The name that was given, else a word that all runs without one share."""
-        return clean(str(self.began.name or UNNAMED))
+        return clean(str(self.began.name or names.SPAN_WORKFLOW))
 
     @property
     def secret(self) -> str:

@@ -38,8 +38,6 @@ TEXT_OF_A_TASK = 512
 MOST_LINKS = 64
 """Parts that the run's root links to; the SDK keeps 128 links of a span."""
 
-NAME = "workflow part"
-
 VARIABLE = "DOTFLOW_TRACE_MAX_TASKS"
 
 _HASHED_BITS = 48
@@ -169,18 +167,18 @@ def _begun(run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part |
     with pinned(trace_id) if pipeline.pins_trace_ids else nullcontext():
         span = started(
             pipeline.tracer,
-            NAME,
+            names.SPAN_PART,
             # With what is in the run's context (baggage), but without a span: it is a root.
             context=trace.set_span_in_context(trace.INVALID_SPAN, run.context),
             attributes=known,
-            links=[link(run.span.get_span_context(), names.LINK_PART_OF)],
+            links=[link(run.span.get_span_context(), names.LINK_TYPE_PART_OF)],
             start_time=began_ns,
         )
     if not is_sampled(span):
         span.end()
         return None
     if number <= MOST_LINKS:
-        there = link(span.get_span_context(), names.LINK_PART)
+        there = link(span.get_span_context(), names.LINK_TYPE_PART)
         run.span.add_link(there.context, there.attributes)
     part = Part(number, span, trace.set_span_in_context(span, run.context), known)
     part.place = pipeline.place_of(span, run.number)

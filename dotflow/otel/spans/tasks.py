@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.abc.facts import TaskBegan, next_number
 from dotflow.otel import attributes as names
 from dotflow.otel.spans.light import LightSpan
-from dotflow.otel.spans.markers import PART, TASK, mark
+from dotflow.otel.spans.markers import mark
 from dotflow.otel.spans.record import (
     COMPLETED,
     FAILED,
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from dotflow.otel.spans.runs import OpenRuns, WorkflowRun
     from dotflow.otel.spans.splitting import Splitter
     from dotflow.runlog.texts import Texts
-
-OPERATION = "dotflow.task"
 
 
 SHORT = 64
@@ -115,7 +113,7 @@ class TaskTeller:
             if run.channel is not None:
                 run.channel.poke()
         if self._has_markers:
-            mark(self._opened().tracer, TASK, state.span, state.said.at_start())
+            mark(self._opened().tracer, names.SPAN_TASK_STARTED, state.span, state.said.at_start())
 
     def attempt_began(self, fact: AttemptBegan, task: TaskView) -> None:
         """One try of a task began."""
@@ -129,12 +127,12 @@ class TaskTeller:
         if isinstance(state.span, LightSpan):
             pipeline = self._opened()
             place = state.span.place.below(state.span.context)
-            attempt = LightSpan(place, pipeline.new_span_id(), "attempt", fact.at_ns, said)
+            attempt = LightSpan(place, pipeline.new_span_id(), names.SPAN_ATTEMPT, fact.at_ns, said)
             extra = f',"span":"{attempt.span_id:016x}"'
             state.attempt = attempt
         else:
             state.attempt = started(
-                self._opened().tracer, "attempt", context=state.context,
+                self._opened().tracer, names.SPAN_ATTEMPT, context=state.context,
                 attributes=said.at_start(), start_time=fact.at_ns,
             )  # fmt: skip
         state.attempt_number = fact.attempt
@@ -202,7 +200,7 @@ class TaskTeller:
         run = self._runs.of_task(task)
         if run is None or fact.task_id in run.tasks:
             return
-        links = links_to(fact.note, names.LINK_RESTORED_FROM) if fact.note else []
+        links = links_to(fact.note, names.LINK_TYPE_RESTORED_FROM) if fact.note else []
         value = task.current_context.storage
         texts = [
             self._text("initial", task.initial_context.storage),
@@ -260,7 +258,7 @@ class TaskTeller:
     ) -> TaskRun:  # fmt: skip
         pipeline = self._opened()
         if self._splitter.enter(run, pipeline, at_ns) and self._has_markers:
-            mark(pipeline.tracer, PART, run.part.span, run.part.known)
+            mark(pipeline.tracer, names.SPAN_PART_STARTED, run.part.span, run.part.known)
         part = run.part
         said = TaskSaid(
             run.short, step, task.task_id, self._name(str(task.group_name)), n,
@@ -322,7 +320,7 @@ class TaskTeller:
         if error == NULL:
             return ""
         said.error = error
-        if self._exceptions.is_event(span, OPERATION, error, at_ns):
+        if self._exceptions.is_event(span, names.EVENT_TASK_EXCEPTION, error, at_ns):
             said.error_at = at_ns
             return ""
         return ',"event":false'

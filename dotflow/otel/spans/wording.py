@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from dotflow.runlog.texts import Texts
 
-EXCEPTION = "exception"
-"""The name of the event that an exception is."""
-
 
 def reworded(
     span: ReadableSpan, texts: Sequence[Texts], is_ours_worded: bool = True
@@ -35,7 +32,7 @@ def reworded(
     """
     events, status = span.events, span.status
     description = None if status is None else status.description
-    if not description and not any(one.name == EXCEPTION for one in events):
+    if not description and not any(one.name == names.EVENT_EXCEPTION for one in events):
         return span
     ours = _ours(span) if is_ours_worded else frozenset[str]()
     said = [_event(one, texts, ours) for one in events]
@@ -61,7 +58,7 @@ def _ours(span: ReadableSpan) -> frozenset[str] | None:
 
 
 def _event(event: Event, texts: Sequence[Texts], ours: frozenset[str] | None) -> Event:
-    if event.name != EXCEPTION or not event.attributes:
+    if event.name != names.EVENT_EXCEPTION or not event.attributes:
         return event
     found = dict(event.attributes)
     for name in (names.EXCEPTION_MESSAGE, names.EXCEPTION_STACKTRACE):

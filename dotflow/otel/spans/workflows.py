@@ -12,7 +12,7 @@ from opentelemetry.trace import Link, SpanKind, format_trace_id
 from dotflow.otel import attributes as names
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.carriers import template_of
-from dotflow.otel.spans.markers import WORKFLOW, mark
+from dotflow.otel.spans.markers import mark
 from dotflow.otel.spans.origin import Origin, TraceContinuation, origin_of_a_run, within_run
 from dotflow.otel.spans.record import tell_end_of_workflow, workflow_attributes
 from dotflow.otel.spans.runs import WorkflowRun, with_run
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from dotflow.otel.spans.tasks import TaskTeller
     from dotflow.runlog.texts import Texts
 
-OPERATION = "dotflow.workflow"
 
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """One for all processes of a machine: it orders runs of one id that several of them make."""
@@ -98,7 +97,7 @@ class WorkflowTeller:
         self._write_start(run, fact)
         lost = self._runs.add(run)
         if self._has_markers:
-            mark(pipeline.tracer, WORKFLOW, run.span, known)
+            mark(pipeline.tracer, names.SPAN_WORKFLOW_STARTED, run.span, known)
         for one in lost:
             self._end(one, "In progress", one.duration, None)
 
@@ -148,12 +147,12 @@ class WorkflowTeller:
 
     def _links_of(self, run: WorkflowRun, origin: Origin) -> list[Link]:
         """From the root of a run to that of the run before it, and to the span it is started in."""
-        links = links_to(run.began.earlier, names.LINK_EARLIER_RUN)
+        links = links_to(run.began.earlier, names.LINK_TYPE_EARLIER_RUN)
         last = self._runs.last_root(run.workflow)
         if not links and last is not None:
-            links = [link(last, names.LINK_EARLIER_RUN)]
+            links = [link(last, names.LINK_TYPE_EARLIER_RUN)]
         if origin.linked is not None:
-            links.append(Link(origin.linked, {names.LINK_TYPE: names.LINK_STARTED_IN}))
+            links.append(Link(origin.linked, {names.LINK_TYPE: names.LINK_TYPE_STARTED_IN}))
         return links
 
     def _end(self, run: WorkflowRun, status: str, duration: float, at_ns: int | None) -> None:
@@ -162,6 +161,6 @@ class WorkflowTeller:
             self._tasks.abandon(task, "In progress", at_ns)
         self._splitter.close(run)
         if run.error is not None:
-            self._exceptions.tell(run.span, OPERATION, run.error, None)
+            self._exceptions.tell(run.span, names.EVENT_WORKFLOW_EXCEPTION, run.error, None)
         tell_end_of_workflow(run.span, status, duration, run.first_failed, run.error)
         run.span.end(at_ns)

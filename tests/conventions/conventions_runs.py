@@ -1,0 +1,130 @@
+"""Runs that emit what dotflow emits: each way to run tasks, and each way a task can end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+
+from opentelemetry._logs import _internal
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+from dotflow import Config, DotFlow, action
+from dotflow.otel import ServerOtel
+from dotflow.otel import attributes as names
+from dotflow.providers import LogDefault, StorageFile
+
+TIMEOUT = 60  # seconds that nothing here takes
+
+tries = {}
+released = threading.Event()
+current = []
+
+
+@action
+def fine(initial_context, previous_context):
+    return initial_context.storage
+
+
+@action(retry=2, retry_delay=0)
+def second_time():
+    tries["n"] = tries.get("n", 0) + 1
+    if tries["n"] == 1:
+        raise ConnectionError("away")
+
+
+@action
+def fails():
+    raise ValueError("no rows")
+
+
+@action(timeout=0.05)
+def slow():
+    released.wait(TIMEOUT)
+
+
+@action
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaves(task):
+    raise SystemExit
+
+
+@action
+def within():
+    run(current[0], [fine], name="inner")
+
+
+def run(server, steps, mode="sequential", name="etl", added=None, resume=False, **known):
+    """Run steps, each with a context that spans cut."""
+    storage = {"storage": StorageFile(path="out")} if "workflow_id" in known else {}
+    config = Config(server=server, log=LogDefault(level="ERROR", output="file"), **storage)
+    flow = DotFlow(config=config, name=name, **known)
+    for number, step in enumerate(steps):
+        group = f"group {number % 2}" if mode == "sequential_group" else "default"
+        flow.task.add(step, initial_context="x" * 64, group_name=group, **added or {})
+    manager = flow.start(mode=mode, keep_going=True, resume=resume)
+    if mode == "background":
+        assert manager.wait(TIMEOUT)
+
+
+def everything(url, patch):
+    """Emit what ServerOtel emits, to an OTLP endpoint.
+
+    Args:
+        url: The endpoint, over HTTP.
+        patch: Sets the variables that runs are made with.
+    """
+    tries.clear()
+    released.clear()
+    plain = ServerOtel(endpoint=url, set_global=False, context_limit=16)
+    current[:] = [plain]
+    run(plain, [fine, second_time, fails, slow, within, fine])
+    run(plain, [fine], mode="background", name=None)
+    run(plain, [fine, fails, dies], mode="parallel")
+    run(plain, [fine, fine], mode="sequential_group")
+    for resume in (False, True):
+        run(plain, [fine, fine], workflow_id="orders", resume=resume)
+    marked = ServerOtel(endpoint=url, set_global=False, markers=True, tasks_per_trace=1)
+    run(marked, [fine, fails])
+    released.set()
+
+    logs = LoggerProvider(shutdown_on_exit=False)
+    logs.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter(f"{url}/v1/logs")))
+    patch.setattr(_internal, "_LOGGER_PROVIDER", logs)
+    patch.setenv("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "logs")
+    logging = ServerOtel(endpoint=url, set_global=False)
+    run(logging, [fails])
+    with suppress(SystemExit):
+        run(logging, [fine], added={"callback": leaves})
+
+    for server in (plain, marked, logging):
+        assert server.flush(TIMEOUT).complete
+        server.close(TIMEOUT)
+    logs.shutdown()
+    measure(url)
+
+
+def measure(url):
+    """Emit what a meter makes of a duration."""
+    exporter = OTLPMetricExporter(f"{url}/v1/metrics")
+    meters = MeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
+    meter = meters.get_meter(names.SCOPE, schema_url=names.SCHEMA_URL)
+    metric = names.METRIC_TASK_DURATION
+    meter.create_histogram(metric.name, metric.unit, metric.description).record(
+        0.25,
+        {
+            names.TASK_NAME: "fine",
+            names.TASK_GROUP: "default",
+            names.TASK_STATUS: names.TASK_STATUS_COMPLETED,
+        },
+    )
+    meters.shutdown()
