@@ -50,7 +50,7 @@ def constant_of(name: str) -> str:
 def text_of(registry: Registry) -> str:
     """The module; names that are deprecated are not in it, for nothing new is to use them."""
     lines = [HEAD.format(schema_url=registry.schema_url)]
-    used = {key for signal in registry.signals for key in signal.uses}
+    used = {key for one in registry.signals if one.kind != "group" for key in one.uses}
     for one in registry.attributes.values():
         if one.deprecated or not (one.is_ours or one.key in used):
             continue

@@ -44,7 +44,7 @@ class Finding(NamedTuple):
 
     Attributes:
         id: What it is, in Weaver's words.
-        signal: The name of the span, event or metric; "resource" and "link" are these.
+        signal: The name of the span, the event, the metric or the group of attributes.
         name: The name that it is about.
         message: The same for people.
     """
@@ -95,7 +95,7 @@ class LiveCheck:
             for of_scope in getattr(of_resource, scopes_name, ()):
                 if of_scope.scope.name not in self.scopes:
                     continue
-                self._attributes("resource", of_resource.resource.attributes, None)
+                self._group("dotflow.resource", of_resource.resource.attributes)
                 if of_scope.schema_url != self.registry.schema_url:
                     self._find(
                         "missing_schema_url", kind, of_scope.scope.name,
@@ -117,7 +117,7 @@ class LiveCheck:
             for event in span.events:
                 self._event(event.name, event.attributes)
             for link in span.links:
-                self._attributes("link", link.attributes, None)
+                self._group("dotflow.link", link.attributes)
 
     def _span(self, name: str, kind: str, values: dict[str, Any]) -> Signal | None:
         """The span that one is: by kind and name, and of several by what they have."""
@@ -127,6 +127,9 @@ class LiveCheck:
             if one.span_kind == kind and name in _filled(one.names, values)
         ]
         return max(fit, key=lambda one: _share(one, values), default=None)
+
+    def _group(self, name: str, attributes: Pairs) -> None:
+        self._attributes(name, attributes, self.registry.groups[name])
 
     # Events.
 

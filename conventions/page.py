@@ -34,6 +34,13 @@ def _spans(registry: Registry) -> str:
     )
 
 
+def _groups(registry: Registry) -> str:
+    return "\n\n".join(
+        f"**{_title(one)}**. {one.brief} {one.note}".rstrip() + f"\n\n{_uses(one)}"
+        for one in registry.groups.values()
+    )
+
+
 def _events(registry: Registry) -> str:
     return "\n\n".join(
         f"**{_title(one)}**. {one.brief} {one.note}".rstrip() + f"\n\n{_uses(one)}"
@@ -73,6 +80,7 @@ def _deprecated(registry: Registry) -> str:
 
 
 TABLES: dict[str, Callable[[Registry], str]] = {
+    "groups": _groups,
     "spans": _spans,
     "events": _events,
     "metrics": _metrics,

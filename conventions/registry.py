@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FOLDER = Path(__file__).parent
 MODEL, SEMCONV = FOLDER / "model", FOLDER / "semconv"
 
-SIGNALS = {"spans": "type", "events": "name", "metrics": "name"}
-"""The sections of a file that hold signals, and what names one there."""
+SECTIONS = {"attribute_groups": "id", "spans": "type", "events": "name", "metrics": "name"}
+"""The sections of a file that hold what has attributes, and what names one there."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,10 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Signal:
-    """A span, an event or a metric.
+    """A span, an event or a metric; or a group, which is what a link or a resource has.
 
     Attributes:
-        kind: "span", "event" or "metric".
+        kind: "span", "event", "metric" or "group".
         name: Its name; of a span its type.
         brief: What it tells of.
         note: More of that.
@@ -86,14 +89,20 @@ class Registry:
 
     schema_url: str
     attributes: dict[str, Attribute]
+    groups: dict[str, Signal]
     spans: dict[str, Signal]
     events: dict[str, Signal]
     metrics: dict[str, Signal]
 
     @property
     def signals(self) -> list[Signal]:
-        """Spans, events and metrics."""
-        return [*self.spans.values(), *self.events.values(), *self.metrics.values()]
+        """Groups, spans, events and metrics."""
+        return [
+            *self.groups.values(),
+            *self.spans.values(),
+            *self.events.values(),
+            *self.metrics.values(),
+        ]
 
 
 def documents(folder: Path) -> list[dict[str, Any]]:
@@ -115,27 +124,29 @@ def read(model: list[dict[str, Any]] | None = None) -> Registry:
         ValueError: A name is defined twice.
     """
     ours, theirs = documents(MODEL) if model is None else model, documents(SEMCONV)
-    registry = Registry(
-        next(one["schema_url"] for one in theirs if "schema_url" in one), {}, {}, {}, {}
-    )
-    for files, is_ours in ((ours, True), (theirs, False)):
-        for file in files:
-            for one in file.get("attributes", ()):
-                _add(registry.attributes, one["key"], _attribute(one, is_ours))
-    groups = {
-        group["id"]: group["attributes"]
-        for file in ours
-        for group in file.get("attribute_groups", ())
-    }
-    for files, is_ours in ((ours, True), (theirs, False)):
-        for file in files:
-            for section, key in SIGNALS.items():
-                for one in file.get(section, ()):
-                    signal = _signal(section, one, is_ours, groups)
-                    for used in signal.uses:
-                        registry.attributes[used]  # that it is there
-                    _add(getattr(registry, section), one[key], signal)
+    schema_url = next(one["schema_url"] for one in theirs if "schema_url" in one)
+    registry = Registry(schema_url, {}, {}, {}, {}, {})
+    for one, is_ours in _all("attributes", ours, theirs):
+        _add(registry.attributes, one["key"], _attribute(one, is_ours))
+    groups = {one["id"]: one["attributes"] for one, _ in _all("attribute_groups", ours, theirs)}
+    for section, key in SECTIONS.items():
+        for one, is_ours in _all(section, ours, theirs):
+            if one.get("visibility") != "internal":
+                signal = _signal(section, one, is_ours, groups)
+                for used in signal.uses:
+                    registry.attributes[used]  # that it is there
+                _add(getattr(registry, section.removeprefix("attribute_")), one[key], signal)
     return registry
+
+
+def _all(
+    section: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """What is in a section of any file, and whether that is one of ours."""
+    for files, is_ours in ((ours, True), (theirs, False)):
+        for file in files:
+            for one in file.get(section, ()):
+                yield one, is_ours
 
 
 def _add(to: dict[str, Any], name: str, one: Any) -> None:
@@ -166,8 +177,8 @@ def _signal(
 ) -> Signal:
     said = given.get("annotations", {}).get("dotflow", {})
     return Signal(
-        kind=section[:-1],
-        name=given[SIGNALS[section]],
+        kind=section.removeprefix("attribute_")[:-1],
+        name=given[SECTIONS[section]],
         brief=given["brief"],
         note=given.get("note", "").strip(),
         stability=given["stability"],

@@ -144,3 +144,8 @@ def test_each_file_says_its_format():
     for folder in (MODEL, MODEL.parent / "semconv"):
         for file in documents(folder):
             assert file["file_format"] in ("definition/2", "definition_manifest/2.0")
+
+
+def test_the_page_says_which_schema_that_is():
+    """It is argued in words, which are not made anew."""
+    assert f"`{names.SCHEMA_URL}`" in command.PAGE.read_text("utf-8")
