@@ -316,7 +316,8 @@ def ends_owed(
         said: The receipts of the run. What it had said itself it knew, whatever the disk has kept.
         last: The highest number that any of its runs has come to.
     """
-    began = next((fact for fact in facts if fact["f"] == lines.RUN_BEGAN), None)
+    is_begun = (one for one in facts if one["f"] == lines.RUN_BEGAN and one.get(lines.OWING, True))
+    began = next(is_begun, None)
     known = [one for one in said if not one.get("owed") and isinstance(one.get("n"), int)]
     ended = {one.get("t") for one in known if one.get("end") and one.get("k") != "sending"}
     if None in ended or any(fact["f"] == lines.RUN_ENDED for fact in facts):

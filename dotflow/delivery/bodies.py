@@ -94,11 +94,7 @@ def task_patch(source: Source, record: TaskRecord, carrier: dict[str, str]) -> M
 
 def workflow_first(source: Source, record: WorkflowRecord) -> Message:
     """A workflow that was created, or a run that begins."""
-    fields: dict[str, Any] = {
-        "name": record.name, "mode": record.mode, "trace_id": record.trace_id,
-    }  # fmt: skip
-    if record.plan is not None:
-        fields[PLAN] = [{"id": one[0], "name": one[1], "group_name": one[2]} for one in record.plan]
+    fields = _about(record)
     fields["status"] = "In progress" if record.begun else "New"
     if record.is_post:
         fields = {"id": source.workflow, **fields}
@@ -117,13 +113,24 @@ def workflow_first(source: Source, record: WorkflowRecord) -> Message:
 
 def workflow_end(source: Source, record: WorkflowRecord) -> Message:
     """A run that ended."""
-    body = _encode_workflow({"status": record.status, "duration": record.duration})
+    known = _about(record) if record.is_told_at_end else {}
+    body = _encode_workflow({**known, "status": record.status, "duration": record.duration})
     return Message(
         Kind.WORKFLOW_PATCH, source.workflow, None, body, record.due,
         source.key(None, Kind.WORKFLOW_PATCH, record.due, body), True,
         carried(record.carrier, record.span), _times(record.began_at, record.ended_at), source.name,
         record.is_owed,
     )  # fmt: skip
+
+
+def _about(record: WorkflowRecord) -> dict[str, Any]:
+    """What a run is, as far as it is known."""
+    fields: dict[str, Any] = {
+        "name": record.name, "mode": record.mode, "trace_id": record.trace_id,
+    }  # fmt: skip
+    if record.plan is not None:
+        fields[PLAN] = [{"id": one[0], "name": one[1], "group_name": one[2]} for one in record.plan]
+    return fields
 
 
 def as_post(message: Message) -> Message:

@@ -6,15 +6,14 @@ after its tasks'; one run of a workflow after the other, except for a run within
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import random
-import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import bodies
 from dotflow.delivery.held import HeldTasks
+from dotflow.delivery.later import Later, is_told
 from dotflow.delivery.message import Delivered, Instead, Kind, Outcome, Refused, TryLater
 from dotflow.delivery.order import is_before, is_open, leave_out, nest, sendable, unfinished
 from dotflow.delivery.records import OTEL
@@ -58,8 +57,7 @@ class Lanes:
         self._workflows: dict[str, deque[Unit]] = {}
         self._units: dict[tuple[str, int], Unit] = {}
         self._ready: dict[str, None] = {}
-        self._later: list[tuple[float, int, Unit, Key, float]] = []
-        self._numbers = itertools.count()
+        self._later = Later()
         # One for all: what went in one bulk is due together. It spreads load, keeps no secrets.
         self._spread = random.uniform(0.8, 1.2)  # noqa: S311
 
@@ -87,10 +85,8 @@ class Lanes:
         if unit is None:
             unit = self._begun(bodies.Source(log, run, workflow, policy), workflow, run)
         unit.take(fact, segment)
-        if fact["f"] == lines.RUN_BEGAN:
-            self._units.pop((workflow, 0), None)
-            for added, file in self._held.release(workflow, fact.get("plan") or (), run):
-                unit.take(added, file)
+        if fact["f"] in (lines.RUN_BEGAN, lines.RUN_ENDED):
+            self._see_to_first_call(unit, fact)
         if self._workflows[workflow][0].log is not None:
             self._spoken_since.add(workflow)
         if unit.owes:
@@ -98,10 +94,24 @@ class Lanes:
         elif unit.is_complete:
             self._sweep(workflow)
 
+    def _see_to_first_call(self, unit: Unit, fact: Fact) -> None:
+        if fact["f"] == lines.RUN_BEGAN:
+            workflow, plan = unit.source.workflow, fact.get("plan") or ()
+            self._units.pop((workflow, 0), None)
+            for added, file in self._held.release(workflow, plan, unit.source.run):
+                unit.take(added, file)
+        if lines.WAIT in fact and unit.owes_first:
+            self._later.add(unit, None, float(fact[lines.WAIT]), 0.0)
+        else:
+            is_told(unit)
+
     def release_held(self) -> None:
-        """Let go of the tasks that wait for runs to begin: they will not."""
+        """Let go of what waits for runs to begin, or to be told of: they will not."""
         for source in self._held.sources():
             self._add_held(source)
+        for unit in self:
+            if unit.owes_first and is_told(unit):
+                self._ready[unit.source.workflow] = None
 
     def _add_held(self, source: bodies.Source) -> None:
         """Say of tasks what they are without a run."""
@@ -282,39 +292,23 @@ class Lanes:
             return  # the relay waits for the destination; the message has done nothing wrong
         tries = unit.tries[key] = unit.tries.get(key, 0) + 1
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(tries - 1, 10))
-        self._delay(unit, key, delay * self._spread, outcome.after or 0.0)
-
-    def _delay(self, unit: Unit, key: Key, delay: float, asked: float) -> None:
-        now = time.monotonic()
-        unit.delay(key)
-        entry = (now + max(delay, asked), next(self._numbers), unit, key, now + asked)
-        heapq.heappush(self._later, entry)
+        self._later.add(unit, key, delay * self._spread, outcome.after or 0.0)
 
     def _let_due(self) -> None:
-        now = time.monotonic()
-        while self._later and self._later[0][0] <= now:
-            _, _, unit, key, _ = heapq.heappop(self._later)
-            unit.is_due(key)
-            self._ready[unit.source.workflow] = None
+        self._ready.update((unit.source.workflow, None) for unit in self._later.let_due())
 
     def due_in(self) -> float | None:
         """Seconds until a message may be sent; None where none waits for its time."""
         if any(one not in self.blocked for one in self._ready):
             return 0.0
-        later = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+        later = self._later.due_in()
         if self.blocked:
             return SOON if later is None else min(later, SOON)
         return later
 
     def hurry(self) -> None:
         """Let messages that wait for their time be sent now, unless the server asked for it."""
-        now, waiting = time.monotonic(), self._later
-        self._later = [entry for entry in waiting if entry[4] > now]
-        heapq.heapify(self._later)
-        for _, _, unit, key, asked_until in waiting:
-            if asked_until <= now:
-                unit.is_due(key)
-                self._ready[unit.source.workflow] = None
+        self._ready.update((unit.source.workflow, None) for unit in self._later.hurry())
 
     def _sweep(self, workflow: str) -> None:
         """Forget the units of a workflow of which nothing is left to say."""
@@ -360,7 +354,7 @@ class Lanes:
         """Have messages not be under way, for they were not sent; they are tried again soon."""
         for flight in flights:
             flight.unit.land(flight.key)
-            self._delay(flight.unit, flight.key, SOON, 0.0)
+            self._later.add(flight.unit, flight.key, SOON, 0.0)
 
     def land(self) -> None:
         """Have nothing be under way: of what was, nobody will hear."""

@@ -116,6 +116,9 @@ class TaskRecord:
         self.retries = max(self.retries, fact.get("retries", 0))
         self.duration = fact.get("duration")
         self.current = fact.get("current")
+        # A span may say of its task's beginning what it did not say then.
+        self.initial = fact.get("initial", self.initial)
+        self.previous = fact.get("previous", self.previous)
         self.ended, self.ended_at = True, fact.get("at")
         self.is_owed = bool(fact.get("owed"))
         self._becomes(fact["status"], fact["n"])
@@ -175,6 +178,8 @@ class WorkflowRecord:
         ended: Whether it has ended.
         is_owed: Whether its process did not live to report that.
         is_managed_open: Whether the first call of a managed run is the one that opens its record.
+        is_open_ended: Whether its process owes no end: it passes on what spans say.
+        is_told_at_end: Whether the last call says what the first one may not have known.
     """
 
     made_by: int = 0
@@ -186,6 +191,8 @@ class WorkflowRecord:
     ended: bool = False
     is_owed: bool = False
     is_managed_open: bool = False
+    is_open_ended: bool = False
+    is_told_at_end: bool = False
     name: str | None = None
     mode: str | None = None
     status: str = WorkflowStatus.NEW
@@ -210,6 +217,22 @@ class WorkflowRecord:
             self.ended, self.due = True, fact["n"]
             self.status, self.duration = fact["status"], fact.get("duration")
             self.ended_at, self.is_owed = fact.get("at"), bool(fact.get("owed"))
+            if "title" in fact:
+                self._told(fact)
+
+    def _told(self, fact: Fact) -> None:
+        """Learn from the end what a run is."""
+        self.is_told_at_end = True
+        self._is({**fact, "at": fact.get("began")}, OTEL)
+
+    def _is(self, fact: Fact, policy: str) -> None:
+        self.began_at = fact.get("at")
+        carrier = fact.get("carrier")
+        self.carrier = carrier if isinstance(carrier, dict) else {}
+        self.span = str(fact.get("span", ""))
+        if policy == OTEL:
+            self.name, self.mode = fact.get("title"), fact.get("mode")
+            self.trace_id, self.plan = fact.get("trace_id"), fact.get("plan")
 
     def _created(self, fact: Fact, policy: str) -> None:
         carrier = fact.get("carrier")
@@ -218,21 +241,20 @@ class WorkflowRecord:
             self.made_by, self.is_post, self.name = fact["n"], True, fact.get("name")
 
     def _began(self, fact: Fact, policy: str) -> None:
-        self.begun, self.made_by, self.began_at = True, fact["n"], fact.get("at")
+        self.begun, self.made_by = True, fact["n"]
+        self.again = bool(fact.get("again"))
+        self.is_open_ended = fact.get(lines.OWING) is False
         if not self.ended:
             self.status = WorkflowStatus.IN_PROGRESS
-        carrier = fact.get("carrier")
-        self.carrier = carrier if isinstance(carrier, dict) else {}
-        self.again = bool(fact.get("again"))
-        self.span = str(fact.get("span", ""))
         if policy == OTEL:
             self.is_post = not fact.get("known")
-            self.name, self.mode = fact.get("title"), fact.get("mode")
-            self.trace_id, self.plan = fact.get("trace_id"), fact.get("plan")
+        if not self.is_told_at_end:
+            self._is(fact, policy)
         self.is_managed_open = policy != OTEL and bool(fact.get("managed"))
 
     @property
     def is_complete(self) -> bool:
         """Whether all was said, and no end is owed."""
         is_opened = self.opened or not self.made_by
-        return is_opened and self.said >= self.due and (self.ended or not self.begun)
+        is_over = self.ended or not self.begun or self.is_open_ended
+        return is_opened and self.said >= self.due and is_over

@@ -50,6 +50,9 @@ WORKFLOW_DURATION = "dotflow.workflow.duration"
 WORKFLOW_TASK_COUNT = "dotflow.workflow.task_count"
 """How many tasks are planned."""
 
+WORKFLOW_PLAN = "dotflow.workflow.plan"
+"""The tasks that are planned, as JSON text, each with its number, name and group."""
+
 WORKFLOW_PARTS = "dotflow.workflow.parts"
 """How many traces the run is in."""
 
@@ -106,6 +109,9 @@ TASK_CONTEXT_CURRENT_TRUNCATED = "dotflow.task.context.current_truncated"
 
 ATTEMPT_NUMBER = "dotflow.attempt.number"
 """Which attempt it is; the first is 1."""
+
+REPORTED = "dotflow.reported"
+"""Whether the run is reported to a dotflow-api without this span; our exporters pass it over."""
 
 LINK_TYPE = "dotflow.link.type"
 """What a link says."""

@@ -1,4 +1,4 @@
-"""Runs that begin as spans of dotflow, reported to a dotflow-api."""
+"""Runs that are reported to a dotflow-api while they go on, by their spans."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from dotflow.otel import attributes as names
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.spans.runs import run_in
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 
 
 class DotflowSpanProcessor(SpanProcessor):
-    """Has the runs whose spans a provider makes be reported by a DotflowSpanExporter.
+    """Reports to a dotflow-api when a span of a run starts, and when it ends.
 
-    An application adds one to its own tracer provider; for a run of a ServerOtel that reports to
-    a dotflow-api itself it does nothing. Sampling decides whether a processor is called at all: a
-    ServerOtel with an address needs none, and reports all.
+    It is a DotflowSpanExporter that also sees the start: the record is there, "In progress", while
+    the run goes on. An application adds one to its own tracer provider. A run of a ServerOtel that
+    reports to a dotflow-api itself is passed over. Sampling decides whether a processor is called
+    at all: a ServerOtel with an address needs none, and reports all.
 
     Args:
         exporter: What reports; by default one for the dotflow-api of the environment.
@@ -27,14 +29,20 @@ class DotflowSpanProcessor(SpanProcessor):
     def __init__(self, exporter: DotflowSpanExporter | None = None) -> None:
         self.exporter = exporter or DotflowSpanExporter()
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
-        """Report the run that starts with this span; called by the thread that starts it."""
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Report the run or the task that starts; called by the thread that starts its span.
+
+        Of a run of a ServerOtel all facts are reported, which say more than its spans do.
+        """
         run = run_in(parent_context)
-        if run is not None and run.channel is None:
+        if run is None:
+            self.exporter.begin(span)
+        elif run.channel is None:
             run.channel = self.exporter.channel
+            span.set_attribute(names.REPORTED, True)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """See to what has ended; called by the thread that ends the span."""
+        """Report what has ended; called by the thread that ends the span."""
         self.exporter.export((span,))
 
     def shutdown(self) -> None:

@@ -40,6 +40,12 @@ SPAN = "span"
 PREVIOUS_OF = "previousof"
 """Stands for `previous` where that is the result of another line, whose number it says."""
 
+WAIT = "wait"
+"""Of a run that only its tasks tell of so far: seconds that it is not said without its name."""
+
+OWING = "owing"
+"""Whether the process owes the end of a run; it does not where it passes on what spans say."""
+
 OF_TASKS = frozenset({
     ADDED, TASK_BEGAN, TASK_ENDED, RESTORED, ATTEMPT_BEGAN, ATTEMPT_ENDED, RETRIED,
 })  # fmt: skip
@@ -99,6 +105,10 @@ class RunLines:
             "resumed": fact.resumed, "plan": [list(task) for task in fact.plan],
         })  # fmt: skip
         return self._line(RUN_BEGAN, fact.n, f",{said[1:-1]}{extra}")
+
+    def run_told(self, n: int, said: Mapping[str, Any]) -> bytes:
+        """A run began, as far as spans tell: what they do not say is null."""
+        return self._line(RUN_BEGAN, n, f",{compact(said)[1:-1]}")
 
     def task_began(
         self, fact: TaskBegan, name: str, group: str, initial: str, previous: str | int,

@@ -14,6 +14,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from support.fault_server import TOKEN, FaultServer
 
 from dotflow import Config, DotFlow, action
 from dotflow.otel import ServerOtel
@@ -96,6 +97,7 @@ def everything(url, patch):
     marked = ServerOtel(endpoint=url, set_global=False, markers=True, tasks_per_trace=1)
     run(marked, [fine, fails])
     released.set()
+    reported_run(url)
 
     logs = LoggerProvider(shutdown_on_exit=False)
     logs.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter(f"{url}/v1/logs")))
@@ -111,6 +113,15 @@ def everything(url, patch):
         server.close(TIMEOUT)
     logs.shutdown()
     measure(url)
+
+
+def reported_run(url):
+    """Emit what a server emits that reports to a dotflow-api itself."""
+    api = FaultServer()
+    server = ServerOtel(api.url, TOKEN, endpoint=url, set_global=False)
+    run(server, [fine, second_time])
+    assert server.close(TIMEOUT).complete
+    api.close()
 
 
 def measure(url):

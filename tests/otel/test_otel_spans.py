@@ -145,6 +145,7 @@ def test_every_attribute_of_workflow_and_task(mode, otlp, servers, quiet):
         "dotflow.workflow.status": "Completed",
         "dotflow.workflow.duration": root["dotflow.workflow.duration"],
         "dotflow.workflow.task_count": 1,
+        "dotflow.workflow.plan": f'[[1,"nap","{span["dotflow.task.group"]}"]]',
     }
     assert root["dotflow.workflow.duration"] >= span["dotflow.task.duration"] >= 0.01
     assert span == {

@@ -12,6 +12,7 @@ from dotflow.otel import attributes as names
 from dotflow.otel.spans import fields
 from dotflow.otel.spans.light import LightSpan, Place
 from dotflow.otel.spans.record import COMPLETED, AttemptSaid, Shown, StepSaid, TaskSaid, shown
+from dotflow.otel.spans.runs import POLICY_OTEL
 from dotflow.otel.spans.values import short
 from dotflow.runlog import lines
 
@@ -138,7 +139,7 @@ class PastSpans:
     def _attempt_began(self, fact: Fact) -> None:
         task = self._tasks.get((fact["r"], fact["t"]))
         if task is not None and "span" in fact:
-            said = AttemptSaid(fact["attempt"])
+            said = AttemptSaid(fact["attempt"], POLICY_OTEL in fact["to"].values())
             self._attempts[fact["r"], fact["t"]] = LightSpan(
                 task.place.below(task.context),
                 int(fact["span"], 16),
@@ -160,7 +161,7 @@ class PastSpans:
         step = StepSaid(short(fact["name"]), *fact["step"])
         said = TaskSaid(
             short(fact["w"]), step, fact["t"], fact["group"], fact["n"],
-            self._text(fact, "initial"), previous,
+            self._text(fact, "initial"), previous, POLICY_OTEL in fact["to"].values(),
         )  # fmt: skip
         return LightSpan(self._place(fact["in"]), int(fact["span"], 16), step.name, at_ns, said)
 

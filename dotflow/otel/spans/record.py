@@ -11,6 +11,7 @@ from dotflow.otel import attributes as names
 from dotflow.otel.spans.values import (
     MESSAGE_LIMIT,
     PATH_LIMIT,
+    PLAN_LIMIT,
     STACKTRACE_LIMIT,
     cut,
     cut_start,
@@ -21,6 +22,9 @@ from dotflow.utils.error_handler import class_and_message
 from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dotflow.abc.facts import PlannedTask
     from dotflow.otel.spans.light import Said
 
 Attributes = dict[str, Any]
@@ -32,6 +36,9 @@ INITIAL = names.TASK_CONTEXT_INITIAL, names.TASK_CONTEXT_INITIAL_TRUNCATED
 PREVIOUS = names.TASK_CONTEXT_PREVIOUS, names.TASK_CONTEXT_PREVIOUS_TRUNCATED
 CURRENT = names.TASK_CONTEXT_CURRENT, names.TASK_CONTEXT_CURRENT_TRUNCATED
 """The attributes of a context: its text, and whether that is cut."""
+
+SHORTEST = len('[1,"a","b"],')
+"""Characters of the shortest task of a plan."""
 
 Shown = tuple[str, bool] | str | None
 """A context's text: whole, or cut and whether it was, or None where there is no context."""
@@ -99,15 +106,16 @@ class TaskSaid:
         error: The text of the error that failed it (JSON), or None.
         error_at: When that was, where its exception is an event of this span.
         reason: Why it has no outcome of its own, where that is so.
+        is_reported: Whether the run's server tells a dotflow-api of it.
     """
 
-    __slots__ = ("began", "current", "duration", "error", "error_at", "group", "initial", "n",
-                 "previous", "reason", "restored", "retry_count", "status", "step", "task_id",
-                 "workflow")  # fmt: skip
+    __slots__ = ("began", "current", "duration", "error", "error_at", "group", "initial",
+                 "is_reported", "n", "previous", "reason", "restored", "retry_count", "status",
+                 "step", "task_id", "workflow")  # fmt: skip
 
     def __init__(
         self, workflow: str, step: StepSaid, task_id: int, group: str, began: int,
-        initial: Shown, previous: Shown,
+        initial: Shown, previous: Shown, is_reported: bool = False,
     ) -> None:  # fmt: skip
         self.workflow = workflow
         self.step = step
@@ -125,6 +133,7 @@ class TaskSaid:
         self.error: str | None = None
         self.error_at: int | None = None
         self.reason: str | None = None
+        self.is_reported = is_reported
 
     def at_start(self) -> Attributes:
         """What is known of a task when it begins."""
@@ -142,6 +151,8 @@ class TaskSaid:
             found[names.CODE_LINE_NUMBER] = step.line
         if step.timeout:
             found[names.TASK_TIMEOUT] = step.timeout
+        if self.is_reported:
+            found[names.REPORTED] = True
         return found
 
     def at_end(self) -> Attributes:
@@ -191,19 +202,24 @@ class AttemptSaid:
         n: The number of the fact that ended it; 0 until then.
         error: The text of the error that it failed with (JSON), or None.
         error_at: When that was, where its exception is an event of this span.
+        is_reported: Whether the run's server tells a dotflow-api of it.
     """
 
-    __slots__ = ("error", "error_at", "n", "number")
+    __slots__ = ("error", "error_at", "is_reported", "n", "number")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, is_reported: bool = False) -> None:
         self.number = number
+        self.is_reported = is_reported
         self.n = 0
         self.error: str | None = None
         self.error_at: int | None = None
 
     def at_start(self) -> Attributes:
         """Which attempt it is."""
-        return {names.ATTEMPT_NUMBER: self.number}
+        found: Attributes = {names.ATTEMPT_NUMBER: self.number}
+        if self.is_reported:
+            found[names.REPORTED] = True
+        return found
 
     def at_end(self) -> Attributes:
         """What failed it."""
@@ -256,16 +272,31 @@ def tell_end(span: Span, said: Said) -> None:
 
 
 def workflow_attributes(
-    workflow: str, mode: str | None, name: str | None, task_count: int
-) -> Attributes:
-    """What is known of a workflow when it begins."""
+    workflow: str, mode: str | None, name: str | None, plan: Sequence[PlannedTask],
+    is_reported: bool,
+) -> Attributes:  # fmt: skip
+    """What is known of a workflow when it begins.
+
+    Args:
+        workflow: Its id.
+        mode: How it runs.
+        name: The name that it was given.
+        plan: Its tasks; said where nobody else tells a dotflow-api of them, and there is room.
+        is_reported: Whether its server tells a dotflow-api of it.
+    """
     found: Attributes = {
         names.WORKFLOW_ID: short(workflow),
         names.WORKFLOW_MODE: mode or "",
-        names.WORKFLOW_TASK_COUNT: task_count,
+        names.WORKFLOW_TASK_COUNT: len(plan),
     }
     if name:
         found[names.WORKFLOW_NAME] = short(name)
+    if is_reported:
+        found[names.REPORTED] = True
+    elif 0 < len(plan) < PLAN_LIMIT // SHORTEST:
+        text = json.dumps(plan, separators=(",", ":"))
+        if len(text) <= PLAN_LIMIT:
+            found[names.WORKFLOW_PLAN] = text
     return found
 
 

@@ -123,7 +123,7 @@ class TaskTeller:
             return
         if state.attempt is not None:  # its end was not told
             _whole(state.attempt).end(fact.at_ns)
-        said, extra = AttemptSaid(fact.attempt), ""
+        said, extra = AttemptSaid(fact.attempt, run.channel is not None), ""
         if isinstance(state.span, LightSpan):
             pipeline = self._opened()
             place = state.span.place.below(state.span.context)
@@ -262,7 +262,7 @@ class TaskTeller:
         part = run.part
         said = TaskSaid(
             run.short, step, task.task_id, self._name(str(task.group_name)), n,
-            shown(initial, self._limit), shown(previous, self._limit),
+            shown(initial, self._limit), shown(previous, self._limit), run.channel is not None,
         )  # fmt: skip
         state = TaskRun(run, part, said)
         if part.place is not None and pipeline.is_light:

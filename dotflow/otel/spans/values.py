@@ -11,6 +11,7 @@ many bytes. With the limits below a span stays under 64 KB, which is what backen
 MESSAGE_LIMIT = 4096  # bytes
 STACKTRACE_LIMIT = 16_384  # bytes
 NAME_LIMIT = 256  # bytes
+PLAN_LIMIT = 16_384  # bytes
 PATH_LIMIT = 1024  # bytes
 
 

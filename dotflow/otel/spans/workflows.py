@@ -79,7 +79,9 @@ class WorkflowTeller:
         run = WorkflowRun(workflow, fact, context, channel, again, self._texts.name)
         parent = trace.get_current_span(context).get_span_context()
         is_entry = not parent.is_valid or parent.is_remote
-        known = workflow_attributes(workflow, fact.mode, fact.name and run.name, len(fact.plan))
+        known = workflow_attributes(
+            workflow, fact.mode, fact.name and run.name, fact.plan, channel is not None
+        )
         with pinned(trace_id_of(workflow)) if pipeline.pins_trace_ids else nullcontext():
             run.span = started(
                 pipeline.tracer,
