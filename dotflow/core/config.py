@@ -32,7 +32,8 @@ class Config:
         log: What writes a line for each turn; the console by default.
         server: Where the run is reported; by default what the environment says (`SERVER_BASE_URL`
             and `SERVER_USER_TOKEN`, or `DOTFLOW_SERVER_URL` and `DOTFLOW_USER_TOKEN`, or
-            `DOTFLOW_SERVER=otel`), else nowhere. `DOTFLOW_SERVER=none` wins over what is given.
+            `DOTFLOW_SERVER=otel`), else nowhere; in an instrumented program (see
+            `dotflow.instrumentation`) as spans. `DOTFLOW_SERVER=none` wins over what is given.
         scheduler: When `DotFlow.schedule` runs; never by default.
         tracer: Who is told of starts and ends; nobody by default.
         metrics: Who counts and measures; nobody by default.
@@ -65,7 +66,8 @@ class Config:
         self.storage = _slot("storage", storage, Storage, providers.StorageDefault)
         self.notify = _slot("notify", notify, Notify, providers.NotifyDefault)
         self.log = _slot("log", log, Log, providers.LogDefault)
-        self.server = chosen_server(None if server is None else _checked("server", server, Server))
+        given = None if server is None else _checked("server", server, Server)
+        self.server = chosen_server(given, has_tracer=tracer is not None)
         self.scheduler = _slot("scheduler", scheduler, Scheduler, providers.SchedulerDefault)
         self.tracer = _slot("tracer", tracer, Tracer, providers.TracerDefault)
         self.metrics = _slot("metrics", metrics, Metrics, providers.MetricsDefault)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dotflow.logging import logger
 from dotflow.providers.server_none import ServerNone
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dotflow.abc.server import Server
 
 SERVER_VARIABLE = "DOTFLOW_SERVER"
@@ -30,14 +32,28 @@ class ServerChoice:
     ALL = (AUTO, DEFAULT, API, OTEL, NONE)
 
 
-def chosen_server(given: Server | None) -> Server:
+_tracing: Mapping[str, Any] | None = None
+
+
+def trace_by_default(options: Mapping[str, Any] | None) -> None:
+    """Have ServerOtel be the server where neither a program nor `DOTFLOW_SERVER` says another.
+
+    Args:
+        options: The arguments of ServerOtel; None takes it back.
+    """
+    global _tracing  # noqa: PLW0603 - a program is instrumented, or it is not
+    _tracing = options
+
+
+def chosen_server(given: Server | None, has_tracer: bool = False) -> Server:
     """The server of a Config: what its program gave, unless the environment says `none`.
 
     Args:
         given: What `Config(server=...)` was given; None leaves it to the environment.
+        has_tracer: Whether the Config was given a tracer: then it has its spans already.
     """
     if given is None or _choice() == ServerChoice.NONE:
-        return server_from_environment()
+        return server_from_environment(has_tracer)
     return given
 
 
@@ -45,7 +61,7 @@ def _choice() -> str:
     return os.environ.get(SERVER_VARIABLE, "").strip().lower() or ServerChoice.AUTO
 
 
-def server_from_environment() -> Server:
+def server_from_environment(has_tracer: bool = False) -> Server:
     """What `DOTFLOW_SERVER` says; without it, what the pairs of variables say; else nothing.
 
     | `DOTFLOW_SERVER` | server |
@@ -56,18 +72,24 @@ def server_from_environment() -> Server:
     | `none` | none, whatever else is set, or given in code |
     | `auto`, or not set | ServerAPI where its pair is set, else ServerDefault |
 
+    With `auto` an instrumented program has a ServerOtel (see `trace_by_default`).
+
     A pair that is missing, half or of no use is warned of, and nothing is reported there.
     """
     chosen = _choice()
     if chosen == ServerChoice.NONE:
         return ServerNone()
-    if chosen == ServerChoice.OTEL and (server := _server_otel()) is not None:
-        return server
     if chosen not in ServerChoice.ALL:
         logger.warning(
             "%s is %r, which is none of %s: it is ignored.",
             SERVER_VARIABLE, chosen, ", ".join(ServerChoice.ALL),
         )  # fmt: skip
+        chosen = ServerChoice.AUTO
+    is_traced = chosen == ServerChoice.AUTO and _tracing is not None and not has_tracer
+    if is_traced or chosen == ServerChoice.OTEL:
+        server = _server_otel(_tracing or {})
+        if server is not None:
+            return server
     return _server_of_dotflow_api(chosen)
 
 
@@ -86,10 +108,10 @@ def _server_of_dotflow_api(chosen: str) -> Server:
     return _server_api() or ServerDefault()
 
 
-def _server_otel() -> Server | None:
+def _server_otel(options: Mapping[str, Any]) -> Server | None:
     try:
         # By name: this package does not import its neighbour, nor OpenTelemetry's SDK.
-        server: Server = import_module("dotflow.otel").ServerOtel()
+        server: Server = import_module("dotflow.otel").ServerOtel(**options)
     except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the work
         logger.warning("There are no spans, OpenTelemetry cannot be set up: %s", error)
         return None

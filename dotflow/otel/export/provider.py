@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace import (
 from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
-from dotflow.otel.export import delivering
+from dotflow.otel.export import declarative, delivering
 from dotflow.otel.export.batch import SPANS, OtlpProcessor
 from dotflow.otel.export.children import for_a_child
 from dotflow.otel.export.deadline import DeadlineRunner
@@ -105,7 +105,11 @@ class Pipeline:
         self._runner = DeadlineRunner()
         self._sending: list[Wait] = []
         with mended(), _lock:
-            self.provider = tracer_provider or _existing() or _make(set_global, service_name)
+            self.provider = (
+                tracer_provider
+                or declarative.existing()
+                or _make(settings, set_global, service_name)
+            )
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
             self._processors = processors_of(self.provider)
             self._batches, self.counts = self._add_processors()
@@ -166,6 +170,8 @@ class Pipeline:
     @property
     def place(self) -> str | None:
         """Where spans go, in words; None where they are not exported."""
+        if isinstance(self.provider, trace.NoOpTracerProvider):
+            return None
         if self._own is None and self._settings.endpoint is None:
             return "where the program's own OpenTelemetry sends them"
         ours = self._keeping() if self._own is None else self._own.processors.ours
@@ -347,20 +353,16 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
     Args:
         carrier: What the parent sent: `Pipeline.for_a_child` is in it.
     """
+    if _in_child or declarative.existing() is not None:
+        return
     text = carrier.get(CHILD_KEY)
-    if text is None or _in_child or _existing() is not None:
+    if text is None:
+        declarative.configure()  # where a file says so: the parent's provider may be one of these
         return
     known = json.loads(text)
     settings = OtlpSettings(known["endpoint"], known["protocol"])
     texts = Texts.of_parent(**known["texts"])
     _in_child.append(Pipeline(settings, service_name=known["service_name"], texts=texts))
-
-
-def _existing() -> Any:
-    """The application's provider; None where it has none."""
-    with mended():
-        provider = trace.get_tracer_provider()
-    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
 
 
 def _resource() -> Resource:
@@ -374,7 +376,11 @@ def _resource() -> Resource:
         return Resource(sdk).merge(OTELResourceDetector().detect())
 
 
-def _make(set_global: bool, service_name: str) -> Any:
+def _make(settings: OtlpSettings, set_global: bool, service_name: str) -> Any:
+    if declarative.is_declared():
+        declared = declarative.provider(set_global)
+        if declared is not None or settings.endpoint is None:
+            return declared or declarative.nothing(set_global)
     try:
         resource = _resource()
         if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
