@@ -53,7 +53,7 @@ WORKFLOW_TASK_COUNT = "dotflow.workflow.task_count"
 WORKFLOW_PLAN = "dotflow.workflow.plan"
 """The tasks that are planned, as JSON text, each with its number, name and group."""
 
-WORKFLOW_PARTS = "dotflow.workflow.parts"
+WORKFLOW_PART_COUNT = "dotflow.workflow.part_count"
 """How many traces the run is in."""
 
 WORKFLOW_PART = "dotflow.workflow.part"

@@ -94,6 +94,8 @@ def everything(url, patch):
     run(plain, [fine, fine], mode="sequential_group")
     for resume in (False, True):
         run(plain, [fine, fine], workflow_id="orders", resume=resume)
+    for status in ("In progress", "Completed"):  # by the calls of old, which say no mode
+        plain.update_workflow("old", status)
     marked = ServerOtel(endpoint=url, set_global=False, markers=True, tasks_per_trace=1)
     run(marked, [fine, fails])
     released.set()

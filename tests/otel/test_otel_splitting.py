@@ -91,7 +91,7 @@ def test_every_part_is_a_whole_trace_linked_to_the_run(mode, otlp, servers, quie
 
     root, *parts = (next(span for span in traces[one] if not span.parent_id) for one in ids)
     assert root.name == "etl"
-    assert root.attributes["dotflow.workflow.parts"] == 3
+    assert root.attributes["dotflow.workflow.part_count"] == 3
     assert root.links == [(part.trace_id, part.span_id) for part in parts]
     for number, part in enumerate(parts, start=2):
         assert part.name == "workflow part"
@@ -114,7 +114,7 @@ def test_a_run_within_the_limit_is_one_trace(otlp, servers, quiet):
     spans = otlp.wait_for(4)
     assert {span.trace_id for span in spans} == {flow.workflow_id.hex}
     root = next(span for span in spans if not span.parent_id)
-    assert "dotflow.workflow.parts" not in root.attributes
+    assert "dotflow.workflow.part_count" not in root.attributes
 
 
 @pytest.mark.parametrize(("limit", "traces"), [("2", 3), ("0", 1), ("many", 1), ("", 1)])
@@ -236,7 +236,7 @@ def test_a_sampler_that_wants_no_part_loses_no_task(servers, quiet):
     spans = exporter.get_finished_spans()
     assert len(spans) == 8
     assert len({span.context.trace_id for span in spans}) == 1
-    assert "dotflow.workflow.parts" not in spans[-1].attributes
+    assert "dotflow.workflow.part_count" not in spans[-1].attributes
 
 
 def test_a_foreign_provider_names_the_parts_itself(servers, quiet):
@@ -281,7 +281,7 @@ def test_hundreds_of_parts_leave_the_links_of_the_root(servers, quiet):
     run(servers(tracer_provider=provider, tasks_per_trace=1), quiet, [quick] * 200)
     spans = exporter.get_finished_spans()
     root = spans[-1]
-    assert root.attributes["dotflow.workflow.parts"] == 200
+    assert root.attributes["dotflow.workflow.part_count"] == 200
     assert root.dropped_links == 0
     assert len(root.links) == 63
     assert sum(span.name == "workflow part" for span in spans) == 199

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KILLED = "process_killed"
 
-OUTCOMES = {names.TASK_ID: names.TASK_STATUS, names.WORKFLOW_MODE: names.WORKFLOW_STATUS}
+OUTCOMES = {names.TASK_ID: names.TASK_STATUS, names.WORKFLOW_TASK_COUNT: names.WORKFLOW_STATUS}
 """Which attribute says how a span ended that has the other one."""
 
 NANO = 1_000_000_000

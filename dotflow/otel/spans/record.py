@@ -286,9 +286,10 @@ def workflow_attributes(
     """
     found: Attributes = {
         names.WORKFLOW_ID: short(workflow),
-        names.WORKFLOW_MODE: mode or "",
         names.WORKFLOW_TASK_COUNT: len(plan),
     }
+    if mode:
+        found[names.WORKFLOW_MODE] = mode
     if name:
         found[names.WORKFLOW_NAME] = short(name)
     if is_reported:

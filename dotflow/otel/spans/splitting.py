@@ -151,7 +151,7 @@ class Splitter:
         """End the last part of a run, whose tasks have all ended."""
         if run.part.number > 1:
             _end(run.part)
-            run.span.set_attribute(names.WORKFLOW_PARTS, run.part.number)
+            run.span.set_attribute(names.WORKFLOW_PART_COUNT, run.part.number)
 
 
 def _begun(run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part | None:
