@@ -21,7 +21,12 @@ def masked_words(error: Failure) -> Words:
 
 def words_of_last(task: TaskView) -> Words:
     """The words of a task's last error, as the Server of its run has them."""
-    server: Any = getattr(getattr(task, "config", None), "server", None)
+    return words_in(task, task.errors[-1])
+
+
+def words_in(subject: Any, error: Failure) -> Words:
+    """The words of an error, as the Server of a task, or of a run, has them."""
+    server: Any = getattr(getattr(subject, "config", None), "server", None)
     say = getattr(server, "words_of", masked_words)
-    words: Words = say(task.errors[-1])
+    words: Words = say(error)
     return words

@@ -24,6 +24,7 @@ from dotflow.utils.masking import masked_by_default
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dotflow.abc.run import RunView
     from dotflow.abc.task import TaskView
     from dotflow.core.guard import Guard
     from dotflow.core.task import Task
@@ -67,6 +68,10 @@ class Progress(Notify):
         self._turn += 1
         self._changed[id(task)] = self._turn
         self._guard.call(self._own, "hook_status_task", task=task)
+
+    def hook_end_workflow(self, run: RunView) -> None:
+        """Pass on the end of the run."""
+        self._guard.call(self._own, "hook_end_workflow", run=run)
 
     def shown(self, room: int) -> list[Task]:
         """The tasks that there is room for: first those under way, then what changed last."""

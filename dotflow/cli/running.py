@@ -21,6 +21,7 @@ from dotflow.process.at_exit import flush_timeout
 from dotflow.providers.log_default import StandardErrorHandler
 from dotflow.utils.error_handler import class_and_message
 from dotflow.utils.masking import masked_by_default
+from dotflow.utils.trace_link import trace_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -175,7 +176,7 @@ def _say_where(workflow: DotFlow, trace_id: str | None) -> None:
     """Say which run it was, and where to look for it."""
     config, wid = workflow.config, workflow.workflow_id
     places = config.guard.call(config.server, "places", wid) or {}
-    known = {"workflow": str(wid), "trace": trace_id, **places}
+    known = {"workflow": str(wid), "trace": trace_id, "open": trace_link(trace_id), **places}
     if not places:
         known["reported"] = "nowhere (--server and the variables that it names say where)"
     for name, value in known.items():

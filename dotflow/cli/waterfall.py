@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import StatusCode
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -172,7 +173,8 @@ def _next_steps(demo: Demo) -> Iterator[str]:
         variable = "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"
         yield f"See it in your tools: {variable} {command} demo"
     else:
-        yield f"See it in your tools: look for trace {demo.trace_id}"
+        place = escape(demo.trace_url or f"look for trace {demo.trace_id}")
+        yield f"See it in your tools: {place}"
 
 
 def _missing(demo: Demo) -> Iterator[str]:

@@ -28,7 +28,8 @@ class Config:
 
     Args:
         storage: Where results are kept; in memory by default.
-        notify: Who is told of each status; nobody by default.
+        notify: Who is told of each status and of the run's end; by default those whom
+            `DOTFLOW_NOTIFY_URLS` names, else nobody.
         log: What writes a line for each turn; the console by default.
         server: Where the run is reported; by default what the environment says (`SERVER_BASE_URL`
             and `SERVER_USER_TOKEN`, or `DOTFLOW_SERVER_URL` and `DOTFLOW_USER_TOKEN`, or
@@ -61,10 +62,10 @@ class Config:
 
         # Here, for they import this package.
         from dotflow import providers
-        from dotflow.providers.environment import chosen_server
+        from dotflow.providers.environment import chosen_server, notify_from_environment
 
         self.storage = _slot("storage", storage, Storage, providers.StorageDefault)
-        self.notify = _slot("notify", notify, Notify, providers.NotifyDefault)
+        self.notify = _slot("notify", notify, Notify, notify_from_environment)
         self.log = _slot("log", log, Log, providers.LogDefault)
         given = None if server is None else _checked("server", server, Server)
         self.server = chosen_server(given, has_tracer=tracer is not None)
@@ -90,9 +91,10 @@ class Config:
 
 def unreported() -> Config:
     """A Config that reports nowhere, whatever the environment says."""
+    from dotflow.providers.notify_default import NotifyDefault
     from dotflow.providers.server_none import ServerNone
 
-    return Config(server=ServerNone())
+    return Config(server=ServerNone(), notify=NotifyDefault())
 
 
 def _slot(

@@ -8,6 +8,7 @@ from dotflow.core.exception import WorkflowFailed
 from dotflow.core.step_error import StepTraceback, has_frames, tell_before
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.utils.error_handler import class_and_message
+from dotflow.utils.trace_link import trace_link
 
 if TYPE_CHECKING:
     from dotflow.core.task import Task
@@ -27,6 +28,7 @@ class Outcome:
         status: "In progress", "Completed" or "Failed", as a background run goes on.
         duration: Seconds from the run's beginning to its end; None until then.
         trace_id: The id of its trace (32 hex digits); None where the Server makes none.
+        is_rehearsed: Whether it is only rehearsed; see `dotflow.testing`.
     """
 
     workflow_id: Any
@@ -34,7 +36,9 @@ class Outcome:
     status: str = WorkflowStatus.IN_PROGRESS
     duration: float | None = None
     trace_id: str | None = None
+    is_rehearsed = False
     _name: str | None = None  # of the workflow
+    _number = 0
     _planned = 0  # tasks
     _failures: tuple[tuple[Task, TaskError | None], ...] = ()
     _error: TaskError | None = None  # what ended the run where it was no task
@@ -43,6 +47,26 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the run has completed."""
         return self.status == WorkflowStatus.COMPLETED
+
+    @property
+    def number(self) -> int:
+        """The number of the run, as facts and its tasks (`Task.run`) have it."""
+        return self._number
+
+    @property
+    def workflow_name(self) -> str | None:
+        """The name that the workflow was given, or None."""
+        return self._name
+
+    @property
+    def error(self) -> TaskError | None:
+        """What failed the first failed task, or the run where no task did; None until its end."""
+        return self._first[1]
+
+    @property
+    def trace_url(self) -> str | None:
+        """Where its trace can be seen, as `DOTFLOW_TRACE_URL` says; None without it or a trace."""
+        return trace_link(self.trace_id)
 
     @property
     def failed_tasks(self) -> list[Task]:

@@ -176,6 +176,7 @@ class Manager(Outcome):
         self._planned = len(tasks)
         self._raises = raise_on_failure
         self._number = next_number()
+        self.is_rehearsed = rehearsal.stand_in is not None
         if rehearsal.stand_in is not None:
             rehearsal.runs[self._number] = rehearsal.stand_in
         self._began_ns = self._began_at = 0
@@ -372,5 +373,6 @@ class Manager(Outcome):
             ended = RunEnded(next_number(), self._number, now, duration, self.status)
             self._tell(ended)
         self._is_ended = True
+        call(self.config.notify, "hook_end_workflow", run=self)
         if (seconds := workers.wait()) and self._listener is not None:
             call(self._listener, "deliver", seconds)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dotflow.providers.log_opentelemetry import LogOpenTelemetry
     from dotflow.providers.metrics_default import MetricsDefault
     from dotflow.providers.metrics_opentelemetry import MetricsOpenTelemetry
+    from dotflow.providers.notify_apprise import NotifyApprise
     from dotflow.providers.notify_default import NotifyDefault
     from dotflow.providers.scheduler_cron import SchedulerCron
     from dotflow.providers.scheduler_default import SchedulerDefault
@@ -25,6 +26,7 @@ _MODULES = {
     "LogOpenTelemetry": "log_opentelemetry",
     "MetricsDefault": "metrics_default",
     "MetricsOpenTelemetry": "metrics_opentelemetry",
+    "NotifyApprise": "notify_apprise",
     "NotifyDefault": "notify_default",
     "SchedulerCron": "scheduler_cron",
     "SchedulerDefault": "scheduler_default",
@@ -41,6 +43,7 @@ __all__ = [
     "LogOpenTelemetry",
     "MetricsDefault",
     "MetricsOpenTelemetry",
+    "NotifyApprise",
     "NotifyDefault",
     "SchedulerCron",
     "SchedulerDefault",

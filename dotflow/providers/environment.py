@@ -1,20 +1,25 @@
-"""The server that the environment asks for."""
+"""The server, and who is told of failures, that the environment asks for."""
 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dotflow.logging import logger
+from dotflow.providers.notify_default import NotifyDefault
 from dotflow.providers.server_none import ServerNone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dotflow.abc.notify import Notify
     from dotflow.abc.server import Server
 
 SERVER_VARIABLE = "DOTFLOW_SERVER"
+NOTIFY_URLS = "DOTFLOW_NOTIFY_URLS"
+NOTIFY_ON = "DOTFLOW_NOTIFY_ON"
 
 # As in `dotflow.delivery.environment`, which is loaded only if one of them is set.
 MANAGED = ("SERVER_BASE_URL", "SERVER_USER_TOKEN")
@@ -55,6 +60,26 @@ def chosen_server(given: Server | None, has_tracer: bool = False) -> Server:
     if given is None or _choice() == ServerChoice.NONE:
         return server_from_environment(has_tracer)
     return given
+
+
+def notify_from_environment() -> Notify:
+    """NotifyApprise if `DOTFLOW_NOTIFY_URLS` names addresses; else one that tells nobody."""
+    urls = os.environ.get(NOTIFY_URLS, "").strip()
+    if not urls:
+        return NotifyDefault()
+    return _notify_of(urls, os.environ.get(NOTIFY_ON, ""))
+
+
+@lru_cache(maxsize=8)
+def _notify_of(urls: str, on: str) -> Notify:  # noqa: ARG001 - they are what it is remembered by
+    """One for all the workflows of a process: it keeps what waits for each address."""
+    try:
+        # By name: Apprise is not there for everybody, and takes its time to load.
+        notify: Notify = import_module("dotflow.providers.notify_apprise").NotifyApprise()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it costs notices, not the work
+        logger.warning("%s is set, and nobody is told: %s", NOTIFY_URLS, error)
+        return NotifyDefault()
+    return notify
 
 
 def _choice() -> str:

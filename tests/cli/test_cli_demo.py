@@ -36,11 +36,12 @@ def test_json_has_the_run_as_dotflow_api_has_it(demo_json):
     status, found = demo_json()
     assert status == 0
     assert set(found) == {
-        "workflow_id", "trace_id", "status", "tasks", "spans_exported", "messages_delivered",
-        "messages_pending", "api_url",
+        "workflow_id", "trace_id", "trace_url", "status", "tasks", "spans_exported",
+        "messages_delivered", "messages_pending", "api_url",
     }  # fmt: skip
     assert found["status"] == "Completed"
     assert found["trace_id"] == found["workflow_id"].replace("-", "")
+    assert found["trace_url"] is None
     assert found["messages_pending"] == found["spans_exported"] == 0
     assert found["messages_delivered"] >= 20
     assert [task["name"] for task in found["tasks"]] == NAMES
@@ -56,9 +57,11 @@ def test_spans_go_to_the_endpoint_that_is_configured(demo_json, monkeypatch):
     """With an OTLP endpoint the trace is there too, and the ids are the same."""
     with OtlpReceiver() as otlp:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.http_url)
+        monkeypatch.setenv("DOTFLOW_TRACE_URL", "https://jaeger/trace/{trace_id}")
         status, found = demo_json()
         spans = otlp.wait_for(14)
     assert status == 0
+    assert found["trace_url"] == f"https://jaeger/trace/{found['trace_id']}"
     assert found["spans_exported"] == len(spans) == 14  # a root, 9 tasks, 4 attempts to fetch
     assert {span.trace_id for span in spans} == {found["trace_id"]}
     of_tasks = {span.span_id for span in spans if span.name in NAMES}

@@ -155,6 +155,9 @@ class Own(Notify):
         self.seen.append(task.status)
         raise OSError("away")
 
+    def hook_end_workflow(self, run):
+        self.seen.append("the end")
+
 
 @action
 def nothing():
@@ -169,7 +172,7 @@ def test_the_workflows_own_notify_is_told():
     own.seen.clear()
     flow.config.notify = Progress(own, flow.config.guard, flow.task.queue)
     flow.start()
-    assert own.seen == ["In progress", "Completed"]
+    assert own.seen == ["In progress", "Completed", "the end"]
     assert flow.config.guard.failures["Own.hook_status_task"] == 3
 
 

@@ -189,6 +189,7 @@ def test_the_end_says_which_run_it_was_and_where_to_look(spawn, default_dialect,
     with OtlpReceiver() as otlp:
         address = otlp.http_url.replace("//", "//user:hush@")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        monkeypatch.setenv("DOTFLOW_TRACE_URL", "https://jaeger/trace/{trace_id}")
         process = spawn("start", "-w", "{}.failing", "--server", "otel", "-q")
         output, _ = process.communicate(timeout=60)
         trace = otlp.wait_for(3)[0].trace_id
@@ -198,6 +199,7 @@ def test_the_end_says_which_run_it_was_and_where_to_look(spawn, default_dialect,
     assert known == {
         "workflow": workflow["id"],
         "trace": trace,
+        "open": f"https://jaeger/trace/{trace}",
         "records": f"{default_dialect.url}/workflows/{workflow['id']}",
         "spans": f"OTLP endpoint {otlp.http_url}/v1/traces",
     }

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 from core_doubles import RecordingServer, echo, fail, recording_config
 
-from dotflow import DotFlow, action
+from dotflow import Config, DotFlow, action
+from dotflow.abc.notify import Notify
 from dotflow.core.engine import TaskEngine
 from dotflow.core.task import Task
 
@@ -222,3 +223,45 @@ def test_a_task_that_was_not_reached_is_told_of_no_more(record, recorded):
     """What a failure stops is announced when added, and never again."""
     run(recorded, fail, echo)
     assert record.of(2) == []
+
+
+class EndNotify(Notify):
+    def __init__(self):
+        self.ends = []
+
+    def hook_status_task(self, task):
+        pass
+
+    def hook_end_workflow(self, run):
+        said = run.error and run.error.exception
+        self.ends.append((os.getpid(), run.workflow_name, run.status, said, len(run.failed_tasks)))
+        raise KeyError("a provider's fault")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_notify_is_told_of_the_end_of_each_run_once(mode):
+    """In this process, with what came of it; a Notify without that hook goes on as before."""
+    notify = EndNotify()
+    flow = DotFlow(config=Config(notify=notify), name="etl")
+    flow.task.add([echo, fail], initial_context="v")
+    manager = flow.start(mode=mode)
+    assert manager.wait(60)
+    assert notify.ends == [(os.getpid(), "etl", "Failed", manager.error.exception, 1)]
+    assert flow.config.guard.failures["EndNotify.hook_end_workflow"] == 1
+    assert not manager.is_rehearsed
+    assert {task.run for task in flow.task.queue} == {manager.number}
+
+
+def test_a_notify_is_told_of_a_run_that_was_interrupted():
+    """Once, though the end is reported while the interrupt passes through."""
+
+    @action
+    def interrupted():
+        raise KeyboardInterrupt
+
+    notify = EndNotify()
+    flow = DotFlow(config=Config(notify=notify), name="etl")
+    flow.task.add(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        flow.start()
+    assert [one[2:4] for one in notify.ends] == [("Failed", "KeyboardInterrupt")]

@@ -19,6 +19,7 @@ from dotflow.core.config import Config
 from dotflow.core.types import WorkflowStatus
 from dotflow.providers import LogDefault
 from dotflow.settings import Settings
+from dotflow.utils.trace_link import trace_link
 
 if TYPE_CHECKING:
     import argparse
@@ -69,6 +70,11 @@ class Demo:
         return format(roots[0].get_span_context().trace_id, "032x") if roots else ""  # type: ignore[union-attr]
 
     @property
+    def trace_url(self) -> str | None:
+        """Where the trace can be seen; None where it is not, or nobody says where."""
+        return trace_link(self.trace_id) if self.spans_exported else None
+
+    @property
     def is_well(self) -> bool:
         """Whether the run completed and all of it was delivered."""
         return (
@@ -109,6 +115,7 @@ class Demo:
         return {
             "workflow_id": str(self.workflow.workflow_id),
             "trace_id": self.trace_id,
+            "trace_url": self.trace_url,
             "status": self.record["status"] if self.record else self.status,
             "tasks": self.task_records(),
             "spans_exported": self.spans_exported,

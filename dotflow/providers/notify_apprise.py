@@ -1,0 +1,171 @@
+"""Tells people of failures by mail, Slack, Teams, Telegram, Discord, a webhook, ...: by Apprise."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc.notify import Notify
+from dotflow.abc.words import words_in
+from dotflow.core import rehearsal
+from dotflow.core.types import TypeStatus, WorkflowStatus
+from dotflow.logging import logger
+from dotflow.process import workers
+from dotflow.process.variables import warn
+from dotflow.providers.environment import NOTIFY_ON, NOTIFY_URLS
+from dotflow.providers.notices import Notice, message_of, notice_of_run, notice_of_task
+from dotflow.providers.notify_addresses import Address, parted
+from dotflow.providers.notify_lane import Lane
+from dotflow.runlog.texts import Texts
+from dotflow.utils.masking import are_values_whole, masked_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dotflow.abc.run import RunView
+    from dotflow.abc.task import Failure, TaskView
+    from dotflow.runlog.texts import Redact
+
+FAILURE, ALWAYS = "failure", "always"
+CHOICES = (FAILURE, ALWAYS)
+
+MOST_TASKS = 10
+"""Failed tasks of a run that have a notice each; the run's own notice tells of all."""
+
+MOST_RUNS = 1000
+"""Runs under way whose notices are counted."""
+
+
+class NotifyApprise(Notify):
+    """Tells people when a run has ended, and when a task has failed for good.
+
+    A notice has the names, the error and the link to the trace (`DOTFLOW_TRACE_URL`). It is sent
+    by a thread of its own, is tried three times, and never holds up or fails the work; at the end
+    of the program what is on its way has `DOTFLOW_FLUSH_TIMEOUT` seconds. In a rehearsal
+    (`dotflow.testing`) nobody is told.
+
+    Args:
+        urls: Addresses as Apprise understands them ("mailtos://user:password@example.com",
+            "slack://...", "jsons://example.com/hook"): a list, or one text with blanks or commas
+            between. Without it those of `DOTFLOW_NOTIFY_URLS`.
+        on: "failure" (the default) or "always", for runs that completed too. Without it what
+            `DOTFLOW_NOTIFY_ON` says.
+        tasks: Whether a failed task has a notice of its own (the first ten of a run), sent at
+            once. Without it only the run's end is told, with all tasks that failed.
+        wanted: Called with each `Notice`, by the workflow's thread; False leaves it out.
+        redact: Called as `redact("error", text)` with the message of an error; notices carry what
+            it returns. Without it that of the run's Server.
+        whole_values: Whether credentials that an error names are shown. Without it what the run's
+            Server says, or `DOTFLOW_WHOLE_VALUES`.
+        timeout: Seconds that one try at one address may take.
+
+    Raises:
+        ValueError: An address of `urls`, or `on`, is wrong. A variable that is wrong is warned of.
+        ModuleNotFound: Apprise is not installed.
+    """
+
+    def __init__(
+        self,
+        urls: str | Iterable[str] | None = None,
+        on: str | None = None,
+        *,
+        tasks: bool = True,
+        wanted: Callable[[Notice], bool] | None = None,
+        redact: Redact | None = None,
+        whole_values: bool | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        if not timeout > 0:
+            raise ValueError(f"timeout must be above 0 seconds, not {timeout!r}")
+        self._on = _chosen(on)
+        self._tasks = tasks
+        self._wanted = wanted
+        has_own = redact is not None or whole_values is not None
+        self._texts = Texts(redact=redact, whole_values=whole_values) if has_own else None
+        self._lanes = [Lane(one, timeout) for one in _addresses(urls)]
+        self._told: dict[int, int] = {}  # tasks, by the run
+
+    def __repr__(self) -> str:
+        names = ", ".join(lane.address.name for lane in self._lanes) or "nobody"
+        return f"<{type(self).__name__} on {self._on} to {names}>"
+
+    def hook_status_task(self, task: TaskView) -> None:
+        """Tell of a task that failed for good."""
+        if task.status != TypeStatus.FAILED or not self._tasks or not self._lanes:
+            return
+        if task.run in rehearsal.runs:
+            return
+        told = self._told[task.run] = self._told.get(task.run, 0) + 1
+        while len(self._told) > MOST_RUNS:
+            self._told.pop(next(iter(self._told)), None)
+        if told <= MOST_TASKS:
+            is_last = told == MOST_TASKS
+            self._tell(notice_of_task(task, self._name, self._message(task), is_last))
+
+    def hook_end_workflow(self, run: RunView) -> None:
+        """Tell of a run that failed, or of each one."""
+        self._told.pop(run.number, None)
+        if run.is_rehearsed or not self._lanes:
+            return
+        if self._on == ALWAYS or run.status == WorkflowStatus.FAILED:
+            self._tell(notice_of_run(run, self._name, self._message(run)))
+        if seconds := workers.wait():  # this process may be ended at any time
+            self._flush([lane for lane in self._lanes if not lane.is_away], seconds)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all is delivered, or dropped, at most `timeout` seconds; return whether."""
+        return self._flush(self._lanes, timeout)
+
+    @staticmethod
+    def _flush(lanes: list[Lane], timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        left = [lane for lane in lanes if not lane.flush(deadline - time.monotonic())]
+        return not left
+
+    def _tell(self, notice: Notice) -> None:
+        is_wanted = True  # also where what the program says of that raises
+        try:
+            is_wanted = self._wanted is None or self._wanted(notice)
+        finally:
+            for lane in self._lanes if is_wanted else ():
+                lane.put(message_of(notice))
+
+    def _message(self, subject: Any) -> Callable[[Failure], str]:
+        """What gives the message of an error, as it may be said."""
+        texts = self._texts
+        if texts is None:
+            return lambda error: words_in(subject, error)[0]
+        return lambda error: texts.words_of(error)[0]
+
+    def _name(self, text: str) -> str:
+        """A name, as it may be said."""
+        if self._texts is not None:
+            return self._texts.name(text)
+        return text if are_values_whole() else masked_name(text)
+
+
+def _chosen(on: str | None) -> str:
+    if on is not None:
+        if on not in CHOICES:
+            raise ValueError(f"on must be one of {', '.join(map(repr, CHOICES))}, not {on!r}")
+        return on
+    said = os.environ.get(NOTIFY_ON, "").strip().lower() or FAILURE
+    if said not in CHOICES:
+        warn(f"{NOTIFY_ON} is {said!r}: it must be {' or '.join(CHOICES)}; {FAILURE} is used.")
+        return FAILURE
+    return said
+
+
+def _addresses(urls: str | Iterable[str] | None) -> list[Address]:
+    if urls is not None:
+        return [Address(url, place) for place, url in enumerate(parted(urls), 1)]
+    found = []
+    for place, url in enumerate(parted(os.environ.get(NOTIFY_URLS, "")), 1):
+        try:
+            found.append(Address(url, place))
+        except ValueError as error:  # noqa: PERF203 - the others are to be told
+            logger.warning("%s: %s. It is left out.", NOTIFY_URLS, error)
+    if not found:
+        warn(f"NotifyApprise tells nobody: give it urls, or set {NOTIFY_URLS}.")
+    return found
