@@ -13,6 +13,7 @@ from rich.text import Text
 from dotflow.cli.columns import LONGEST_NAME, cell, fit
 from dotflow.cli.live import COLOURS
 from dotflow.core.types import WorkflowStatus
+from dotflow.otel import attributes as names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,8 +101,8 @@ def _tree(spans: list[ReadableSpan]) -> Iterator[tuple[int, ReadableSpan]]:
 
 def _label(span: ReadableSpan) -> str:
     found = span.attributes or {}
-    number = found.get("dotflow.attempt.number")
-    group = found.get("dotflow.task.group")
+    number = found.get(names.ATTEMPT_NUMBER)
+    group = found.get(names.TASK_GROUP)
     if number is not None:
         return f"{span.name} {number}"
     return f"{span.name} ({group})" if group not in (None, "default") else span.name
@@ -116,15 +117,15 @@ def _bar(span: ReadableSpan, begin: int, end: int, columns: int) -> str:
 
 def _outcome(span: ReadableSpan, is_error: bool) -> str:
     found = span.attributes or {}
-    status = found.get("dotflow.task.status") or found.get("dotflow.workflow.status")
+    status = found.get(names.TASK_STATUS) or found.get(names.WORKFLOW_STATUS)
     if isinstance(status, str):
         return status
     # The class is enough here; the span has its whole name.
-    return str(found.get("error.type", "error")).rpartition(".")[2] if is_error else "ok"
+    return str(found.get(names.ERROR_TYPE, "error")).rpartition(".")[2] if is_error else "ok"
 
 
 def _attempts(span: ReadableSpan) -> str:
-    retries = (span.attributes or {}).get("dotflow.task.retry_count")
+    retries = (span.attributes or {}).get(names.TASK_RETRY_COUNT)
     return str(retries + 1) if isinstance(retries, int) else ""
 
 
@@ -132,8 +133,8 @@ def _records(tasks: list[dict[str, Any]], width: int) -> Table:
     is_wide = width >= WIDE
     room = width - BESIDE_NAME - (LONGEST_RESULT + GAP if is_wide else 0)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    names = ["id", "name", "group", "status", "retries", "seconds", "errors"]
-    for name in [*names, "result"] if is_wide else names:
+    columns = ["id", "name", "group", "status", "retries", "seconds", "errors"]
+    for name in [*columns, "result"] if is_wide else columns:
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     for task in tasks:
         row = (

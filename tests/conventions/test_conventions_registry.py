@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -13,6 +15,7 @@ from opentelemetry.semconv._incubating.attributes import cicd_attributes
 from opentelemetry.semconv._incubating.metrics import cicd_metrics
 from opentelemetry.semconv.schemas import Schemas
 
+import dotflow
 from conventions import __main__ as command
 from conventions import code
 from conventions.lint import problems
@@ -20,6 +23,9 @@ from conventions.registry import MODEL, documents, read
 from dotflow.otel import attributes as names
 
 REGISTRY = read()
+
+OF_THE_CONTRACT = {"tracer_opentelemetry.py", "metrics_opentelemetry.py"}
+"""What emits the names that are deprecated, which the module does not have."""
 
 
 def test_what_is_made_from_it_is_not_stale():
@@ -101,6 +107,21 @@ def test_a_name_that_is_defined_twice_or_not_at_all_is_refused():
     event = {"name": "dotflow.x", "brief": "", "stability": "beta", "attributes": [{"ref": "x.y"}]}
     with pytest.raises(KeyError, match=r"x\.y"):
         read([*model, {"events": [event]}])
+
+
+def test_no_name_is_written_anywhere_else():
+    """Whoever emits or reads a name takes it from the module that is made of the registry."""
+    known = {*REGISTRY.attributes, *(one.name for one in REGISTRY.signals)}
+    known = {name for name in known if "." in name}
+    files = set(Path(dotflow.__file__).parent.rglob("*.py")) - {command.CODE}
+    found = [
+        (file.name, one.value)
+        for file in files
+        if file.name not in OF_THE_CONTRACT
+        for one in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(one, ast.Constant) and one.value in known
+    ]
+    assert found == []
 
 
 def test_what_is_taken_from_opentelemetry_is_as_it_is_there():

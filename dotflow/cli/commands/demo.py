@@ -85,9 +85,10 @@ class Demo:
 
     def task_records(self) -> list[dict[str, Any]]:
         """One object a task: from dotflow-api, or from the run where dotflow-api does not say."""
+        from dotflow.otel.attributes import TASK_ID
+
         spans = {
-            (span.attributes or {}).get("dotflow.task.id"): span.get_span_context()
-            for span in self.spans
+            (span.attributes or {}).get(TASK_ID): span.get_span_context() for span in self.spans
         }
         tasks = self.tasks
         if tasks is None:
