@@ -34,7 +34,11 @@ PROGRAM = """
 
     def server():
         from dotflow.otel import ServerOtel
-        return ServerOtel() if SERVER == "bare" else ServerOtel(os.environ["URL"], "TOKEN")
+        if SERVER == "bare":
+            return ServerOtel()
+        if SERVER == "endpoint":
+            return ServerOtel(endpoint=os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"])
+        return ServerOtel(os.environ["URL"], "TOKEN")
 
     def pipeline():
         config = Config(server=server()) if SERVER else None
@@ -55,14 +59,14 @@ def run(tmp_path):
     """Run a command under the launcher; what it wrote to standard error."""
     (tmp_path / "app.py").write_text(textwrap.dedent(PROGRAM))
 
-    def run(*command, **variables):
+    def run(*command, launcher=(LAUNCHER,), **variables):
         command = command or (BIN / "python", "app.py")
         given = {
             "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
             "DOTFLOW_FLUSH_TIMEOUT": "60", **variables,
         }  # fmt: skip
         done = subprocess.run(
-            [LAUNCHER, *command], cwd=tmp_path, timeout=120, check=False,
+            [*launcher, *command], cwd=tmp_path, timeout=120, check=False,
             env={**os.environ, **given}, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -105,10 +109,13 @@ EACH_SPAN_ONCE = ["etl", "first", "inner", "second"]
 EACH_RECORD_ONCE = [("Completed", ["Completed", "Completed"])]
 
 
-@pytest.mark.parametrize("mode", ["sequential", "parallel", "background"])
-def test_a_program_that_only_writes_dotflow_is_traced(mode, run, otlp, api):
+@pytest.mark.parametrize(
+    ("mode", "start_method"),
+    [("sequential", ""), ("background", ""), ("parallel", "fork"), ("parallel", "spawn")],
+)
+def test_a_program_that_only_writes_dotflow_is_traced(mode, start_method, run, otlp, api):
     """In one trace, with the program's own spans, and with records where there is a dotflow-api."""
-    run(MODE=mode, **over_http(otlp), **to(api))
+    run(MODE=mode, DOTFLOW_START_METHOD=start_method, **over_http(otlp), **to(api))
     assert names(otlp) == EACH_SPAN_ONCE
     assert len({span.trace_id for span in otlp.spans}) == 1
     assert records(api) == EACH_RECORD_ONCE
@@ -135,7 +142,7 @@ def test_a_launcher_that_sets_nothing_up_is_enough(run, otlp):
     assert names(otlp) == EACH_SPAN_ONCE
 
 
-@pytest.mark.parametrize("server", ["", "bare", "given"])
+@pytest.mark.parametrize("server", ["", "bare", "given", "endpoint"])
 @pytest.mark.parametrize("exporters", ["otlp", "otlp,dotflow"])
 def test_each_span_and_each_record_is_there_once(server, exporters, run, otlp, api):
     """Whoever of launcher, instrumentor, program and exporters could report it."""
@@ -143,6 +150,17 @@ def test_each_span_and_each_record_is_there_once(server, exporters, run, otlp, a
     run(
         SERVER=server, URL=api.url, OTEL_TRACES_EXPORTER=exporters,
         **over_http(otlp), **address,
+    )  # fmt: skip
+    assert names(otlp) == EACH_SPAN_ONCE
+    assert records(api) == EACH_RECORD_ONCE
+
+
+@pytest.mark.parametrize("mode", ["sequential", "parallel"])
+def test_without_a_launcher_the_exporter_is_found_by_its_name(mode, run, otlp, api):
+    """On the provider that we make, beside OTLP; nothing is there twice."""
+    run(
+        launcher=(), MODE=mode, SERVER="bare", OTEL_TRACES_EXPORTER="otlp,dotflow",
+        **over_http(otlp), **to(api),
     )  # fmt: skip
     assert names(otlp) == EACH_SPAN_ONCE
     assert records(api) == EACH_RECORD_ONCE

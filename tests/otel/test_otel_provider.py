@@ -11,9 +11,11 @@ import threading
 import time
 
 import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 
@@ -72,6 +74,30 @@ def test_an_endpoint_in_code_is_one_more_for_an_application(application, servers
     run(server, quiet)
     server.flush(10)
     assert len(exporter.get_finished_spans()) == len(otlp.wait_for(2)) == 2
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_an_endpoint_that_an_application_serves_gets_each_span_once(
+    protocol, servers, quiet, otlp, caplog
+):
+    """Two servers name it in code too; one line says that this adds nothing."""
+    has_grpc = protocol == "grpc"
+    url = otlp.grpc_url if has_grpc else otlp.http_url
+    if has_grpc:
+        exporter = GrpcExporter(endpoint=url, insecure=True)
+    else:
+        exporter = HttpExporter(endpoint=f"{url}/v1/traces")
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    for _ in range(2):
+        server = servers(endpoint=url, protocol=protocol, tracer_provider=provider)
+        run(server, quiet)
+        assert "own OpenTelemetry" in server.places("etl")["spans"]
+        server.close(10)
+    provider.shutdown()
+    assert len(otlp.wait_for(4)) == 4
+    [said] = [one for one in caplog.messages if "adds nothing" in one]
+    assert url in said
 
 
 def test_an_endpoint_in_the_environment_is_the_applications_to_use(

@@ -35,6 +35,7 @@ from dotflow.otel.export.ending import providers
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import SpanCounts
 from dotflow.otel.export.own import OwnTracerProvider, processors_of, span_processors
+from dotflow.otel.export.served import is_served
 from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.spans.light import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
@@ -172,9 +173,9 @@ class Pipeline:
         """Where spans go, in words; None where they are not exported."""
         if isinstance(self.provider, trace.NoOpTracerProvider):
             return None
-        if self._own is None and self._settings.endpoint is None:
-            return "where the program's own OpenTelemetry sends them"
         ours = self._keeping() if self._own is None else self._own.processors.ours
+        if self._own is None and not ours:
+            return "where the program's own OpenTelemetry sends them"
         return next((one.name for one in ours), None)
 
     @property
@@ -338,7 +339,10 @@ class Pipeline:
         if self._own is not None:
             return self._own.acquire(self._settings)
         # The application has seen to its own export. An endpoint in our arguments is one more.
-        batches = [] if self._settings.endpoint is None else span_processors(self._settings, counts)
+        is_one_more = self._settings.endpoint is not None and not is_served(
+            self.provider, self._settings
+        )
+        batches = span_processors(self._settings, counts) if is_one_more else []
         for batch in batches:
             self._processors.add_span_processor(batch)
         return batches, counts
