@@ -19,7 +19,7 @@ import dotflow
 from conventions import __main__ as command
 from conventions import code
 from conventions.lint import problems
-from conventions.registry import MODEL, documents, read
+from conventions.registry import MODEL, SEMCONV, documents, read
 from dotflow.otel import attributes as names
 
 REGISTRY = read()
@@ -160,11 +160,33 @@ def _version(url):
     return [int(part) for part in url.rpartition("/")[2].split(".")]
 
 
-def test_each_file_says_its_format():
-    """Weaver reads a file by that."""
-    for folder in (MODEL, MODEL.parent / "semconv"):
-        for file in documents(folder):
-            assert file["file_format"] in ("definition/2", "definition_manifest/2.0")
+SAID = {"brief", "stability", "note", "deprecated", "annotations"}
+OF_A_SIGNAL = {*SAID, "attributes", "requirement_level"}
+KEYS = {
+    "attributes": ({"key", "type"}, {*SAID, "examples"}),
+    "attribute_groups": ({"id", "visibility"}, {*SAID, "attributes"}),
+    "spans": ({"type", "kind", "name"}, OF_A_SIGNAL),
+    "events": ({"name"}, OF_A_SIGNAL),
+    "metrics": ({"name", "instrument", "unit"}, OF_A_SIGNAL),
+}
+"""What Weaver's schema `definition/2` wants in an entry of each section, and what else it takes."""
+
+
+def test_each_file_has_the_form_that_weaver_reads():
+    """Its format, its sections and their keys: Weaver refuses one that it does not know."""
+    for file in [*documents(MODEL), *documents(SEMCONV)]:
+        if file["file_format"] == "definition_manifest/2.0":
+            assert {"description", "schema_url"} <= set(file)
+            continue
+        assert file["file_format"] == "definition/2"
+        assert set(file) - {"file_format", "imports"} <= set(KEYS)
+        for section, (wanted, taken) in KEYS.items():
+            for one in file.get(section, ()):
+                internal = one.get("visibility") == "internal"
+                wants = wanted if internal else {*wanted, "brief", "stability"}
+                assert wants <= set(one) <= wanted | taken, one
+                for used in one.get("attributes", ()):
+                    assert set(used) <= {"ref", "requirement_level"} or set(used) == {"ref_group"}
 
 
 def test_the_page_says_which_schema_that_is():
