@@ -34,6 +34,8 @@ def clean_environment(monkeypatch, tmp_path):
         if name.startswith(OURS) and not name.startswith(KEPT):
             monkeypatch.delenv(name)
     monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path / "state"))
+    # Receivers of most tests count calls; tests of metrics delete it.
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
     monkeypatch.chdir(tmp_path)
 
 
@@ -44,6 +46,20 @@ def no_tracer_provider_of_another_test():
     if trace is not None and trace._TRACER_PROVIDER is not None:
         trace._TRACER_PROVIDER = None
         trace._TRACER_PROVIDER_SET_ONCE = type(trace._TRACER_PROVIDER_SET_ONCE)()
+
+
+@pytest.fixture(autouse=True)
+def no_meter_provider_of_another_test(nothing_left_running):
+    yield
+    metrics = sys.modules.get("opentelemetry.metrics._internal")
+    if metrics is not None and metrics._METER_PROVIDER is not None:
+        metrics._METER_PROVIDER = None
+        metrics._METER_PROVIDER_SET_ONCE = type(metrics._METER_PROVIDER_SET_ONCE)()
+    ours = sys.modules.get("dotflow.otel.metrics.provider")
+    if ours is not None:
+        for provider in ours._made.values():
+            provider.close(0.0)
+        ours._made.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -171,6 +171,10 @@ class _SharedRelays:
             self._users[relay].add(channel)
             return relay
 
+    def all(self) -> list[Relay]:
+        """All relays that there are."""
+        return list(self._relays.values())
+
     def leave(self, channel: Channel, destination: Destination) -> bool:
         """Take a user away; whether others are left."""
         with self._lock:
@@ -188,6 +192,11 @@ class _SharedRelays:
 
 
 _shared = _SharedRelays()
+
+
+def relays() -> list[Relay]:
+    """The relays of this process, one a destination; any thread may ask."""
+    return _shared.all()
 
 
 def _look(key: str, destination: Destination) -> None:

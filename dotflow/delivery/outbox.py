@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dotflow.delivery import dead_letters
 from dotflow.delivery.adopted import DONE
 from dotflow.delivery.adoption import Adoption
+from dotflow.delivery.ages import oldest
 from dotflow.delivery.lanes import Lanes
 from dotflow.delivery.message import Delivered, Kind, Outcome, Refused
 from dotflow.delivery.records import POLICIES
@@ -48,12 +49,15 @@ class Counts:
         delivered: Delivered since the outbox was made.
         dead: Refused for good.
         running: Runs of this process that are under way.
+        oldest: When that happened which the oldest message that waits is about, in nanoseconds
+            since the epoch; None where none waits, or nothing says when it was.
     """
 
     pending: int = 0
     delivered: int = 0
     dead: int = 0
     running: int = 0
+    oldest: int | None = None
 
 
 class _Part:
@@ -302,7 +306,8 @@ class Outbox:
         lanes = self.lanes
         # Of what is left in files that are not open yet nobody knows how many messages it is.
         pending = lanes.pending + self._behind() or int(self._adoption.is_more_left)
-        return Counts(pending, lanes.delivered, lanes.dead, lanes.running)
+        first = oldest(lanes) if pending else None
+        return Counts(pending, lanes.delivered, lanes.dead, lanes.running, first)
 
     def _behind(self) -> int:
         """About how many messages are in lines that were not read, for too many wait before."""

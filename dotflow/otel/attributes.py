@@ -182,25 +182,33 @@ EVENT_EXCEPTION = "exception"
 # Metrics.
 
 METRIC_WORKFLOW_DURATION = Metric("dotflow.workflow.duration", "s", "How long runs took.")
-METRIC_TASK_DURATION = Metric("dotflow.task.duration", "s", "How long tasks took.")
+METRIC_TASK_DURATION = Metric(
+    "dotflow.task.duration",
+    "s",
+    "How long tasks took, with all their attempts; restored ones are not among them.",
+)
 METRIC_WORKFLOW_ACTIVE = Metric("dotflow.workflow.active", "{run}", "Runs that are under way.")
 METRIC_TASK_ACTIVE = Metric("dotflow.task.active", "{task}", "Tasks that are under way.")
 METRIC_TASK_RETRIES = Metric(
     "dotflow.task.retries", "{retry}", "Attempts that failed and were followed by another."
 )
 METRIC_OUTBOX_PENDING = Metric(
-    "dotflow.outbox.pending", "{message}", "Reports that wait to be delivered."
+    "dotflow.outbox.pending",
+    "{message}",
+    "Messages to a dotflow-api, or spans for an OTLP endpoint, that wait to be delivered.",
 )
 METRIC_OUTBOX_OLDEST_AGE = Metric(
-    "dotflow.outbox.oldest_age", "s", "How long the oldest report that waits has waited."
+    "dotflow.outbox.oldest_age",
+    "s",
+    "How long ago that was which the oldest report that waits is about; 0 if none waits.",
 )
 METRIC_OUTBOX_DELIVERED = Metric(
-    "dotflow.outbox.delivered", "{message}", "Reports that were delivered."
+    "dotflow.outbox.delivered", "{message}", "Messages or spans that were delivered."
 )
 METRIC_OUTBOX_DEAD = Metric(
     "dotflow.outbox.dead",
     "{message}",
-    "Reports that a destination refused for good, and that are kept as dead letters.",
+    "Messages or spans that a destination refused for good, or that are lost.",
 )
 METRIC_CICD_PIPELINE_RUN_DURATION = Metric(
     "cicd.pipeline.run.duration", "s", "How long the runs of pipelines took."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import format_trace_id
 
 from dotflow.abc import facts
-from dotflow.abc.server import FlushResult
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
 from dotflow.delivery.numbering import next_task_id
@@ -21,7 +19,9 @@ from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import load, tell_of_nowhere
 from dotflow.otel.export.provider import Pipeline, open_in_child
 from dotflow.otel.exporter import DotflowSpanExporter
+from dotflow.otel.flushing import FlushedServer
 from dotflow.otel.hooks import HookedServer
+from dotflow.otel.metrics.of_server import ServerMetrics
 from dotflow.otel.processor import OwnSpanProcessor
 from dotflow.otel.spans.exceptions import Exceptions
 from dotflow.otel.spans.light import LightSpan
@@ -33,7 +33,6 @@ from dotflow.otel.spans.starting import is_sampled
 from dotflow.otel.spans.tasks import TaskTeller
 from dotflow.otel.spans.values import CONTEXT_LIMIT
 from dotflow.otel.spans.workflows import WorkflowTeller
-from dotflow.process import at_exit
 from dotflow.process.forking import renew_in_child
 from dotflow.runlog.texts import Redact, Texts
 
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
     from dotflow.otel.spans.runs import TaskRun
 
 
-class ServerOtel(HookedServer):
+class ServerOtel(FlushedServer):
     """Reports runs as OpenTelemetry spans, and, where a dotflow-api is configured, there too.
 
     Nothing starts and nothing global is set before the first run. An application's tracer
@@ -64,6 +63,7 @@ class ServerOtel(HookedServer):
         endpoint: An OTLP endpoint; without one what `OTEL_EXPORTER_OTLP_ENDPOINT` and its kin say.
         protocol: "http/protobuf" or "grpc"; without one what `OTEL_EXPORTER_OTLP_PROTOCOL` says.
         tracer_provider: The provider to use, in place of the global one.
+        meter_provider: The one that runs and tasks are counted with, in place of the global one.
         set_global: Whether a provider that is made becomes the global one.
         service_name: `service.name` of a provider that is made, where the environment has none.
         contexts: Whether reports carry the tasks' contexts: spans and dotflow-api.
@@ -95,6 +95,7 @@ class ServerOtel(HookedServer):
         endpoint: str | None = None,
         protocol: str | None = None,
         tracer_provider: Any = None,
+        meter_provider: Any = None,
         set_global: bool = True,
         service_name: str = "dotflow",
         contexts: bool = True,
@@ -114,6 +115,9 @@ class ServerOtel(HookedServer):
         self._exporter: DotflowSpanExporter | None = None
         self._pipeline: Pipeline | None = None
         self._runs = OpenRuns()
+        self._metrics = ServerMetrics(
+            self._runs, self._otlp, meter_provider, set_global, service_name
+        )
         self._texts = texts = Texts(contexts, redact, whole_values)
         exceptions = Exceptions()
         splitter, has_markers = Splitter(tasks_per_trace), are_wanted(markers)
@@ -125,7 +129,7 @@ class ServerOtel(HookedServer):
         )  # fmt: skip
         self._workflows = WorkflowTeller(
             self._runs, opened, self._tasks, texts, exceptions, splitter, self._continuation,
-            has_markers,
+            has_markers, self._metrics,
         )  # fmt: skip
         self._tell: dict[type, Callable[[Any, Any], None]] = {
             facts.TaskAdded: _nothing,
@@ -241,80 +245,6 @@ class ServerOtel(HookedServer):
         open_in_child(carrier)
         return propagation.attached(carrier)
 
-    # Delivery.
-
-    @property
-    def tracer_provider(self) -> Any:
-        """The tracer provider that runs are traced with; found or made now, if it was not yet."""
-        return self._open().provider
-
-    @property
-    def spans_exported(self) -> int:
-        """Spans that left through OTLP so far (those of other libraries on our provider too)."""
-        return 0 if self._pipeline is None else self._pipeline.counts.exported
-
-    @property
-    def spans_failed(self) -> int:
-        """Spans that are lost: that no exporter will deliver."""
-        return 0 if self._pipeline is None else self._pipeline.counts.failed
-
-    @property
-    def spans_kept(self) -> int:
-        """Spans that wait in the outbox, for the OTLP endpoint to take them."""
-        return 0 if self._pipeline is None else self._pipeline.kept
-
-    def flush(self, timeout: float | None = None) -> FlushResult:
-        """Send what has ended, to OTLP and to dotflow-api, within `timeout` seconds for both.
-
-        Spans that an OTLP endpoint did not take before are sent too.
-
-        Args:
-            timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
-        """
-        left = _countdown(timeout)
-        spans_sent = None if self._pipeline is None else self._pipeline.begin_flush()
-        result = FlushResult()
-        if self._exporter is not None:
-            result = self._exporter.channel.flush(left())
-        is_sent = spans_sent is None or spans_sent(left())
-        complete = result.complete and is_sent
-        return FlushResult(result.delivered, result.pending, result.dead, complete)
-
-    def deliver(self, timeout: float) -> FlushResult:
-        """Send what has ended, unless a destination is away; see `Server.deliver`."""
-        left = _countdown(timeout)
-        spans_sent = None if self._pipeline is None else self._pipeline.begin_to_deliver(timeout)
-        result = FlushResult()
-        if self._exporter is not None:
-            result = self._exporter.channel.deliver(left())
-        is_sent = spans_sent is None or spans_sent(left())
-        return result._replace(complete=result.complete and is_sent)
-
-    def close(self, timeout: float | None = None) -> FlushResult:
-        """Flush, and release threads and connections; a later run begins anew.
-
-        Reports and spans that are left stay in their outboxes, for the next process.
-
-        Args:
-            timeout: Seconds; `DOTFLOW_FLUSH_TIMEOUT` (5 by default) without one.
-        """
-        left = _countdown(timeout)
-        with self._lock:
-            pipeline, exporter = self._pipeline, self._exporter
-            self._pipeline = self._exporter = None
-        if pipeline is not None:
-            self._abandoned.detach()
-            pipeline.hurry()
-        with at_exit.in_one_line():
-            result = FlushResult() if exporter is None else exporter.channel.close(left())
-            is_sent = pipeline is None or pipeline.close(left())
-        complete = result.complete and is_sent
-        return FlushResult(result.delivered, result.pending, result.dead, complete)
-
-    def shutdown(self) -> FlushResult:
-        """The same as `close`, by OpenTelemetry's word."""
-        return self.close()
-
     # How it leaves.
 
     def _open(self) -> Pipeline:
@@ -365,12 +295,6 @@ def _opener(server: ServerOtel) -> Callable[[], Pipeline]:
         return one._open()
 
     return opened
-
-
-def _countdown(timeout: float | None) -> Callable[[], float]:
-    """Tells the seconds that are left of a time that begins now."""
-    deadline = time.monotonic() + (at_exit.flush_timeout() if timeout is None else timeout)
-    return lambda: max(0.0, deadline - time.monotonic())
 
 
 class _Active(AbstractContextManager[None]):

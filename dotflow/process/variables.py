@@ -32,6 +32,7 @@ LIMITS = (
 NO_LIMIT = "unset"  # the SDK's word
 
 CHOICES = {
+    "OTEL_METRICS_EXEMPLAR_FILTER": ("always_on", "always_off", "trace_based"),
     "OTEL_SDK_DISABLED": ("true", "false"),
     "OTEL_TRACES_SAMPLER": (
         "always_on", "always_off", "traceidratio", "parentbased_always_on",

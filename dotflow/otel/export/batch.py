@@ -20,14 +20,7 @@ from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
 from dotflow.otel.export.log import OwnLog
 from dotflow.otel.export.others import LOOK_AT_CHILDREN
 from dotflow.otel.export.otlp import SpanCounts, batch_size, queue_size, schedule_delay
-from dotflow.otel.export.rhythm import (
-    BURST_BATCH,
-    BURST_SHARE,
-    CARE,
-    FIRST_LOOK,
-    POLL,
-    QUIET,
-)
+from dotflow.otel.export.rhythm import BURST_BATCH, BURST_SHARE, CARE, FIRST_LOOK, POLL, QUIET
 from dotflow.otel.export.sending import Item, Sender
 from dotflow.otel.spans.fields import Writer
 from dotflow.process import watch
@@ -71,6 +64,7 @@ class OtlpProcessor(SpanProcessor):
     Attributes:
         name: What a line of the log calls the endpoint, without credentials.
         key: What stands for it in lines of the run log.
+        counts: Where spans are counted.
         is_told: Whether a line says what is left at the end.
 
     Raises:
@@ -85,7 +79,7 @@ class OtlpProcessor(SpanProcessor):
         self.is_told = True
         self.limit, self._batch = queue_size(), batch_size()
         self._delay = schedule_delay()
-        self._counts = counts
+        self.counts = counts
         self._lines = RunLines("", 0, {self.key: SPANS})
         self._writer = Writer()
         self._sender = Sender(settings, counts, self.name, Waits(self.key))
@@ -113,7 +107,7 @@ class OtlpProcessor(SpanProcessor):
         self._care_at = 0.0
         self._look_at = time.monotonic() + FIRST_LOOK
         self._runs_in_children = 0
-        self._log = OwnLog(self.key, self._counts)
+        self._log = OwnLog(self.key, self.counts)
 
     def renew(self) -> None:
         """Begin with nothing in a forked child: what waits is the parent's to send."""
@@ -180,6 +174,12 @@ class OtlpProcessor(SpanProcessor):
     def waiting(self) -> int:
         """How many spans have not left."""
         return len(self._queue) + self._sender.waiting + self._log.waiting
+
+    @property
+    def oldest(self) -> int | None:
+        """When the first of them ended, in nanoseconds since the epoch; None if none waits here."""
+        waiting = [*self._sender.items(), *self._queue.copy()]
+        return min((item.span.end_time or 0 for item in waiting[:1]), default=None)
 
     @property
     def kept(self) -> int:
@@ -267,7 +267,7 @@ class OtlpProcessor(SpanProcessor):
         return left
 
     def _say_lost(self, left: int) -> None:
-        self._counts.add(failed=left)
+        self.counts.add(failed=left)
         logger.warning("Not all spans could be exported in time: those are lost.")
 
     # The thread.

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,12 @@ if TYPE_CHECKING:
     from dotflow.process.variables import Checks
 
 GRPC, HTTP = "grpc", "http/protobuf"
-PATH = "/v1/traces"
 DEFAULTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317"}
 DEFAULT_TIMEOUT = 10.0  # seconds
 PACKINGS = ("none", "gzip", "deflate")
 VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
-_FOR_TRACES, _FOR_ALL = "OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"
+_FOR_ALL = "OTEL_EXPORTER_OTLP_"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _ODD = re.compile(r"[\t\";\\]")
@@ -44,12 +44,54 @@ class Unusable(OSError):
 
 
 @dataclass(frozen=True)
+class Signal:
+    """One of the things that OTLP carries.
+
+    Attributes:
+        name: Its name in addresses, and in variables: "traces".
+        what: What people call it, in the plural: "spans".
+        rejected: The field of an answer that says how many of it were thrown away.
+        exporter: Where OpenTelemetry's exporter of it is: module and class.
+    """
+
+    name: str
+    what: str
+    rejected: str
+    exporter: tuple[str, str]
+
+    @property
+    def path(self) -> str:
+        """Its path at an endpoint that speaks HTTP."""
+        return f"/v1/{self.name}"
+
+    @property
+    def prefix(self) -> str:
+        """How the variables begin that are for it alone."""
+        return f"{_FOR_ALL}{self.name.upper()}_"
+
+    def exporter_over(self, transport: str) -> Any:
+        """OpenTelemetry's exporter of it, over "http" or "grpc"."""
+        module, name = self.exporter
+        return getattr(
+            import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name
+        )
+
+
+TRACES = Signal("traces", "spans", "rejected_spans", ("trace_exporter", "OTLPSpanExporter"))
+METRICS = Signal(
+    "metrics", "metrics", "rejected_data_points", ("metric_exporter", "OTLPMetricExporter")
+)
+LOGS = Signal("logs", "log records", "rejected_log_records", ("_log_exporter", "OTLPLogExporter"))
+
+
+@dataclass(frozen=True)
 class OtlpSettings:
     """What the arguments of ServerOtel say of OTLP; what is None the environment says.
 
     Attributes:
-        endpoint: The address; for HTTP with or without the path `/v1/traces`.
+        endpoint: The address; for HTTP with or without the path, such as `/v1/traces`.
         protocol: "http/protobuf" or "grpc".
+        signal: What goes there.
 
     Raises:
         ValueError: The protocol is neither, or the address is none.
@@ -57,6 +99,7 @@ class OtlpSettings:
 
     endpoint: str | None = None
     protocol: str | None = None
+    signal: Signal = TRACES
 
     def __post_init__(self) -> None:
         if self.protocol not in (None, GRPC, HTTP):
@@ -67,9 +110,10 @@ class OtlpSettings:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """All that there is to say of where spans go.
+    """All that there is to say of where spans, or what else OTLP carries, go.
 
     Attributes:
+        signal: What goes there.
         url: The whole address for HTTP; what names the host for gRPC.
         variable: What named the address: a variable, or "endpoint" for the argument.
         given: The address as an argument for the exporter; None if it reads the variable.
@@ -81,6 +125,7 @@ class Endpoint:
         timeout: Seconds that one export may take.
     """
 
+    signal: Signal
     url: str
     variable: str
     given: str | None = field(repr=False)
@@ -118,15 +163,16 @@ def endpoint_of(settings: OtlpSettings, timeout: float | None = None) -> Endpoin
     parts = urlsplit(url)
     user, has_user, host = parts.netloc.rpartition("@")
     basic = f"Basic {base64.b64encode(unquote(user).encode()).decode()}" if has_user else ""
-    headers = {**({"authorization": basic} if basic else {}), **_headers()}
+    signal = settings.signal
+    headers = {**({"authorization": basic} if basic else {}), **_headers(signal)}
     bare = urlunsplit(parts._replace(netloc=host))
-    files = (_said("CERTIFICATE"), _said("CLIENT_CERTIFICATE"), _said("CLIENT_KEY"))
+    files = [_said(one, signal) for one in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
     return Endpoint(
-        (host or url) if has_grpc else bare, variable,
+        signal, (host or url) if has_grpc else bare, variable,
         bare if basic else url if variable == "endpoint" else None, basic, headers,
         {name: path for path, name in files}, has_grpc,
-        parts.scheme == "https" or (parts.scheme != "http" and not _is_insecure()),
-        export_timeout() if timeout is None else timeout,
+        parts.scheme == "https" or (parts.scheme != "http" and not _is_insecure(signal)),
+        export_timeout(signal) if timeout is None else timeout,
     )  # fmt: skip
 
 
@@ -155,24 +201,24 @@ def credentials_of(variables: tuple[str, ...]) -> Any:
     return None
 
 
-def is_named() -> bool:
+def is_named(signal: Signal = TRACES) -> bool:
     """Whether a variable names an endpoint."""
-    return bool(_said("ENDPOINT")[0])
+    return bool(_said("ENDPOINT", signal)[0])
 
 
 def is_grpc(settings: OtlpSettings) -> bool:
-    """Whether spans go over gRPC."""
+    """Whether it is spoken to over gRPC."""
     if settings.protocol is not None:
         return settings.protocol == GRPC
-    said, name = _said("PROTOCOL")
+    said, name = _said("PROTOCOL", settings.signal)
     if said not in ("", GRPC, HTTP):
         warn(f"{name} is {said!r}: it may be {HTTP} (and is) or {GRPC}.")
     return said == GRPC
 
 
-def export_timeout() -> float:
+def export_timeout(signal: Signal = TRACES) -> float:
     """Seconds that an export may take: OTEL_EXPORTER_OTLP_TIMEOUT, 10 by default."""
-    said, name = _said("TIMEOUT")
+    said, name = _said("TIMEOUT", signal)
     return min(LONGEST_TIMEOUT, float(_seconds(name, said) or DEFAULT_TIMEOUT))
 
 
@@ -188,20 +234,25 @@ def endpoint_name(settings: OtlpSettings) -> str:
 
 def _url(settings: OtlpSettings) -> tuple[str, str]:
     """The address, and what named it."""
-    has_grpc = is_grpc(settings)
+    has_grpc, path = is_grpc(settings), settings.signal.path
     if settings.endpoint is not None:
-        has_path = has_grpc or urlsplit(settings.endpoint).path not in ("", "/")
-        return settings.endpoint if has_path else _with_path(settings.endpoint), "endpoint"
-    url, name = _said("ENDPOINT")
+        is_whole = has_grpc or has_path(settings.endpoint)
+        return settings.endpoint if is_whole else _with_path(settings.endpoint, path), "endpoint"
+    url, name = _said("ENDPOINT", settings.signal)
     if name == VARIABLE:
         url = url or DEFAULTS[GRPC if has_grpc else HTTP]
-        url = url if has_grpc else _with_path(url)
+        url = url if has_grpc else _with_path(url, path)
     return url, name
 
 
-def _with_path(url: str) -> str:
+def has_path(url: str) -> bool:
+    """Whether an address has a path, and so is that of one signal."""
+    return urlsplit(url).path not in ("", "/")
+
+
+def _with_path(url: str, path: str) -> str:
     """The argument, and the variable for all signals, are the beginning of the address."""
-    return f"{url.rstrip('/')}{PATH}"
+    return f"{url.rstrip('/')}{path}"
 
 
 def _shown(url: str) -> str:
@@ -224,41 +275,44 @@ def _check(url: str, name: str, has_grpc: bool) -> None:
         if not parts.hostname:
             raise ValueError(f"{name} is {shown!r}, which names no host: write http://HOST:PORT")
     elif not has_grpc:
-        host = shown.removesuffix(PATH) if "://" not in shown else "HOST:PORT"
+        bare = shown
+        for one in (TRACES, METRICS, LOGS):
+            bare = bare.removesuffix(one.path)
+        host = bare if "://" not in bare else "HOST:PORT"
         raise ValueError(
-            f"{name} is {shown.removesuffix(PATH)!r}, which is no http or https address: "
+            f"{name} is {bare!r}, which is no http or https address: "
             f"write http://{host}, or https://{host} where it speaks TLS"
         )
     elif not url:
         raise ValueError(f"{name} is empty: write http://HOST:PORT")
 
 
-def _said(what: str) -> tuple[str, str]:
-    """What the variable for traces says, or else the one for all signals; and its name."""
-    for name in (f"{_FOR_TRACES}{what}", f"{_FOR_ALL}{what}"):
+def _said(what: str, signal: Signal) -> tuple[str, str]:
+    """What the variable for a signal says, or else the one for all signals; and its name."""
+    for name in (f"{signal.prefix}{what}", f"{_FOR_ALL}{what}"):
         if found := os.environ.get(name, "").strip():
             return found, name
     return "", f"{_FOR_ALL}{what}"
 
 
-def headers_variable() -> str:
+def headers_variable(signal: Signal = TRACES) -> str:
     """The variable that holds the headers."""
-    return _said("HEADERS")[1]
+    return _said("HEADERS", signal)[1]
 
 
-def protocol_variable() -> str:
+def protocol_variable(signal: Signal = TRACES) -> str:
     """The variable that says the protocol."""
-    return _said("PROTOCOL")[1]
+    return _said("PROTOCOL", signal)[1]
 
 
-def compression() -> str:
+def compression(signal: Signal = TRACES) -> str:
     """How batches are packed: "none", "gzip" or "deflate"."""
-    said, name = _said("COMPRESSION")
+    said, name = _said("COMPRESSION", signal)
     return (_packing(name, said) or "none").strip().lower()
 
 
-def _headers() -> dict[str, str]:
-    said, name = _said("HEADERS")
+def _headers(signal: Signal) -> dict[str, str]:
+    said, name = _said("HEADERS", signal)
     return dict(parse_env_headers(_pairs(name, said) or "", liberal=True))
 
 
@@ -291,9 +345,9 @@ def _seconds(variable: str, said: str) -> str | None:
     return None
 
 
-def _is_insecure() -> bool:
+def _is_insecure(signal: Signal) -> bool:
     """What is said where the address has no scheme."""
-    said, name = _said("INSECURE")
+    said, name = _said("INSECURE", signal)
     if said.lower() not in ("", "true", "false"):
         warn(f"{name} is {said!r}: it may be true or false (and is).")
     return said.lower() == "true"
@@ -313,7 +367,7 @@ def _stripped(_: str, said: str) -> str:
 
 _CHECKS: Checks = {
     f"{prefix}{what}": check
-    for prefix in (_FOR_ALL, _FOR_TRACES)
+    for prefix in (_FOR_ALL, TRACES.prefix, METRICS.prefix, LOGS.prefix)
     for what, check in (
         ("HEADERS", _pairs), ("COMPRESSION", _packing), ("TIMEOUT", _seconds),
         *((one, _stripped) for one in (

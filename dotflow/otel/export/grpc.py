@@ -8,7 +8,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
 from dotflow import __version__
 from dotflow.delivery.answers import LONGEST_RETRY_AFTER
@@ -18,11 +17,6 @@ from dotflow.otel.export.outcome import Outcome, told
 from dotflow.otel.export.quiet import quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter
-
     from dotflow.otel.export.endpoint import Endpoint
 
 MOST_ANSWER = 2**16
@@ -98,7 +92,9 @@ _under_way = _UnderWay()
 
 
 class GrpcExporter:
-    """Sends spans; called by one thread. A fork waits for it, a moment.
+    """Sends spans, or what else the endpoint is for; called by one thread at a time.
+
+    A fork waits for it, a moment.
 
     Args:
         endpoint: Where to.
@@ -107,13 +103,23 @@ class GrpcExporter:
     def __init__(self, endpoint: Endpoint) -> None:
         self.timeout = endpoint.timeout
         self._endpoint = endpoint
-        self._made: tuple[SpanExporter, _Client] | None = None
+        self._made: tuple[Any, _Client] | None = None
 
-    def send(self, spans: Sequence[ReadableSpan]) -> Outcome | None:
+    def made(self) -> Any:
+        """OpenTelemetry's exporter, made now where it was not yet.
+
+        Raises:
+            Unusable: It cannot be made.
+        """
+        self._made = self._made or self._make()
+        return self._made[0]
+
+    def send(self, batch: Any) -> Outcome | None:
         """Send a batch, within the endpoint's timeout.
 
         Args:
-            spans: The spans; None is returned if no call was made, for they cannot be encoded.
+            batch: What the SDK's exporter takes: a sequence of spans, for traces. None is returned
+                if no call was made, for it cannot be encoded.
         """
         try:
             exporter, client = self._made = self._made or self._make()
@@ -121,7 +127,7 @@ class GrpcExporter:
             return Outcome(str(error))
         client.outcome = None
         with _under_way, quietly(), contextlib.suppress(Exception):
-            exporter.export(spans)
+            exporter.export(batch)
         if client.is_broken:
             # It would wait before it connects again, longer each time.
             self.close()
@@ -144,13 +150,13 @@ class GrpcExporter:
             closing.start()
             closing.join(LONGEST_CLOSE)
 
-    def _make(self) -> tuple[SpanExporter, _Client]:
+    def _make(self) -> tuple[Any, _Client]:
         endpoint = self._endpoint
         endpoint.see_files()
         with as_exporters_read():
-            exporter: Any = OTLPSpanExporter(
+            exporter: Any = endpoint.signal.exporter_over("grpc")(
                 endpoint=endpoint.given, timeout=self.timeout, channel_options=_OPTIONS,
-                compression=_PACKED.get(compression()),
+                compression=_PACKED.get(compression(endpoint.signal)),
                 # The scheme of an address wins over what is said for those that have none.
                 insecure=None if endpoint.is_secure else True,
                 # It knows no user and password of an address.
@@ -207,9 +213,8 @@ class _Client:
             self.outcome = Outcome("could not be spoken to: the address or a header is wrong")
         else:
             partial = answer.partial_success
-            self.outcome = Outcome(
-                rejected=partial.rejected_spans, said=self._told(partial.error_message)
-            )
+            rejected = getattr(partial, self._endpoint.signal.rejected)
+            self.outcome = Outcome(rejected=rejected, said=self._told(partial.error_message))
             return answer
         raise _Failed
 
@@ -238,7 +243,10 @@ class _Client:
         self.is_broken = code is grpc.StatusCode.UNAVAILABLE
         why = mistakes.of_grpc(code.name, details, self._told(details), self._endpoint)
         is_refused = code in REFUSED or (TOO_LARGE in details and IS_OURS not in details)
-        return Outcome(why, is_refused, _retry_after(error))
+        return Outcome(
+            why, is_refused, _retry_after(error),
+            is_unknown=code.name == mistakes.UNKNOWN_TO_GRPC,
+        )  # fmt: skip
 
     def _told(self, text: str) -> str:
         return told(text, self._endpoint.headers.values())

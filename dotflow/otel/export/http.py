@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from requests.structures import CaseInsensitiveDict
 
@@ -27,12 +26,7 @@ from dotflow.otel.export.outcome import Outcome, told
 from dotflow.otel.export.quiet import quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter
-
-    from dotflow.otel.export.endpoint import Endpoint
+    from dotflow.otel.export.endpoint import Endpoint, Signal
 
 MOST_ANSWER = 2**16
 """Bytes of an answer that are read; also once it is unpacked."""
@@ -46,16 +40,9 @@ TAKEN, NOT_TAKEN = 200, 400
 REFUSED = frozenset({400, 413, 422})
 """Statuses that find fault with a batch, and not with who sends it or where to."""
 
-PROVIDERS = (
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
-)
-"""Variables that name who makes a session which knows how to authenticate: the exporter asks for
-one only where it is given none."""
-
 
 class HttpExporter:
-    """Sends spans; called by one thread.
+    """Sends spans, or what else the endpoint is for; called by one thread at a time.
 
     Args:
         endpoint: Where to.
@@ -64,13 +51,23 @@ class HttpExporter:
     def __init__(self, endpoint: Endpoint) -> None:
         self.timeout = endpoint.timeout
         self._endpoint = endpoint
-        self._made: tuple[SpanExporter, _Session] | None = None
+        self._made: tuple[Any, _Session] | None = None
 
-    def send(self, spans: Sequence[ReadableSpan]) -> Outcome | None:
+    def made(self) -> Any:
+        """OpenTelemetry's exporter, made now where it was not yet.
+
+        Raises:
+            Unusable: It cannot be made.
+        """
+        self._made = self._made or self._make()
+        return self._made[0]
+
+    def send(self, batch: Any) -> Outcome | None:
         """Send a batch, within the endpoint's timeout.
 
         Args:
-            spans: The spans; None is returned if no call was made, for they cannot be encoded.
+            batch: What the SDK's exporter takes: a sequence of spans, for traces. None is returned
+                if no call was made, for it cannot be encoded.
         """
         try:
             exporter, session = self._made = self._made or self._make()
@@ -79,7 +76,7 @@ class HttpExporter:
         session.outcome = None
         # What cannot be encoded some releases raise, and others log.
         with quietly(), contextlib.suppress(Exception):
-            exporter.export(spans)
+            exporter.export(batch)
         return session.outcome
 
     def let_go(self) -> None:
@@ -93,10 +90,10 @@ class HttpExporter:
         if made is not None:
             made[0].shutdown()
 
-    def _make(self) -> tuple[SpanExporter, _Session]:
+    def _make(self) -> tuple[Any, _Session]:
         session = _Session(self._endpoint)
         with as_exporters_read():
-            exporter = OTLPSpanExporter(
+            exporter = self._endpoint.signal.exporter_over("http")(
                 endpoint=self._endpoint.given, timeout=self.timeout, session=session
             )
         return exporter, session
@@ -125,7 +122,7 @@ class _Session(requests.Session):
         self._endpoint = endpoint
         self._adapter = BoundedAdapter()
         self._is_kept = False
-        self._by: Any = _session_that_calls()
+        self._by: Any = _session_that_calls(endpoint.signal)
         for scheme in ("http://", "https://"):
             self._by.mount(scheme, self._adapter)
         # It would look at where a redirect leads, and read all of its body for that.
@@ -195,7 +192,10 @@ class _Session(requests.Session):
             return Outcome(mistakes.speaks_tls(self._endpoint))
         if not 200 <= status < 300:  # noqa: PLR2004
             why = mistakes.of_status(status, self._said(status, headers, body), self._endpoint)
-            return Outcome(why, status in REFUSED, retry_after(headers.get("Retry-After")))
+            return Outcome(
+                why, status in REFUSED, retry_after(headers.get("Retry-After")),
+                is_unknown=status in mistakes.UNKNOWN_TO_HTTP,
+            )  # fmt: skip
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         found = None if body is None else _read(body, kind)
         if found is None:
@@ -234,7 +234,10 @@ def _unpacked(raw: bytes, packing: str) -> bytes | None:
 
 
 def _read(body: bytes, kind: str) -> tuple[int, str] | None:
-    """The spans that an answer rejects, and its words; None if it is no OTLP answer."""
+    """How much an answer rejects, and its words; None if it is no OTLP answer.
+
+    The answers of all signals have the same fields, which are named by what is rejected.
+    """
     if not body:
         return 0, ""
     try:
@@ -253,12 +256,20 @@ def _read_json(said: Any) -> tuple[int, str] | None:
     if not isinstance(said, dict) or not said.keys() <= {"partialSuccess"}:
         return None
     partial = said.get("partialSuccess") or {}
-    return int(partial.get("rejectedSpans", 0)), str(partial.get("errorMessage", ""))
+    rejected = next((many for name, many in partial.items() if name.startswith("rejected")), 0)
+    return int(rejected), str(partial.get("errorMessage", ""))
 
 
-def _session_that_calls() -> Any:
-    """The session of the credential provider that a variable names, else a plain one."""
-    session = credentials_of(PROVIDERS) or requests.Session()
+def _session_that_calls(signal: Signal) -> Any:
+    """The session of the credential provider that a variable names, else a plain one.
+
+    The exporter asks for one that knows how to authenticate only where it is given none.
+    """
+    variables = tuple(
+        f"OTEL_PYTHON_EXPORTER_OTLP_HTTP_{one}CREDENTIAL_PROVIDER"
+        for one in ("", f"{signal.name.upper()}_")
+    )
+    session = credentials_of(variables) or requests.Session()
     if not isinstance(session, requests.Session):
-        raise Unusable(f"is not spoken to: {PROVIDERS[0]} gives no requests.Session")
+        raise Unusable(f"is not spoken to: {variables[0]} gives no requests.Session")
     return session

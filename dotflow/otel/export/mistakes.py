@@ -1,4 +1,4 @@
-"""Why an OTLP endpoint did not take spans, in words that name what to mend.
+"""Why an OTLP endpoint did not take what it was sent, in words that name what to mend.
 
 All of it is read after the endpoint's name, and none of it has a header's value.
 """
@@ -16,7 +16,6 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 from dotflow.delivery.answers import causes_of
 from dotflow.otel.export.endpoint import (
-    PATH,
     VARIABLE,
     Unusable,
     headers_variable,
@@ -33,6 +32,9 @@ BROKEN = "closed the connection without an answer"
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG",
                      "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})  # fmt: skip
 _WRAPPERS = (requests.RequestException, MaxRetryError)
+
+UNKNOWN_TO_HTTP, UNKNOWN_TO_GRPC = frozenset({404, 405, 501}), "UNIMPLEMENTED"
+"""What is answered where nobody takes what was sent."""
 
 TLS_ALERT = b"\x15\x03"
 SETTINGS = b"\x04\x00"
@@ -69,9 +71,11 @@ def of_grpc(code: str, details: str, said: str, endpoint: Endpoint) -> str:
         return late(endpoint)
     remedy = ""
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        remedy = _of_refusing()
-    elif code == "UNIMPLEMENTED":
-        remedy = f"it takes no spans: see whether {endpoint.variable} is its address"
+        remedy = _of_refusing(endpoint)
+    elif code == UNKNOWN_TO_GRPC:
+        remedy = (
+            f"it takes no {endpoint.signal.what}: see whether {endpoint.variable} is its address"
+        )
     return _answers(code, remedy, said)
 
 
@@ -91,15 +95,15 @@ def of_status(status: int, said: str, endpoint: Endpoint) -> str:
         )
     remedy = ""
     if status in (401, 403):
-        remedy = _of_refusing()
-    elif status in (404, 405, 501):
-        remedy = f"it takes no spans at this path: {_of_path(endpoint)}"
+        remedy = _of_refusing(endpoint)
+    elif status in UNKNOWN_TO_HTTP:
+        remedy = f"it takes no {endpoint.signal.what} at this path: {_of_path(endpoint)}"
     return _answers(status, remedy, said)
 
 
-def _of_refusing() -> str:
+def _of_refusing(endpoint: Endpoint) -> str:
     """What to do where an endpoint knows us not."""
-    return f"see whether {headers_variable()} holds what it asks for"
+    return f"see whether {headers_variable(endpoint.signal)} holds what it asks for"
 
 
 def _answers(what: int | str, remedy: str, said: str) -> str:
@@ -225,12 +229,12 @@ def _of_unavailable(details: str, endpoint: Endpoint) -> str:
 
 
 def _of_path(endpoint: Endpoint) -> str:
-    path = urlsplit(endpoint.url).path
+    path, added = urlsplit(endpoint.url).path, endpoint.signal.path
     if endpoint.variable != VARIABLE:
-        return f"{endpoint.variable} is the whole address, which mostly ends in {PATH}"
-    if path.count(PATH) > 1:
-        return f"{VARIABLE} is to be without {PATH}, which is added to it"
-    return f"{PATH} is added to {VARIABLE}; OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is"
+        return f"{endpoint.variable} is the whole address, which mostly ends in {added}"
+    if path.count(added) > 1:
+        return f"{VARIABLE} is to be without {added}, which is added to it"
+    return f"{added} is added to {VARIABLE}; {endpoint.signal.prefix}ENDPOINT is used as it is"
 
 
 def _broken(endpoint: Endpoint) -> str:
@@ -263,4 +267,5 @@ def _speaks_grpc(endpoint: Endpoint) -> str:
 
 def _protocol(endpoint: Endpoint, protocol: str) -> str:
     is_argument = endpoint.variable == "endpoint"
-    return f'protocol="{protocol}"' if is_argument else f"{protocol_variable()}={protocol}"
+    variable = protocol_variable(endpoint.signal)
+    return f'protocol="{protocol}"' if is_argument else f"{variable}={protocol}"

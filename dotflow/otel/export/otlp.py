@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
 from opentelemetry.sdk.environment_variables import (
@@ -51,9 +51,12 @@ QUEUE_SIZE = 65_536
 
 
 class Exporter(Protocol):
-    """Sends spans in one protocol, by OpenTelemetry's own exporter."""
+    """Sends what an endpoint is for in one protocol, by OpenTelemetry's own exporter."""
 
-    def send(self, spans: Sequence[ReadableSpan]) -> Outcome | None:
+    def made(self) -> Any:
+        """OpenTelemetry's exporter, made now where it was not yet."""
+
+    def send(self, batch: Any) -> Outcome | None:
         """Send a batch, within the endpoint's timeout; None if it cannot be encoded."""
 
     def let_go(self) -> None:
@@ -160,7 +163,7 @@ def tell_of_nowhere() -> None:
 
 
 def exporter_of(endpoint: Endpoint) -> Exporter:
-    """What sends spans to an endpoint; the library of the other protocol is not loaded."""
+    """What sends to an endpoint; the library of the other protocol is not loaded."""
     if endpoint.has_grpc:
         from dotflow.otel.export.grpc import GrpcExporter
 
@@ -175,7 +178,9 @@ def load(settings: OtlpSettings) -> None:
     if settings.endpoint is None and OTLP not in _named():
         return
     try:
-        import_module(GRPC_MODULE if is_grpc(settings) else HTTP_MODULE)
+        has_grpc = is_grpc(settings)
+        import_module(GRPC_MODULE if has_grpc else HTTP_MODULE)
+        settings.signal.exporter_over("grpc" if has_grpc else "http")
     except Exception as error:  # noqa: BLE001 - said when the first run begins
         logger.debug("The OTLP exporter cannot be loaded: %s", error)
 

@@ -1,4 +1,4 @@
-"""What becomes of a batch of spans, and how a person is told why."""
+"""What becomes of a batch, and how a person is told why."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Outcome:
         why: Why it was not taken, to be read after the endpoint's name; empty if it was.
         is_refused: Whether the endpoint finds fault with this batch, so that another may be taken.
         after: Seconds that the endpoint asks to wait.
-        rejected: How many of its spans an endpoint that took it has thrown away.
+        rejected: How much of it an endpoint that took it has thrown away.
         said: The endpoint's own words, where it took the batch.
+        is_unknown: Whether the endpoint takes nothing of the kind, at this address.
     """
 
     why: str = ""
@@ -34,6 +35,7 @@ class Outcome:
     after: float | None = None
     rejected: int = 0
     said: str = ""
+    is_unknown: bool = False
 
     @property
     def is_taken(self) -> bool:

@@ -8,18 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.resources import (
-    SERVICE_NAME,
-    TELEMETRY_SDK_LANGUAGE,
-    TELEMETRY_SDK_NAME,
-    TELEMETRY_SDK_VERSION,
-    OTELResourceDetector,
-    Resource,
-)
 from opentelemetry.sdk.trace import (
     ReadableSpan,
 )
@@ -35,6 +26,7 @@ from dotflow.otel.export.ending import providers
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import SpanCounts
 from dotflow.otel.export.own import OwnTracerProvider, processors_of, span_processors
+from dotflow.otel.export.resource import resource_of
 from dotflow.otel.export.served import is_served
 from dotflow.otel.ids import WorkflowIdGenerator
 from dotflow.otel.spans.light import Place
@@ -369,27 +361,13 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
     _in_child.append(Pipeline(settings, service_name=known["service_name"], texts=texts))
 
 
-def _resource() -> Resource:
-    try:
-        return Resource.create()
-    except RuntimeError:  # the interpreter ends: no thread is to be had, in which the SDK looks
-        sdk = {
-            TELEMETRY_SDK_LANGUAGE: "python", TELEMETRY_SDK_NAME: "opentelemetry",
-            TELEMETRY_SDK_VERSION: version("opentelemetry-sdk"), SERVICE_NAME: "unknown_service",
-        }  # fmt: skip
-        return Resource(sdk).merge(OTELResourceDetector().detect())
-
-
 def _make(settings: OtlpSettings, set_global: bool, service_name: str) -> Any:
     if declarative.is_declared():
         declared = declarative.provider(set_global)
         if declared is not None or settings.endpoint is None:
             return declared or declarative.nothing(set_global)
     try:
-        resource = _resource()
-        if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-            resource = resource.merge(Resource({SERVICE_NAME: service_name}))
-        provider = OwnTracerProvider(resource)
+        provider = OwnTracerProvider(resource_of(service_name))
     except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the reports
         logger.warning("There are no spans, OpenTelemetry's SDK cannot be set up: %s", error)
         return trace.NoOpTracerProvider()

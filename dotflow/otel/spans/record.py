@@ -97,6 +97,11 @@ class ErrorSaid(NamedTuple):
         }
 
 
+def type_of(error: str) -> str:
+    """The type of an error, by the text that `Texts.of_error` made of it."""
+    return ErrorSaid.of(error).error_type
+
+
 class TaskSaid:
     """What the span of a task says.
 

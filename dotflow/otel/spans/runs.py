@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.facts import RunBegan
     from dotflow.abc.task import TaskView
+    from dotflow.otel.metrics.tally import Run, Tally
     from dotflow.otel.spans.splitting import Part
 
 KNOWN_ROOTS = 1000
@@ -85,6 +86,8 @@ class WorkflowRun:
         error: What ended the run where it was no task (JSON).
         part: The part of the run that its next task belongs to.
         has_children: Whether tasks of it ran in other processes.
+        given_name: Its name; None where it was given none.
+        tally: What counts it; None where nobody wants that.
         last: The last result: its value, its text, and where in the run log that is.
     """
 
@@ -112,6 +115,8 @@ class WorkflowRun:
         self.error: str | None = None
         self.has_children = False
         self.last: tuple[Any, str, int, Any] | None = None
+        self.given_name = self.name if began.name else None
+        self.tally: Tally | None = None
         self._steps: dict[int, tuple[Any, StepSaid, str, str]] = {}
         self._started = time.perf_counter()
 
@@ -244,6 +249,22 @@ class OpenRuns:
         """The run that a task is in."""
         run = self._by_number.get(task.run)
         return run if run is not None else self.of_workflow(str(task.workflow_id))
+
+    def under_way(self, tally: Tally) -> list[Run]:
+        """The runs that a tally counts; any thread may ask."""
+        runs = [run for run in list(self._by_number.values()) if run.tally is tally]
+        return [
+            (
+                run.given_name,
+                [(one.said.step.name, one.said.group) for one in list(run.tasks.values())],
+            )
+            for run in runs
+        ]
+
+    def counts(self, tally: Tally, workflow: str) -> bool:
+        """Whether a tally is told of the run under an id."""
+        run = self.of_workflow(workflow)
+        return run is not None and run.tally is tally
 
     def last_root(self, workflow: str) -> SpanContext | None:
         """The root of the last run under an id."""

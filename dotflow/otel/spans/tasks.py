@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried, TaskEnded, TaskRestored
     from dotflow.abc.task import TaskView
     from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.metrics.tally import Where
     from dotflow.otel.spans.exceptions import Exceptions
     from dotflow.otel.spans.light import Said
     from dotflow.otel.spans.record import StepSaid
@@ -165,7 +166,15 @@ class TaskTeller:
     def retried(self, fact: Retried, task: TaskView) -> None:
         """A task will be tried again."""
         run = self._runs.of_task(task)
-        if run is not None and run.lines is not None and fact.task_id in run.tasks:
+        state = None if run is None else run.tasks.get(fact.task_id)
+        if run is None or state is None:
+            return
+        if run.tally is not None:
+            said, where = state.said, state.span.get_span_context()
+            run.tally.retries.append(
+                (run.given_name, said.step.name, said.group, fact.error.error_type, where)
+            )
+        if run.lines is not None:
             run_log.append(run.lines.retried(fact, self._error_text(fact.error)))
             _poke(run)
 
@@ -180,18 +189,29 @@ class TaskTeller:
                 return
             self.began(TaskBegan(next_number(), fact.task_id, task.started_ns or fact.at_ns), task)
             state = run.tasks[fact.task_id]
-        value, current = task.current_context.storage, NULL
-        if value is not None:
-            current = self._text("current", value)
+        value = task.current_context.storage
+        current = NULL if value is None else self._text("current", value)
         error = NULL if fact.error is None else self._error_text(fact.error)
         said = state.said
         if state.attempt is not None:  # a child that died within a try
             self._end_lost_attempt(state, error, fact.at_ns)
-        said.status = fact.status
-        said.duration = fact.duration
+        said.status, said.duration = fact.status, fact.duration
         said.retry_count = fact.retry_count
         said.restored = task.restored
         said.current = shown(current, self._limit)
+        tally = run.tally
+        if tally is not None and not said.restored:  # no call: it is on every task's way
+            span, failed = state.span, fact.error
+            if isinstance(span, LightSpan):
+                where: Where = span.place.parent, span.span_id
+            else:
+                where = span.get_span_context()
+            tally.tasks.append((
+                run.given_name, said.step.name, said.group, fact.status, fact.duration,
+                None if failed is None else failed.error_type, where,
+            ))  # fmt: skip
+            if len(tally.tasks) > tally.most:
+                tally.relieve()
         self._finish(run, state, fact, error, current)
         run.last = value, current, fact.n, _segment()
 

@@ -14,7 +14,7 @@ from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.carriers import template_of
 from dotflow.otel.spans.markers import mark
 from dotflow.otel.spans.origin import Origin, TraceContinuation, origin_of_a_run, within_run
-from dotflow.otel.spans.record import tell_end_of_workflow, workflow_attributes
+from dotflow.otel.spans.record import FAILED, tell_end_of_workflow, type_of, workflow_attributes
 from dotflow.otel.spans.runs import WorkflowRun, with_run
 from dotflow.otel.spans.splitting import Part
 from dotflow.otel.spans.starting import is_sampled, link, links_to, started
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.facts import RunBegan, RunEnded, RunFailed
     from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.metrics.of_server import ServerMetrics
     from dotflow.otel.spans.exceptions import Exceptions
     from dotflow.otel.spans.runs import OpenRuns
     from dotflow.otel.spans.splitting import Splitter
@@ -52,12 +53,13 @@ class WorkflowTeller:
         splitter: Splits runs.
         continuation: What a run does with the trace that it is started in.
         has_markers: Whether a tiny span says that a run has begun.
+        metrics: Knows what counts runs.
     """
 
     def __init__(
         self, runs: OpenRuns, opened: Callable[[], Pipeline], tasks: TaskTeller, texts: Texts,
         exceptions: Exceptions, splitter: Splitter, continuation: TraceContinuation,
-        has_markers: bool,
+        has_markers: bool, metrics: ServerMetrics,
     ) -> None:  # fmt: skip
         self._runs = runs
         self._opened = opened
@@ -67,6 +69,7 @@ class WorkflowTeller:
         self._splitter = splitter
         self._continuation = continuation
         self._has_markers = has_markers
+        self._metrics = metrics
 
     def began(self, fact: RunBegan, workflow: str, channel: Any) -> None:
         """A run began."""
@@ -96,6 +99,7 @@ class WorkflowTeller:
         run.part = Part(1, run.span, run.context)
         run.part.place = pipeline.place_of(run.span, run.number)
         run.report_to(pipeline.readers() if is_sampled(run.span) else {})
+        run.tally = self._metrics.tally()
         self._write_start(run, fact)
         lost = self._runs.add(run)
         if self._has_markers:
@@ -123,6 +127,11 @@ class WorkflowTeller:
                 run_log.append(run.lines.run_ended(fact))
             if run.channel is not None:
                 run.channel.poke()
+        if run.tally is not None:
+            failed = run.error if run.first_failed is None else run.first_failed.error
+            error = None if failed is None or fact.status != FAILED else type_of(failed)
+            where = run.span.get_span_context()
+            run.tally.runs.append((run.given_name, fact.status, fact.duration, error, where))
         if run.has_children:
             self._opened().look()
 

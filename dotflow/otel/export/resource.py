@@ -1,0 +1,33 @@
+"""What produces what the providers that we make send."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from opentelemetry.sdk.resources import (
+    SERVICE_NAME,
+    TELEMETRY_SDK_LANGUAGE,
+    TELEMETRY_SDK_NAME,
+    TELEMETRY_SDK_VERSION,
+    OTELResourceDetector,
+    Resource,
+)
+
+
+def resource_of(service_name: str) -> Resource:
+    """What produces what a provider of ours sends; of this name where the environment has none."""
+    resource = _resource()
+    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        return resource.merge(Resource({SERVICE_NAME: service_name}))
+    return resource
+
+
+def _resource() -> Resource:
+    try:
+        return Resource.create()
+    except RuntimeError:  # the interpreter ends: no thread is to be had, in which the SDK looks
+        sdk = {
+            TELEMETRY_SDK_LANGUAGE: "python", TELEMETRY_SDK_NAME: "opentelemetry",
+            TELEMETRY_SDK_VERSION: version("opentelemetry-sdk"), SERVICE_NAME: "unknown_service",
+        }  # fmt: skip
+        return Resource(sdk).merge(OTELResourceDetector().detect())
