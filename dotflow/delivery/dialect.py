@@ -31,7 +31,7 @@ class Destination:
         url: Its address; a slash at the end makes no difference.
         token: What it knows us by; shown in no `repr`.
         dialect: Which routes and which header it has.
-        timeout: Seconds for one call.
+        timeout: Seconds for one call; of several in a process the first one's counts.
 
     Raises:
         ValueError: The address is no http or https URL, or holds what no message could be sent
@@ -41,7 +41,7 @@ class Destination:
     url: str
     token: str = field(repr=False)
     dialect: Dialect = Dialect.DEFAULT
-    timeout: float = 15.0
+    timeout: float = field(default=15.0, compare=False)
 
     def __post_init__(self) -> None:
         # What was read from a file often ends with a newline.
