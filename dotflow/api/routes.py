@@ -92,6 +92,16 @@ def change_workflow(
     return _answer(schemas.WorkflowRecord, record)
 
 
+@router.delete(
+    "/workflows/{workflow_id}", status_code=204, response_class=Response, responses=_READS
+)
+def delete_workflow(workflow_id: WorkflowId, request: Request) -> Response:
+    """Delete a workflow run and its tasks; messages of it that come later are answered 404."""
+    with _store(request).writing() as writing:
+        writing.delete_workflow(workflow_id)
+    return Response(status_code=204)
+
+
 @router.post(
     "/workflows/{workflow_id}/tasks",
     status_code=201,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Table, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
@@ -25,6 +25,13 @@ _FINAL = ("Completed", "Failed")
 _RECORDS = (workflows, tasks)
 _SELECT = {table: select(table).where(table.c.id == bindparam("this")) for table in _RECORDS}
 _EXISTS = {table: select(table.c.id).where(table.c.id == bindparam("this")) for table in _RECORDS}
+# Whoever adds a task holds its workflow against whoever deletes that, and the other way round.
+_HOLD = _EXISTS[workflows].with_for_update(read=True, key_share=True)
+_HOLD_ALONE = _EXISTS[workflows].with_for_update()
+_DELETE = {
+    workflows: delete(workflows).where(workflows.c.id == bindparam("this")),
+    tasks: delete(tasks).where(tasks.c.workflow_id == bindparam("this")),
+}
 _UPDATE = {table: update(table).where(table.c.id == bindparam("this")) for table in _RECORDS}
 # A run that did not say its name when it opened the record may be any: only its end is believed.
 _UPDATE_OF_RUN = {
@@ -123,6 +130,21 @@ class Writing:
         what = f"change workflow {workflow_id}"
         self._change_once(what, workflows, workflow_id, changes, envelope)
 
+    def delete_workflow(self, workflow_id: str) -> None:
+        """Deletes a workflow and its tasks.
+
+        Their idempotency keys stay: a message that is repeated later does not bring them back.
+
+        Args:
+            workflow_id: Its id.
+
+        Raises:
+            NotFoundError: There is no such workflow.
+        """
+        self._hold(workflow_id, _HOLD_ALONE)
+        for table in (tasks, workflows):
+            self._connection.execute(_DELETE[table], {"this": workflow_id})
+
     def add_task(
         self, workflow_id: str, values: Mapping[str, Any], envelope: Envelope = PLAIN
     ) -> Record:
@@ -139,7 +161,7 @@ class Writing:
             KeyReusedError: The key was applied to something else.
         """
         task_id = values["task_id"]
-        self._require(workflows, workflow_id)
+        self._hold(workflow_id, _HOLD)
         first = self._claim(envelope.key, f"add task {task_id} of {workflow_id}")
         added = first and self._add(tasks, {**values, "workflow_id": workflow_id}, envelope)
         server_id = self.server_id(workflow_id, task_id)
@@ -236,6 +258,11 @@ class Writing:
 
     def _require(self, table: Table, record_id: str | int) -> None:
         require(self._connection, table, record_id)
+
+    def _hold(self, workflow_id: str, statement: Select[Any]) -> None:
+        """Keep a workflow as it is to the end of the transaction, where the database can."""
+        if self._connection.execute(statement, {"this": workflow_id}).one_or_none() is None:
+            raise _unknown(workflows, workflow_id)
 
 
 def one(connection: Connection, table: Table, record_id: str | int) -> Record:

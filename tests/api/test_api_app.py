@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 import requests
+from api_client import TOKEN
 from sqlalchemy.exc import OperationalError
 
 from dotflow.api import ApiServer, create_app
@@ -54,6 +55,29 @@ def test_task_post_answers_both_ids(api: Any) -> None:
     assert [answer["task_id"] for answer in answers] == [1, 1]
     assert answers[0]["id"] != answers[1]["id"]
     assert set(answers[0]) == {"id", "task_id", "workflow_id"}
+
+
+def test_workflow_can_be_deleted(api: Any) -> None:
+    """A DELETE takes a workflow and its tasks, and no others; both headers let one in."""
+    path, other = api.workflow(name="etl"), api.workflow()
+    task, kept = api.task(path), api.task(other)
+    key = uuid4().hex
+    added = {"id": 2, "name": "step"}
+    assert api.post(f"{path}/tasks", added, key).status_code == 201
+    assert requests.delete(api.server.url + path, timeout=60).status_code == 401
+    answer = requests.delete(
+        api.server.url + path, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60
+    )
+    assert (answer.status_code, answer.content) == (204, b"")
+    for method, gone, body in (
+        ("GET", path, None), ("PATCH", path, {"status": "Completed"}), ("DELETE", path, None),
+        ("PATCH", task, {"status": "Completed"}), ("POST", f"{path}/tasks", added),
+    ):  # fmt: skip
+        assert api.call(method, gone, json=body).status_code == 404
+    assert api.patch(kept, {"status": "Completed"}).status_code == 200
+    assert len(api.get(f"{other}/tasks").json()["tasks"]) == 1
+    strange = api.workflow(id="a/b %2F 🚲")
+    assert api.call("DELETE", strange).status_code == 204
 
 
 @pytest.mark.parametrize("dialect", ["default", "managed"])

@@ -350,7 +350,7 @@ def test_every_answer_offers_bulk(api: Any, monkeypatch: pytest.MonkeyPatch) -> 
         api.get("/healthz"),
         api.post("/workflows", {"id": uuid4().hex}),
         api.patch("/workflows/nobody", {"status": "Failed"}),
-        api.call("DELETE", path),
+        api.call("DELETE", "/workflows"),
         api.post("/workflows", {"id": path.rpartition("/")[2]}),
         api.raw("POST", "/workflows", b" " * (MAX_BODY_BYTES + 1)),
         api.post("/workflows", {}),

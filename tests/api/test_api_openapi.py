@@ -7,7 +7,7 @@ from dotflow.api import ApiServer
 METHODS = {
     "/healthz": {"get"},
     "/workflows": {"get", "post"},
-    "/workflows/{workflow_id}": {"get", "patch"},
+    "/workflows/{workflow_id}": {"get", "patch", "delete"},
     "/workflows/{workflow_id}/tasks": {"get", "post"},
     "/workflows/{workflow_id}/tasks/next-id": {"get"},
     "/workflows/{workflow_id}/tasks/{task_id}": {"patch"},
@@ -35,6 +35,7 @@ def test_every_status_is_described(server: ApiServer) -> None:
         ("post", "/workflows/{workflow_id}/tasks"): {
             *("201", "401", "404", "409", "413", "422", "503")
         },
+        ("delete", "/workflows/{workflow_id}"): {"204", "401", "404", "422", "503"},
         ("post", "/bulk"): {"200", "401", "413", "422", "503"},
         ("get", "/workflows"): {"200", "401", "422", "503"},
         ("get", "/healthz"): {"200", "503"},
@@ -42,7 +43,10 @@ def test_every_status_is_described(server: ApiServer) -> None:
     for (method, path), statuses in wanted.items():
         responses = document["paths"][path][method]["responses"]
         assert set(responses) == statuses
-        for response in responses.values():
+        for status, response in responses.items():
+            if status == "204":
+                assert "content" not in response
+                continue
             name = response["content"]["application/json"]["schema"]["$ref"].split("/")[-1]
             assert name in document["components"]["schemas"]
 
@@ -87,7 +91,7 @@ def test_headers_of_runs_are_described(server: ApiServer) -> None:
                 one["name"] for one in operation.get("parameters", ()) if one["in"] == "header"
             }
             wanted = {"Idempotency-Key", "Dotflow-Opens"}
-            if method == "get" or path == "/bulk":
+            if method in ("get", "delete") or path == "/bulk":
                 wanted = set()
             assert named == wanted | ({"Dotflow-Run"} if method == "patch" else set())
 

@@ -85,3 +85,22 @@ def test_many_writers_of_many_records(api: Any, together: Any) -> None:
     tasks = api.get(f"{workflow}/tasks").json()["tasks"]
     assert len(tasks) == 5 * WRITERS
     assert {task["status"] for task in tasks} == {"Completed"}
+
+
+def test_a_deleted_workflow_gets_no_task(api: Any, together: Any) -> None:
+    """While others add tasks a workflow goes with all of them, and none is left or added."""
+    for _ in range(3):
+        workflow = api.workflow()
+
+        def call(client: Api, number: int, workflow: str = workflow) -> int:
+            if number == 0:
+                return client.call("DELETE", workflow).status_code
+            body = {"id": number, "name": "step"}
+            return client.post(f"{workflow}/tasks", body).status_code
+
+        deleted, *added = together(call)
+        assert deleted == 204
+        assert set(added) <= {201, 404}
+        assert api.get(f"{workflow}/tasks").status_code == 404
+        assert api.post("/workflows", {"id": workflow.rpartition("/")[2]}).status_code == 201
+        assert api.get(f"{workflow}/tasks").json() == {"tasks": []}
