@@ -28,6 +28,14 @@ BUCKETS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 18
 """Seconds between which durations are counted, from milliseconds to a day. They are advice: a View
 of the application's goes before, and what the variables say of histograms."""
 
+RESULTS = {
+    "timeout": names.CICD_PIPELINE_RESULT_TIMEOUT,
+    "process_killed": names.CICD_PIPELINE_RESULT_ERROR,
+    "KeyboardInterrupt": names.CICD_PIPELINE_RESULT_CANCELLATION,
+    "dotflow.core.exception.Interrupted": names.CICD_PIPELINE_RESULT_CANCELLATION,
+}
+"""What came of a pipeline that failed, by the error's type: of any other it is a failure."""
+
 _RUN = (names.WORKFLOW_NAME,)
 _TASK = (*_RUN, names.TASK_NAME, names.TASK_GROUP)
 
@@ -156,11 +164,9 @@ class Pipelines:
         self, workflow: str | None, status: str, seconds: float, error: str | None, context: Context
     ) -> None:
         """A run ended."""
-        result = (
-            names.CICD_PIPELINE_RESULT_FAILURE
-            if status == FAILED
-            else names.CICD_PIPELINE_RESULT_SUCCESS
-        )
+        result = names.CICD_PIPELINE_RESULT_SUCCESS
+        if status == FAILED:
+            result = RESULTS.get(error or "", names.CICD_PIPELINE_RESULT_FAILURE)
         said = self._of_run.of(
             workflow or names.SPAN_WORKFLOW, names.CICD_PIPELINE_RUN_STATE_EXECUTING, result, error
         )
