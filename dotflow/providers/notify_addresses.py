@@ -12,17 +12,11 @@ import re
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from dotflow.core.exception import ModuleNotFound
 from dotflow.delivery.untraced import untraced
 from dotflow.utils.masking import MASK
-
-try:
-    import apprise
-except ModuleNotFoundError as error:
-    if error.name != "apprise":
-        raise
-    raise ModuleNotFound("apprise", "dotflow[notify]") from error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,14 +78,17 @@ class Address:
 
     Raises:
         ValueError: Apprise does not understand it; the message does not hold it.
+        ModuleNotFound: Apprise is not installed.
     """
 
     def __init__(self, url: str, place: int) -> None:
         service = _SERVICE.match(url)
         self.name = f"address {place} ({service[0].lower() if service else 'no service'})"
+        parts = [*_PARTS.split(url), *map(unquote, _PARTS.split(url))]
         self._secrets = sorted(
-            {one for one in _PARTS.split(url) if len(one) >= SHORTEST_PART}, key=len, reverse=True
+            {one for one in parts if len(one) >= SHORTEST_PART}, key=len, reverse=True
         )
+        apprise = _apprise()
         asset = apprise.AppriseAsset(async_mode=False, app_id="dotflow", app_desc="dotflow")
         # Its newer versions would use threads that the end of the program waits for.
         asset._service_timeout = 0
@@ -132,6 +129,16 @@ class Address:
         for one in self._secrets:
             reason = reason.replace(one, MASK)
         return " ".join(reason.split())[:LONGEST_REASON].rstrip(".")
+
+
+def _apprise() -> Any:
+    try:
+        import apprise  # here, for it takes its time, and a child process needs no address
+    except ModuleNotFoundError as error:
+        if error.name != "apprise":
+            raise
+        raise ModuleNotFound("apprise", "dotflow[notify]") from error
+    return apprise
 
 
 def parted(urls: str | Iterable[str]) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.notify import Notify
@@ -63,6 +65,9 @@ class NotifyApprise(Notify):
     Raises:
         ValueError: An address of `urls`, or `on`, is wrong. A variable that is wrong is warned of.
         ModuleNotFound: Apprise is not installed.
+
+    In a worker that others may end without its exit handlers, as Celery's, the end of a run waits
+    for what is on its way, 1 second at most, and not where the last notice did not arrive.
     """
 
     def __init__(
@@ -83,8 +88,16 @@ class NotifyApprise(Notify):
         self._wanted = wanted
         has_own = redact is not None or whole_values is not None
         self._texts = Texts(redact=redact, whole_values=whole_values) if has_own else None
-        self._lanes = [Lane(one, timeout) for one in _addresses(urls)]
+        self._urls = urls if urls is None or isinstance(urls, str) else list(urls)
+        self._timeout = timeout
         self._told: dict[int, int] = {}  # tasks, by the run
+        if not _is_child():
+            _ = self._lanes  # what is wrong is said here
+
+    @cached_property
+    def _lanes(self) -> list[Lane]:
+        """One for each address; in a child process, which may tell nobody, made when needed."""
+        return [Lane(one, self._timeout) for one in _addresses(self._urls)]
 
     def __repr__(self) -> str:
         names = ", ".join(lane.address.name for lane in self._lanes) or "nobody"
@@ -143,6 +156,11 @@ class NotifyApprise(Notify):
         if self._texts is not None:
             return self._texts.name(text)
         return text if are_values_whole() else masked_name(text)
+
+
+def _is_child() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _chosen(on: str | None) -> str:

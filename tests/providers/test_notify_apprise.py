@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from support.notices import TIME, Mailbox, Webhook
 
 from dotflow import Config, DotFlow, action
@@ -84,6 +86,7 @@ def test_who_is_told_of_what(hook):
     assert (done["title"], done["type"]) == ("etl completed", "success")
     chosen = NotifyApprise(hook.url, wanted=lambda notice: notice.task is None)
     run(chosen, fails)
+    assert titles(hook, 2)[1:] == ["etl failed"]
     run(NotifyApprise(hook.url, tasks=False, redact=lambda role, text: "no words"), fails)
     assert titles(hook, 3)[1:] == ["etl failed"] * 2
     assert "no words" in hook.received[2]["message"]
@@ -198,6 +201,23 @@ def test_nobody_is_told_of_a_rehearsal(hook):
     assert len(seen.runs) == 2
     assert notify.flush(TIME)
     assert not hook.asked
+
+
+def test_notices_make_no_spans(hook):
+    """Where an application traces its HTTP calls, those of notices are none of its own."""
+    from opentelemetry.instrumentation.requests import RequestsInstrumentor
+
+    server = ServerOtel(set_global=False)
+    collected = InMemorySpanExporter()
+    server.tracer_provider.add_span_processor(SimpleSpanProcessor(collected))
+    traced = RequestsInstrumentor()
+    traced.instrument(tracer_provider=server.tracer_provider)
+    try:
+        run(NotifyApprise(hook.url), fails, server=server)
+        assert len(hook.wait_for(2)) == 2
+    finally:
+        traced.uninstrument()
+    assert [span.name for span in collected.get_finished_spans()] == ["fails", "etl"]
 
 
 @pytest.mark.slow
