@@ -118,7 +118,10 @@ class Connection:
         while name_and_value := self._file.readline().strip():
             name, _, value = name_and_value.partition(b":")
             headers[name.strip().lower()] = value.strip()
-        body = self._file.read(int(headers.get(b"content-length", 0)))
+        length = int(headers.get(b"content-length", 0))
+        body = self._file.read(length)
+        if len(body) < length:  # the client ended in the middle of the request
+            return False
         is_packed = headers.get(b"content-encoding") == b"gzip"
         self._answer(*self._do(line[0].decode(), line[1].decode(), body, is_packed))
         return True

@@ -95,6 +95,7 @@ def test_time_ends_the_work_between_portions(store: Store, monkeypatch: pytest.M
     assert states(store, ids) == ["Completed"] * done + ["New"] * (100 - done)
 
 
+@pytest.mark.slow
 def test_locked_record_is_503_for_its_item(store: Store, database: str) -> None:
     """An item whose record another holds is to be tried later; the bulk ends in time."""
     ids = workflows(store)
@@ -242,6 +243,7 @@ def test_items_share_their_commits(store: Store) -> None:
     event.remove(store._engine, "commit", note)
 
 
+@pytest.mark.slow
 def test_killed_server_has_what_it_answered(database: str, tmp_path: Path) -> None:
     """After kill -9 in mid-bulk, what was answered is there, and the same bulk completes it."""
     url = f"sqlite:///{tmp_path}/killed.db" if database.startswith("sqlite") else database

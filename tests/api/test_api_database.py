@@ -154,6 +154,7 @@ def test_sqlite_is_set_up_for_writers(sqlite_url: str) -> None:
     assert values == ["wal", 1, 1, 30_000]
 
 
+@pytest.mark.slow
 def test_servers_may_start_at_once(database: str, tmp_path: Path) -> None:
     """Several processes that create the tables at the same moment all succeed."""
     url = f"sqlite:///{tmp_path}/new.db" if database.startswith("sqlite") else database
@@ -193,6 +194,7 @@ def test_database_of_the_version_before_is_taken_over(earlier: str) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_servers_may_take_over_at_once(earlier: str) -> None:
     """Several processes that add the column at the same moment all succeed."""
     code = f"from dotflow.api.database import open_engine; open_engine({earlier!r}).dispose()"

@@ -66,6 +66,7 @@ def test_fields_of_all_writers_survive(api: Any, together: Any) -> None:
     assert {name: record[name] for name in wanted} == wanted
 
 
+@pytest.mark.slow
 def test_many_writers_of_many_records(api: Any, together: Any) -> None:
     """16 writers and readers at once see no error, and every record is there after."""
     workflow = api.workflow()

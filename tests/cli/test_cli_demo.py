@@ -53,6 +53,7 @@ def test_json_has_the_run_as_dotflow_api_has_it(demo_json):
     assert all(len(task["span_id"]) == 16 for task in found["tasks"])
 
 
+@pytest.mark.slow
 def test_spans_go_to_the_endpoint_that_is_configured(demo_json, monkeypatch):
     """With an OTLP endpoint the trace is there too, and the ids are the same."""
     with OtlpReceiver() as otlp:
@@ -110,6 +111,7 @@ def test_people_see_the_trace_the_records_and_where_to_look(capsys, monkeypatch)
         assert expected in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 100, 140])
 def test_the_page_fits_the_terminal(columns, capsys, monkeypatch):
     """No line of the trace or the records is cut where the terminal is narrow."""
@@ -139,6 +141,7 @@ def test_what_did_not_go_well_is_named(capsys, monkeypatch):
     assert "fetch (Gentoo)" in page
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_is_named(capsys, monkeypatch):
     """Spans that did not leave cost the exit status too."""
     monkeypatch.setattr("dotflow.cli.commands.demo.FLUSH_TIMEOUT", 1.0)
@@ -149,6 +152,7 @@ def test_a_collector_that_is_away_is_named(capsys, monkeypatch):
     assert "Not all spans reached the OTLP endpoint." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_console_script_runs_it(tmp_path):
     """The installed command does the same, from any folder."""
     script = Path(sys.executable).with_name("dotflow")

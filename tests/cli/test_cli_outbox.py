@@ -15,6 +15,8 @@ from dotflow.delivery import dead_letters
 from dotflow.delivery.survey import survey
 from dotflow.runlog import files
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def api(monkeypatch):

@@ -40,6 +40,7 @@ def interrupted_tasks(api):
     return [(task["name"], task["errors"][-1]["message"]) for task in failed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "mode", "workflow", "count"), CASES)
 def test_a_signal_fails_what_runs(spawn, default_dialect, number, mode, workflow, count):
     """The tasks under way and the workflow are Failed with the reason, children are gone, and the
@@ -59,6 +60,7 @@ def test_a_signal_fails_what_runs(spawn, default_dialect, number, mode, workflow
     assert all(is_gone(pid) for pid in pids())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "workflow", "count"), [FLOWS[4], FLOWS[5]])
 def test_otel_reports_the_end_too(spawn, default_dialect, mode, workflow, count):
     """With --server otel the records say the same."""
@@ -71,6 +73,7 @@ def test_otel_reports_the_end_too(spawn, default_dialect, mode, workflow, count)
     assert interrupted_tasks(default_dialect) == [("slow", "interrupted by SIGTERM")] * count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_ctrl_c_reaches_the_whole_group(spawn, default_dialect, mode):
     """As a terminal sends it, to children too: the parent says what became of them."""
@@ -84,6 +87,7 @@ def test_ctrl_c_reaches_the_whole_group(spawn, default_dialect, mode):
     assert output.splitlines()[-1] == "Aborted."
 
 
+@pytest.mark.slow
 def test_sigterm_to_a_child_alone_is_a_failed_task(spawn, default_dialect):
     """A child has the default handler: it dies, its task failed, and the others go on."""
     process = begin(spawn, "groups", "sequential_group", 2)
@@ -99,6 +103,7 @@ def test_sigterm_to_a_child_alone_is_a_failed_task(spawn, default_dialect):
     assert default_dialect.workflows()[0]["status"] == "Failed"
 
 
+@pytest.mark.slow
 def test_a_signal_that_comes_twice_is_one(spawn, default_dialect):
     """A Ctrl-C that somebody passes on comes twice at once: the records are whole."""
     process = begin(spawn, "slow_flow", "sequential", 1)
@@ -112,6 +117,7 @@ def test_a_signal_that_comes_twice_is_one(spawn, default_dialect):
     assert message.startswith("interrupted by SIG")
 
 
+@pytest.mark.slow
 def test_a_later_second_signal_ends_it_at_once(spawn, monkeypatch):
     """While the delivery waits for a server that is away, a second signal ends the process."""
     monkeypatch.setenv("DOTFLOW_SERVER_URL", "http://127.0.0.1:9")
@@ -131,6 +137,7 @@ def test_a_later_second_signal_ends_it_at_once(spawn, monkeypatch):
     assert process.returncode == 143
 
 
+@pytest.mark.slow
 def test_a_signal_while_modules_are_imported(spawn, tmp_path):
     """Before the run begins a signal ends the command, with the same status."""
     (tmp_path / "late.py").write_text(

@@ -224,6 +224,7 @@ def test_default_dialect(command, default_dialect):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ["none", "api", "default", "otel"])
 @pytest.mark.parametrize("what", [["-s", "{}.extract"], ["-w", "{}.pipeline"]])
 def test_the_server_flag(command, managed_dialect, monkeypatch, choice, what):

@@ -45,6 +45,7 @@ def shell(words, after, **environment):
 START = ["start", "-w", "noisy_of_a_user.make"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 @pytest.mark.parametrize("after", ["| head -1", "2>&1 | head -1", ">&-", "2>&-", ">&- 2>&-"])
 def test_steps_that_print_to_nobody(after, mode):
@@ -55,6 +56,7 @@ def test_steps_that_print_to_nobody(after, mode):
     assert b"BrokenPipe" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["--help"], ["start", "--help"], ["outbox", "status"], ["outbox", "status", "--json"]]
 )
@@ -73,6 +75,7 @@ ASCII = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", ASCII)
 def test_a_stream_of_ascii_says_all(environment):
     """What steps, log lines and the last lines say is escaped where it has to be."""
@@ -128,6 +131,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 def test_ctrl_c_in_a_script_shows_the_users_frames(tmp_path, mode):
     """The traceback of a script goes from its call of start() to its step; children show none."""
@@ -156,6 +160,7 @@ atexit.register(Path("leaving").touch)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_program_ends(tmp_path):
     """It ends the waiting for what takes no reports, with a line in place of a traceback."""
     environment = {

@@ -41,6 +41,7 @@ def keys(config):
     return set(config.storage.list_keys(""))
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(config):
     """Runs whose DotFlow is gone leave the results and notes of the last of them alone."""
     for _ in range(3 * KEPT_WORKFLOWS):

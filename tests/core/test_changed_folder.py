@@ -40,6 +40,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "background", "sequential_group"])
 def test_relative_paths(mode):
     """Results, log lines and the run log are where the run began, and a later run finds them."""

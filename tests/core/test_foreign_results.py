@@ -102,6 +102,7 @@ def test_a_result_that_raises_fails_its_task_alone(flow, cls, kind):
     assert "step 'give'" in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ending")
 @pytest.mark.parametrize("cls", [Endless, EndlessToWrite])
 def test_a_result_that_never_ends_holds_up_no_other_lane(flow, monkeypatch, cls):

@@ -95,6 +95,7 @@ def _broken(contract):
     return type(f"Broken{contract.__name__}", (contract,), dict.fromkeys(names, _raise))()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "sequential_group", "background", "parallel"])
 @pytest.mark.parametrize("contract", [Notify, Log, Tracer, Metrics, Server])
 def test_a_broken_provider_does_not_hurt_the_work(mode, contract, caplog):

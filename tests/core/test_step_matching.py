@@ -102,10 +102,21 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["sequential", "background"])
 @pytest.mark.parametrize(("before", "now", "new"), CHANGES)
 def test_lists_that_change(run, mode, before, now, new):
     """A step that was put in is run, with all that follows; nobody gets another's result."""
+    lists_that_change(run, mode, before, now, new)
+
+
+@pytest.mark.parametrize("run", [StorageFile], indirect=True)
+@pytest.mark.parametrize(("before", "now", "new"), CHANGES[::4])
+def test_lists_that_change_in_a_child(run, before, now, new):
+    """The same where a group's child restores."""
+    lists_that_change(run, "sequential_group", before, now, new)
+
+
+def lists_that_change(run, mode, before, now, new):
     run(before, mode)
     assert run(now, mode) == new
     afresh = [step if isinstance(step, tuple) else (step, None) for step in now]

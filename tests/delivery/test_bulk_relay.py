@@ -85,6 +85,7 @@ def test_single_calls_do_not_keep_bulks_away(api, relays):
     assert len(api.seen) <= 10
 
 
+@pytest.mark.slow
 def test_one_bulk_of_a_run_at_a_time(api, relays):
     """While a bulk of a run is under way nothing else of it is; other runs have theirs."""
     relay = made(api, relays, bulk=10)

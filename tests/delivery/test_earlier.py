@@ -164,6 +164,7 @@ def test_what_was_left_goes_before_a_younger_run_that_died_too(api, managed):
     assert nothing_is_left()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
 @pytest.mark.parametrize("after", [1, 3, 6, 9])
 def test_a_kill_in_the_middle_repeats_what_was_under_way(api, default, after):

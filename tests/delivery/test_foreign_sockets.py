@@ -119,6 +119,7 @@ def test_a_renewed_client_closes_its_copies(server, client):
     assert server.connections == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [10, 50_000_000])
 def test_within_a_call(tmp_path, size):
     """A file that takes the number while a call waits, to read or to write, stays as it was."""

@@ -11,7 +11,10 @@ import pytest
 from support.fault_server import hang, status
 from support.reports import Reports, put_run, put_workflow
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer"),
+]
 
 LIMIT = 0.02  # seconds that a flush in a handler may take
 GRACE = 1.5  # seconds, for a machine that is busy

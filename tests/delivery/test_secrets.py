@@ -169,6 +169,7 @@ def test_a_free_text_is_hidden_by_redact(otlp, tmp_path, options, server):
     check({"printed": printed}, MARK)
 
 
+@pytest.mark.slow
 def test_what_waits_and_what_was_refused(otlp, tmp_path):
     """The run log, the dead letters, and what the command says of them."""
     otlp.is_away = True

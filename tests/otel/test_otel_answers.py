@@ -199,5 +199,6 @@ def test_an_endpoint_that_asks_to_wait_is_waited_for(servers):
     with Endpoint(answer(503, b"", None, "Retry-After: 3000")) as endpoint:
         server = servers(endpoint=endpoint.url)
         assert not export(server, seconds=1)
-        assert not server.flush(2).complete
+        assert not server.flush(1).complete
         assert len(endpoint.heads) == 1
+        server.close(0)

@@ -286,6 +286,7 @@ def test_a_dead_api_changes_nothing_for_the_run(servers, quiet):
     result = server.flush(0.3)
     assert (result.delivered, result.complete) == (0, False)
     assert result.pending > 0
+    server.close(0)
 
 
 def test_exporter_and_processor_serve_an_applications_own_setup(api, servers, quiet):

@@ -117,6 +117,7 @@ def test_the_next_run_sends_what_the_last_one_left(receiver):
     assert files.logs() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["parallel", "sequential_group"])
 @pytest.mark.parametrize("how", ["kill", "term", "exit"])
 def test_a_killed_child(receiver, mode, how):

@@ -74,6 +74,7 @@ def spans(draw):
     return draw(st.lists(one, min_size=1, max_size=4))
 
 
+@pytest.mark.slow
 @given(spans())
 @settings(deadline=None)
 def test_what_is_decoded_and_encoded_again_is_the_same(batch):

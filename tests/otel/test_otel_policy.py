@@ -119,6 +119,7 @@ def test_a_run_after_a_run_is_none_of_its_steps(otlp, servers, quiet):
     run(server, quiet)
     with tracer.start_as_current_span("request"):
         second = run(server, quiet)
+    server.flush(10)
     roots = [span for span in otlp.wait_for(5) if span.name == "etl"]
     assert [span.parent_id for span in roots] == ["", ""]
     assert second.workflow_id.hex in {span.trace_id for span in roots}

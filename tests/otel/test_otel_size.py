@@ -81,6 +81,7 @@ def size(span):
 BIRDS = Huge(PENGUIN, 100_000)
 
 
+@pytest.mark.slow
 @given(texts, texts, texts, contexts, st.integers(1, 2))
 @example(BIRDS, BIRDS, BIRDS, BIRDS, 1)
 @example(BIRDS, BIRDS, BIRDS, [BIRDS], 2)
@@ -99,6 +100,7 @@ def test_no_span_is_larger_than_64_kb(local, name, group, message, value, retry)
     assert max(map(size, spans)) < LIMIT
 
 
+@pytest.mark.slow
 @given(contexts)
 @example({BIRDS: BIRDS})
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

@@ -330,6 +330,7 @@ def test_restored_tasks_have_spans_that_say_so(otlp, servers, quiet):
     assert span.trace_id == "0b5e0b1e5a3c4b539e0a6f5f3c2a7c11"
 
 
+@pytest.mark.slow
 def test_thousands_of_quick_tasks_all_arrive(otlp, servers, quiet):
     """A burst larger than the SDK's own queue loses no span with default settings."""
 

@@ -57,6 +57,7 @@ def of_a(name, spans):
     return [span for span in spans if span.name == name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "start_method"),
     [("sequential", "fork"), ("parallel", "fork"), ("parallel", "spawn")],
@@ -79,6 +80,7 @@ def test_exceptions_of_other_spans_name_no_credential(otlp, quiet, mode, start_m
     assert span.events == [("exception", {"exception.message": "plain"})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start_method", "said"), [("fork", "said [hidden]"), ("spawn", "***")])
 def test_redact_is_asked_of_them(otlp, quiet, start_method, said):
     """Where a process does not have the function, what it would have shaped is not said."""
@@ -89,6 +91,7 @@ def test_redact_is_asked_of_them(otlp, quiet, start_method, said):
         assert said in span.events[0][1]["exception.message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_whole_values_are_whole_there_too(otlp, quiet, start_method):
     """Who wants them has them."""
@@ -96,6 +99,7 @@ def test_whole_values_are_whole_there_too(otlp, quiet, start_method):
     assert all(f"password={SECRET}" in span.message for span in of_a("inner", spans))
 
 
+@pytest.mark.slow
 def test_the_run_log_does_not_name_it_either(otlp, quiet, monkeypatch, tmp_path):
     """What waits on the disk for an endpoint that is away is worded already."""
     otlp.is_away = True

@@ -189,6 +189,7 @@ def test_a_second_start_reaches_the_same_records(api, server):
     assert server.flush(0).dead == 0
 
 
+@pytest.mark.slow
 def test_faults_change_no_record(api, server, monkeypatch):
     """Whatever goes wrong on the way, the record is that of the run in the end."""
     monkeypatch.setattr("dotflow.delivery.lanes.FIRST_DELAY", 0.01)

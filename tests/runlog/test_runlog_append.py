@@ -117,6 +117,7 @@ def test_finalizers_and_callbacks_append_within_an_append(logs):
     assert sorted(numbers(on_disk()[0])) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_forks_while_threads_append_and_make_files(logs):
     """A child begins a log of its own, whatever its parent's threads are doing; nothing hangs."""
     log = logs().log

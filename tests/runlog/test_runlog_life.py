@@ -263,6 +263,7 @@ def test_a_spawned_child_has_a_log_of_its_own(logs, tmp_path):
     assert set(files.logs()) == {one.log.id, done.stdout.strip()}
 
 
+@pytest.mark.slow
 def test_fifty_processes_in_one_folder():
     """Each starts, and looks at all the others, with few calls of the system for each."""
     children = []

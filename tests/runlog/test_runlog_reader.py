@@ -82,6 +82,7 @@ def contains(found, expected):
     return all(any(one == fact for one in rest) for fact in expected)
 
 
+@pytest.mark.slow
 @fuzzed
 @given(st.lists(DAMAGES, max_size=6), st.sampled_from([16, 300, 4096, reader.SLICE]))
 def test_no_damage_costs_a_whole_line(damages, most):
@@ -99,6 +100,7 @@ def test_no_damage_costs_a_whole_line(damages, most):
     assert workflows_of(PATH) == {fact["w"] for fact in found if "n" in fact and "w" in fact}
 
 
+@pytest.mark.slow
 @fuzzed
 @given(st.lists(DAMAGES, max_size=6))
 def test_no_damage_to_receipts_or_claims_raises(damages):

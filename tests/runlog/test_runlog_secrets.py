@@ -138,6 +138,7 @@ SECRET_PARTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", SECRET_PARTS)
 @pytest.mark.parametrize("limit", [MAX_ERROR_TEXT // 2, MAX_ERROR_TEXT, LEAD, 2 * LEAD])
 def test_a_cut_bares_no_half_of_a_credential(part, limit):

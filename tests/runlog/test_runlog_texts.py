@@ -102,7 +102,8 @@ holders = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=60, deadline=None)
 @given(holders)
 def test_no_secret_is_said(value):
     """What is under a credential's key appears in no text, in whatever the dict is."""
@@ -245,6 +246,7 @@ def test_the_limit_is_exact(value):
         assert text_of(value, whole_values=True, limit=size - 1) == EXCEEDED
 
 
+@pytest.mark.slow
 def test_leaves_are_counted_before_any_is_asked(counted):
     """A hundred thousand leaves are written; one more, and none was asked for its text."""
     most = [counted()] * plain.MAX_LEAVES
@@ -257,6 +259,7 @@ def test_leaves_are_counted_before_any_is_asked(counted):
     assert counted.asked == 0
 
 
+@pytest.mark.slow
 def test_containers_of_few_leaves_are_counted_too():
     """Pairs of brackets around few leaves are work too, so their number is bounded."""
     assert read([[1]] * plain.MAX_LEAVES) == [[1]] * plain.MAX_LEAVES
@@ -295,6 +298,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LARGE)
 def test_memory_is_bounded_by_the_limit(kind):
     """No value costs more than three times the limit, whatever its text would be."""

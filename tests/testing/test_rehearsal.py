@@ -122,6 +122,7 @@ def test_a_child_that_is_not_forked(tmp_path, method):
     assert done.stdout == "2 none\n", done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_whatever_the_server(monkeypatch):
     """No socket and no file is touched, also by Configs that were made before, in each mode."""
     api = FaultServer()
