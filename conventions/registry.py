@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 MODEL, SEMCONV = FOLDER / "model", FOLDER / "semconv"
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C, where it is."""
+
 SECTIONS = {"attribute_groups": "id", "spans": "type", "events": "name", "metrics": "name"}
 """The sections of a file that hold what has attributes, and what names one there."""
 
@@ -110,7 +113,10 @@ def documents(folder: Path) -> list[dict[str, Any]]:
     found = sorted(folder.glob("*.yaml"))
     # Attributes first: the order of the pages is that of the files.
     found.sort(key=lambda one: one.stem == "deprecated")
-    return [yaml.safe_load(one.read_text("utf-8")) for one in found]
+    return [
+        yaml.load(one.read_text("utf-8"), LOADER)  # noqa: S506 - both are safe
+        for one in found
+    ]
 
 
 def read(model: list[dict[str, Any]] | None = None) -> Registry:
