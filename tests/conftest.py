@@ -63,6 +63,19 @@ def no_meter_provider_of_another_test(nothing_left_running):
 
 
 @pytest.fixture(autouse=True)
+def no_logger_provider_of_another_test():
+    yield
+    module = sys.modules.get("opentelemetry._logs._internal")
+    if module is not None and module._LOGGER_PROVIDER is not None:
+        module._LOGGER_PROVIDER = None
+        module._LOGGER_PROVIDER_SET_ONCE = type(module._LOGGER_PROVIDER_SET_ONCE)()
+    installed = sys.modules.get("dotflow.otel.logs.installed")
+    if installed is not None:
+        assert not installed._installed._users, "somebody still has log records leave"
+        installed._installed.provider = None
+
+
+@pytest.fixture(autouse=True)
 def no_run_log_of_another_test():
     yield
     writer = sys.modules.get("dotflow.runlog.writer")

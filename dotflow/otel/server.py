@@ -7,7 +7,6 @@ import weakref
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import format_trace_id
 
 from dotflow.abc import facts
@@ -80,6 +79,8 @@ class ServerOtel(FlushedServer):
             themselves are exported when they end; without it what `DOTFLOW_TRACE_MARKERS` says.
         tasks_per_trace: Tasks after which a run goes on in another trace, linked to the first;
             0 for never; without it what `DOTFLOW_TRACE_MAX_TASKS` says, else 10,000.
+        logs: Whether what steps write by `logging` leaves too, to the same OTLP endpoint; without
+            it if `OTEL_LOGS_EXPORTER` or `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT` says so.
 
     Raises:
         ValueError: There is no such dialect, protocol or continuation, or an address is no http
@@ -105,6 +106,7 @@ class ServerOtel(FlushedServer):
         trace_continuation: TraceContinuation | str | None = None,
         markers: bool | None = None,
         tasks_per_trace: int | None = None,
+        logs: bool | None = None,
     ) -> None:
         super().__init__()
         self._continuation = TraceContinuation.chosen(trace_continuation)
@@ -118,6 +120,7 @@ class ServerOtel(FlushedServer):
         self._metrics = ServerMetrics(
             self._runs, self._otlp, meter_provider, set_global, service_name
         )
+        self._has_logs = logs
         self._texts = texts = Texts(contexts, redact, whole_values)
         exceptions = Exceptions()
         splitter, has_markers = Splitter(tasks_per_trace), are_wanted(markers)
@@ -177,7 +180,9 @@ class ServerOtel(FlushedServer):
             self._workflows.failed(fact, str(workflow))
 
     def _begin_run(self, fact: facts.RunBegan, workflow: str) -> None:
-        if self._open().leads_nowhere:
+        pipeline = self._open()
+        pipeline.logs.see()
+        if pipeline.leads_nowhere:
             tell_of_nowhere()
         exporter = self._exporter
         self._workflows.began(fact, workflow, None if exporter is None else exporter.channel)
@@ -225,7 +230,7 @@ class ServerOtel(FlushedServer):
     def activate(self, task: TaskView) -> AbstractContextManager[Any]:
         """Make the attempt's span, or the task's, current in this thread."""
         state = self._run_of(task)
-        return nullcontext() if state is None else _Active(state.innermost)
+        return nullcontext() if state is None else propagation.Active(state.innermost)
 
     def carrier(self, task: TaskView) -> Carrier:
         """What leads another process to the attempt's span, or the task's."""
@@ -256,7 +261,7 @@ class ServerOtel(FlushedServer):
                 if self._pipeline is None:
                     processor = OwnSpanProcessor(exporter) if exporter is not None else None
                     self._pipeline = Pipeline(
-                        self._otlp, processor, *self._provider_choice, self._texts
+                        self._otlp, processor, *self._provider_choice, self._texts, self._has_logs
                     )
                     # What nobody holds any more is closed, its spans sent.
                     self._abandoned = weakref.finalize(self, self._pipeline.abandon)
@@ -295,21 +300,6 @@ def _opener(server: ServerOtel) -> Callable[[], Pipeline]:
         return one._open()
 
     return opened
-
-
-class _Active(AbstractContextManager[None]):
-    """Makes a context current, and what was current before it again."""
-
-    __slots__ = ("_context", "_token")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        self._token = attach(self._context)
-
-    def __exit__(self, *_: object) -> None:
-        detach(self._token)
 
 
 def _note_of(span: Span) -> dict[str, str]:

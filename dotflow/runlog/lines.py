@@ -36,6 +36,7 @@ RUN_BEGAN, RUN_FAILED, RUN_ENDED = "run began", "run failed", "run ended"
 TASK_BEGAN, TASK_ENDED, RESTORED = "task began", "task ended", "task restored"
 ATTEMPT_BEGAN, ATTEMPT_ENDED, RETRIED = "attempt began", "attempt ended", "task retried"
 SPAN = "span"
+RECORD = "log record"
 
 PREVIOUS_OF = "previousof"
 """Stands for `previous` where that is the result of another line, whose number it says."""
@@ -49,10 +50,11 @@ OWING = "owing"
 OF_TASKS = frozenset({
     ADDED, TASK_BEGAN, TASK_ENDED, RESTORED, ATTEMPT_BEGAN, ATTEMPT_ENDED, RETRIED,
 })  # fmt: skip
-KINDS = OF_TASKS | {CREATED, RUN_BEGAN, RUN_FAILED, RUN_ENDED, SPAN}
+KINDS = OF_TASKS | {CREATED, RUN_BEGAN, RUN_FAILED, RUN_ENDED, SPAN, RECORD}
 """What is said of a run; a line of another kind is about the log itself, or of another version."""
 
-INTERIM = tuple(f'{{"f":"{kind}"'.encode() for kind in (ATTEMPT_BEGAN, ATTEMPT_ENDED, RETRIED))
+INTERIM = tuple(f'{{"f":"{kind}"'.encode()
+                for kind in (ATTEMPT_BEGAN, ATTEMPT_ENDED, RETRIED, RECORD))  # fmt: skip
 """How lines begin that no record's last state needs."""
 
 NULL = "null"
@@ -182,6 +184,15 @@ class RunLines:
             text: A JSON object.
         """
         return self._line(SPAN, n, f',"said":{text}')
+
+    def record(self, n: int, text: str) -> bytes:
+        """A log record of the user's code.
+
+        Args:
+            n: The line's number.
+            text: A JSON object.
+        """
+        return self._line(RECORD, n, f',"said":{text}')
 
 
 def _of_task(task: int, name: str, group: str) -> str:

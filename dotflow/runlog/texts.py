@@ -104,6 +104,7 @@ class Texts:
         limit: Bytes that the text of one value may have.
 
     Attributes:
+        is_masking: Whether credentials are masked.
         name: Gives what they say in place of a name; a program may make names of anything.
     """
 
@@ -116,11 +117,9 @@ class Texts:
     ) -> None:
         self._contexts = contexts
         self._redact = redact
-        self._is_masking = not (
-            masking.are_values_whole() if whole_values is None else whole_values
-        )
+        self.is_masking = not (masking.are_values_whole() if whole_values is None else whole_values)
         self._limit = limit
-        self.name: Callable[[str], str] = masking.masked_name if self._is_masking else str
+        self.name: Callable[[str], str] = masking.masked_name if self.is_masking else str
         self._last: tuple[Failure | None, Words] = (None, ("", ""))
 
     def of(self, role: str, value: Any) -> str:
@@ -190,6 +189,10 @@ class Texts:
             self._last = error, words
         return words
 
+    def masked(self, text: str) -> str:
+        """What may be said of a text that is neither a value nor an error's."""
+        return masking.masked(text) if self.is_masking else text
+
     def said(self, text: str, is_traceback: bool = False) -> str:
         """What may be said of a message, or of a traceback. Never raises."""
         # A traceback begins with where it happened and ends with what did.
@@ -199,7 +202,7 @@ class Texts:
     @property
     def for_a_child(self) -> dict[str, bool]:
         """What a process that is not forked makes its own Texts of."""
-        return {"whole_values": not self._is_masking, "is_hidden": self._redact is not None}
+        return {"whole_values": not self.is_masking, "is_hidden": self._redact is not None}
 
     @classmethod
     def of_parent(cls, whole_values: bool, is_hidden: bool) -> Texts:
@@ -207,7 +210,7 @@ class Texts:
         return cls(redact=_hide if is_hidden else None, whole_values=whole_values)
 
     def _text(self, value: Any) -> str:
-        survey = Survey(self._limit, self._is_masking)
+        survey = Survey(self._limit, self.is_masking)
         survey.count(value)
         if survey.is_plain:
             try:
@@ -215,11 +218,11 @@ class Texts:
             except (ValueError, TypeError, RecursionError):
                 pass  # a NaN, or another thread changed the value
             else:
-                if not (self._is_masking and masking.has_stem(text.casefold())):
+                if not (self.is_masking and masking.has_stem(text.casefold())):
                     return text
                 if not masking.may_hold(text):
                     return text
-        copy = Copy(self._limit, self._is_masking)
+        copy = Copy(self._limit, self.is_masking)
         value = copy.of(value)
         return self._encoded(value, survey.characters + self._limit - copy.room)
 
@@ -244,12 +247,12 @@ class Texts:
                     raise
                 return f"{shown.name(error)} while the text was redacted"
         if type(text) is not str:
-            text = shown.Shown(self._is_masking, self._limit).text(text, 1)
+            text = shown.Shown(self.is_masking, self._limit).text(text, 1)
         # What is cut off is masked first: what is left of a credential could not be told from text.
         ends = [text]
         if len(text) > 2 * LEAD:
             ends = [_begin(text[:LEAD]), _end(text[-LEAD:]) if tail else ""]
-        if self._is_masking:
+        if self.is_masking:
             ends = [masking.masked(one) for one in ends]
         if len(ends) == 1 and len(ends[0]) <= head + tail:
             return ends[0]

@@ -67,7 +67,7 @@ def exported(monkeypatch):
     put = OtlpProcessor._put
 
     def seeing(self, item):
-        seen.append(item.span)
+        seen.append(item.what)
         put(self, item)
 
     monkeypatch.setattr(OtlpProcessor, "_put", seeing)

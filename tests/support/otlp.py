@@ -7,15 +7,18 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+LOGS_METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ class ReceivedSpan:
         return (self.end - self.start) / 1e9
 
 
+@dataclass(frozen=True)
+class ReceivedRecord:
+    body: object
+    severity: int
+    severity_text: str
+    trace_id: str
+    span_id: str
+    flags: int
+    at: int
+    attributes: dict
+    event_name: str
+    scope: str
+    resource: dict
+
+
 class _Gate:
     def __init__(self):
         self.opened = threading.Event()
@@ -57,6 +75,7 @@ class OtlpReceiver:
     def __enter__(self):
         self._lock = threading.Lock()
         self._spans = []
+        self._records = []
         self._gate = _Gate()
         self.clear()
         receiver = self
@@ -68,8 +87,10 @@ class OtlpReceiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                # As Jaeger, it takes spans alone.
-                self.send_response(receiver._answer(body) if self.path == "/v1/traces" else 404)
+                # As Jaeger, it takes no metrics.
+                is_known = self.path in ("/v1/traces", "/v1/logs")
+                is_logs = self.path == "/v1/logs"
+                self.send_response(receiver._answer(body, is_logs) if is_known else 404)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -104,8 +125,8 @@ class OtlpReceiver:
         self._pool.shutdown()
 
     def _handlers(self):
-        def export(body, context):
-            status = self._answer(body)
+        def export(body, context, is_logs=False):
+            status = self._answer(body, is_logs)
             if status != 200:
                 codes = {400: grpc.StatusCode.INVALID_ARGUMENT}
                 context.abort(codes.get(status, grpc.StatusCode.INTERNAL), str(status))
@@ -113,12 +134,13 @@ class OtlpReceiver:
 
         class Handlers(grpc.GenericRpcHandler):
             def service(self, details):
-                assert details.method == METHOD
-                return grpc.unary_unary_rpc_method_handler(export)
+                assert details.method in (METHOD, LOGS_METHOD), details.method
+                is_logs = details.method == LOGS_METHOD
+                return grpc.unary_unary_rpc_method_handler(partial(export, is_logs=is_logs))
 
         return Handlers()
 
-    def _answer(self, body):
+    def _answer(self, body, is_logs=False):
         gate = self._gate
         self._came.release()
         gate.opened.wait()
@@ -126,7 +148,7 @@ class OtlpReceiver:
             return 404
         if self.refuses is not None and self.refuses.encode() in body:
             return 400
-        self._take(body)
+        (self._take_records if is_logs else self._take)(body)
         return 200
 
     def hold(self):
@@ -156,6 +178,28 @@ class OtlpReceiver:
                     for span in scope.spans:
                         self._spans.append(_received(span, scope.scope.name, resource.resource))
 
+    def _take_records(self, body):
+        request = ExportLogsServiceRequest.FromString(body)
+        with self._lock:
+            for resource in request.resource_logs:
+                for scope in resource.scope_logs:
+                    for record in scope.log_records:
+                        self._records.append(
+                            _received_record(record, scope.scope.name, resource.resource)
+                        )
+
+    @property
+    def records(self):
+        with self._lock:
+            return list(self._records)
+
+    def wait_for_records(self, count, seconds=60.0):
+        """The log records, once there are `count` of them; fewer only after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while len(self.records) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.records
+
     @property
     def spans(self):
         with self._lock:
@@ -175,6 +219,7 @@ class OtlpReceiver:
         self.let_go()
         with self._lock:
             self._spans.clear()
+            self._records.clear()
 
 
 def _received(span, scope, resource):
@@ -191,6 +236,23 @@ def _received(span, scope, resource):
         attributes=_values(span.attributes),
         events=[(event.name, _values(event.attributes)) for event in span.events],
         links=[(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
+        scope=scope,
+        resource=_values(resource.attributes),
+    )
+
+
+def _received_record(record, scope, resource):
+    kind = record.body.WhichOneof("value")
+    return ReceivedRecord(
+        body=getattr(record.body, kind) if kind else None,
+        severity=record.severity_number,
+        severity_text=record.severity_text,
+        trace_id=record.trace_id.hex(),
+        span_id=record.span_id.hex(),
+        flags=record.flags,
+        at=record.time_unix_nano,
+        attributes=_values(record.attributes),
+        event_name=record.event_name,
         scope=scope,
         resource=_values(resource.attributes),
     )

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from dotflow.runlog import leftovers
 
 if TYPE_CHECKING:
-    from dotflow.otel.export.batch import OtlpProcessor
     from dotflow.otel.export.endpoint import OtlpSettings
+    from dotflow.otel.export.outgoing import Outgoing
     from dotflow.otel.export.replay import SpanReplay
 
-processors: weakref.WeakSet[OtlpProcessor] = weakref.WeakSet()
+processors: weakref.WeakSet[Outgoing] = weakref.WeakSet()
 """What sends spans from this process: each looks by itself, as long as it is there."""
 
 _replays: dict[tuple[int, str], SpanReplay] = {}

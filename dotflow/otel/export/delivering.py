@@ -10,8 +10,8 @@ from dotflow.runlog import lateness
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from dotflow.otel.export.batch import OtlpProcessor
     from dotflow.otel.export.deadline import DeadlineRunner
+    from dotflow.otel.export.outgoing import Outgoing
 
     Wait = Callable[[float], bool]
 
@@ -22,7 +22,7 @@ LOOK_EVERY = 0.02
 """Seconds between two looks whether an endpoint has refused what it was sent."""
 
 
-def ours(processor: OtlpProcessor, timeout: float) -> Wait:
+def ours(processor: Outgoing, timeout: float) -> Wait:
     """Begin to send what waits for an OTLP endpoint; return what waits for it."""
     if processor.has_ended or processor.is_away or lateness.is_late(processor.key):
         return _not_now

@@ -229,7 +229,8 @@ def address(settings: OtlpSettings) -> str:
 
 def endpoint_name(settings: OtlpSettings) -> str:
     """What people call the endpoint, without credentials."""
-    return f"OTLP endpoint {address(settings)}"
+    what = f"for {LOGS.name} " if settings.signal == LOGS else ""
+    return f"OTLP endpoint {what}{address(settings)}"
 
 
 def _url(settings: OtlpSettings) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The run log of this process, as the spans need it: what has left, what only the log has."""
+"""The run log of this process, as what leaves by OTLP needs it: what only the log has."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from dotflow.abc.facts import next_number
-from dotflow.otel.export.others import OtherLogs
+from dotflow.otel.export.others import OtherLogs, past_of
 from dotflow.otel.export.receipts import LEFT, SpanReceipts
 from dotflow.otel.export.sending import Item
-from dotflow.otel.spans.past import PastSpans
 from dotflow.runlog.reader import SegmentReader
 from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dotflow.otel.export.endpoint import Signal
     from dotflow.otel.export.otlp import SpanCounts
     from dotflow.runlog.writer import Segment
 
@@ -34,23 +34,25 @@ class OwnLog:
 
     Args:
         key: The endpoint's key.
-        counts: Where spans are counted.
+        counts: Where it is counted what becomes of what leaves.
+        signal: What leaves.
 
     Attributes:
         opened: The numbers of the lines of spans of ours that have not ended, by the spans' ids.
-        owed: The numbers of spans that found no room, and that of the run of each.
+        owed: The numbers of those that found no room, and that of the run of each.
         others: The logs of children and of dead processes.
     """
 
-    def __init__(self, key: str, counts: SpanCounts) -> None:
+    def __init__(self, key: str, counts: SpanCounts, signal: Signal) -> None:
         self.opened: dict[int, int] = {}
         log, left = _left_behind.pop(key, ("", []))
         # An earlier server's, of the same endpoint: the log that has them is open still.
         self.owed: deque[tuple[int, int]] = deque(left if log == run_log.id else ())
         _users[key] += 1
-        self.others = OtherLogs(key)
+        self.others = OtherLogs(key, signal)
         self._key = key
         self._counts = counts
+        self._signal = signal
         self._receipts: dict[int, SpanReceipts] = {}
         self._bounds: list[tuple[Segment, int]] = []
         self._again: Iterator[Item] | None = None
@@ -59,7 +61,7 @@ class OwnLog:
         self._is_closed = False
 
     def owe(self, item: Item) -> None:
-        """Have a span be made again from the log, for it found no room; called anywhere."""
+        """Have one be made again from the log, for it found no room; called anywhere."""
         if run_log.is_durable and item.log is None:
             self.owed.append((item.n, item.base))
         else:
@@ -67,11 +69,11 @@ class OwnLog:
 
     @property
     def waiting(self) -> int:
-        """How many spans only the log has."""
+        """How many only the log has."""
         return len(self.owed) + len(self._wanted)
 
     def owed_items(self, most: int) -> list[Item]:
-        """Spans that only the log has; called by the exporting thread."""
+        """Those that only the log has; called by the exporting thread."""
         if self._again is None:
             self._again = self._made_again()
         items = list(islice(self._again, most))
@@ -80,24 +82,25 @@ class OwnLog:
         return items
 
     def _made_again(self) -> Iterator[Item]:
-        """Make spans from the lines; those that the log has not are lost."""
+        """Make them from the lines; those that the log has not are lost."""
         wanted = self._wanted
         while self.owed:
             n, base = self.owed.popleft()
             wanted[n] = base
-        past = PastSpans(self._key)
+        past = past_of(self._signal, self._key)
         for segment in list(run_log.segments):
             reader = SegmentReader(segment.path, segment)
             while facts := reader.read():
                 for fact in facts:
                     ended = past.take(fact)
                     if ended is not None and ended[1] in wanted:
-                        yield Item(*ended, wanted.pop(ended[1]), None)
+                        what, n = ended
+                        yield Item(what, n, wanted.pop(n), None)
         self._counts.add(failed=len(wanted))
         wanted.clear()
 
     def left(self, items: Sequence[Item]) -> None:
-        """Write receipts for spans that have left, or never will."""
+        """Write receipts for what has left, or never will."""
         own = [item.n for item in items if item.log is None]
         segments = run_log.segments
         last = self._last if self._is_closed else segments[-1] if segments else None

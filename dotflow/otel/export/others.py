@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from dotflow.otel.export.children import CHILD
 from dotflow.otel.export.earlier import EarlierFiles
+from dotflow.otel.export.endpoint import LOGS, TRACES
 from dotflow.otel.export.receipts import LEFT, SpanReceipts, is_done, left_of
 from dotflow.otel.export.sending import Item
+from dotflow.otel.logs.past import PastRecords
 from dotflow.otel.spans.past import PastSpans
 from dotflow.runlog import files
 from dotflow.runlog.claims import Claims
@@ -18,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from dotflow.otel.export.sending import LeftBehind
+    from dotflow.otel.export.endpoint import Signal
+    from dotflow.otel.export.sending import LeftBehind, Sent
     from dotflow.runlog.reader import Fact
 
 LOOK_EVERY = 3.0
@@ -32,26 +33,37 @@ LOOK_AT_CHILDREN = 0.5
 HEAD_BYTES = 4096
 """Of a log, in which it says whose child wrote it."""
 
-CLAIM = "spans"
-"""What is claimed of a log: its spans, of whichever workflow."""
+CLAIM = TRACES.what
+"""What is claimed of a log, for the one endpoint: all of it, of whichever workflow."""
+
+
+def past_of(signal: Signal, key: str) -> PastSpans | PastRecords:
+    """What makes of lines again what leaves.
+
+    Args:
+        signal: What that is.
+        key: The endpoint's key.
+    """
+    return PastRecords(key) if signal == LOGS else PastSpans(key)
 
 
 class OtherLog:
-    """The spans that the log of another process speaks of; called by one thread.
+    """What the log of another process has for an endpoint; called by one thread.
 
     Args:
         log: The log's id.
         key: The endpoint's key.
         segments: Its files, in order.
+        signal: What leaves.
     """
 
-    def __init__(self, log: str, key: str, segments: list[Path]) -> None:
+    def __init__(self, log: str, key: str, segments: list[Path], signal: Signal = TRACES) -> None:
         self.id = log
         self.under_way = 0
         self._key = key
         self._segments: list[Path] = []
         self._readers: list[SegmentReader] = []
-        self._past = PastSpans(key)
+        self._past = past_of(signal, key)
         self._has_left = left_of(segments, key)
         self._last_seen: float | None = None
         self._keys: set[str] = {key}
@@ -66,7 +78,7 @@ class OtherLog:
                 self._readers.append(SegmentReader(path))
 
     def more(self, most: int) -> Iterator[Item]:
-        """Spans that have not left, about so many; those that a death ended come last."""
+        """What has not left, about so many; spans that a death ended come last."""
         is_dead = self._is_dead()
         found = 0
         for reader in self._readers:
@@ -76,8 +88,8 @@ class OtherLog:
                     yield item
         if is_dead and found < most and not self.is_read:
             self.is_read = True
-            for span, n in self._past.unended(int((self._last_seen or 0) * 1e9)):
-                yield from self._item(span, n)
+            for what, n in self._past.unended(int((self._last_seen or 0) * 1e9)):
+                yield from self._item(what, n)
 
     def _is_dead(self) -> bool:
         """Whether its process is; seen before its last lines are read."""
@@ -93,13 +105,13 @@ class OtherLog:
             if ended is not None:
                 yield from self._item(*ended)
 
-    def _item(self, span: ReadableSpan, n: int) -> Iterator[Item]:
+    def _item(self, what: Sent, n: int) -> Iterator[Item]:
         if n not in self._has_left:
             self.under_way += 1
-            yield Item(span, n, 0, self)
+            yield Item(what, n, 0, self)
 
     def left(self, numbers: list[int]) -> None:
-        """Write receipts for spans of it that have left."""
+        """Write receipts for what has left of it."""
         self.under_way -= len(numbers)
         receipts = SpanReceipts(self._segments[-1], self._key)
         receipts.write([{"k": LEFT, "n": numbers}])
@@ -118,14 +130,16 @@ class OtherLog:
 
 
 class OtherLogs:
-    """The logs of other processes that this one sends the spans of.
+    """The logs of other processes from which this one sends.
 
     Args:
         key: The endpoint's key.
+        signal: What leaves.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, signal: Signal) -> None:
         self._key = key
+        self._signal = signal
         self._logs: dict[str, OtherLog] = {}
         self._not_ours: set[str] = set()
         self._earlier = EarlierFiles(key)
@@ -150,10 +164,10 @@ class OtherLogs:
         is_alive = files.is_alive(log)
         if is_alive and not (has_children and _is_child(segments[0])):
             return
-        if not is_alive and not has_spans(segments, self._key):
+        if not is_alive and not has_lines(segments, self._key, self._signal):
             self._not_ours.add(log)
         elif self._claimed(log):
-            self._logs[log] = OtherLog(log, self._key, segments)
+            self._logs[log] = OtherLog(log, self._key, segments, self._signal)
 
     def _claimed(self, log: str) -> bool:
         """Claim a log; False where a process that lives has it."""
@@ -173,7 +187,7 @@ class OtherLogs:
         return True
 
     def more(self, most: int) -> Iterator[Item]:
-        """Spans of them that have not left, and of files of the version before."""
+        """What has not left of them, and of files of the version before."""
         yield from self._earlier.more()
         for log in list(self._logs.values()):
             if log.finish():
@@ -187,7 +201,7 @@ class OtherLogs:
                 return
 
     def left(self, items: Sequence[Item]) -> None:
-        """Write receipts for spans of theirs that have left."""
+        """Write receipts for what has left of theirs."""
         found: dict[LeftBehind, list[int]] = {}
         for item in items:
             if item.log is not None:
@@ -212,9 +226,9 @@ def _is_child(path: Path) -> bool:
         return False
 
 
-def has_spans(segments: list[Path], key: str) -> bool:
+def has_lines(segments: list[Path], key: str, signal: Signal) -> bool:
     """Whether a log has lines for an endpoint, which does not need it no more."""
-    said = f'"{key}":"spans"'.encode()
+    said = f'"{key}":"{signal.what}"'.encode()
     return any(_contains(path, said) for path in segments) and not is_done(segments, key)
 
 

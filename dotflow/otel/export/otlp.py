@@ -11,16 +11,20 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
-from opentelemetry.sdk.environment_variables import (
-    OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
-    OTEL_BSP_MAX_QUEUE_SIZE,
-    OTEL_BSP_SCHEDULE_DELAY,
-    OTEL_SDK_DISABLED,
-)
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dotflow.logging import logger
-from dotflow.otel.export.endpoint import DEFAULTS, GRPC, HTTP, OtlpSettings, is_grpc, is_named
+from dotflow.otel.export.endpoint import (
+    DEFAULTS,
+    GRPC,
+    HTTP,
+    LOGS,
+    TRACES,
+    OtlpSettings,
+    is_grpc,
+    is_named,
+)
 from dotflow.process.forking import renew_in_child
 from dotflow.process.variables import warn
 
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from dotflow.otel.export.endpoint import Endpoint
+    from dotflow.otel.export.endpoint import Endpoint, Signal
     from dotflow.otel.export.outcome import Outcome
 
 OTLP = "otlp"
@@ -217,22 +221,28 @@ def size_of(span: ReadableSpan) -> int:
     return SPAN_BYTES + sum(len(text) * (1 if text.isascii() else 4) for text in texts)
 
 
-def batch_size() -> int:
-    """Spans that are sent at a time: OTEL_BSP_MAX_EXPORT_BATCH_SIZE, else the SDK's 512.
+def _batch(signal: Signal) -> str:
+    """How the variables begin that say how large its batches are."""
+    return "OTEL_BLRP_" if signal == LOGS else "OTEL_BSP_"
+
+
+def batch_size(signal: Signal = TRACES) -> int:
+    """How many are sent at a time: OTEL_BSP_MAX_EXPORT_BATCH_SIZE, else the SDK's 512.
 
     A batch is not longer than the queue, whatever is said.
     """
-    return min(_number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, BATCH_SIZE), queue_size())
+    size = _number(f"{_batch(signal)}MAX_EXPORT_BATCH_SIZE", BATCH_SIZE)
+    return min(size, queue_size(signal))
 
 
-def schedule_delay() -> float:
-    """Seconds that a span waits for others, at most: OTEL_BSP_SCHEDULE_DELAY, else the SDK's 5."""
-    return _number(OTEL_BSP_SCHEDULE_DELAY, DEFAULT_DELAY) / 1000
+def schedule_delay(signal: Signal = TRACES) -> float:
+    """Seconds that one waits for others, at most: OTEL_BSP_SCHEDULE_DELAY, else the SDK's 5."""
+    return _number(f"{_batch(signal)}SCHEDULE_DELAY", DEFAULT_DELAY) / 1000
 
 
-def queue_size() -> int:
-    """Spans that may wait for export: OTEL_BSP_MAX_QUEUE_SIZE, else QUEUE_SIZE."""
-    return _number(OTEL_BSP_MAX_QUEUE_SIZE, QUEUE_SIZE)
+def queue_size(signal: Signal = TRACES) -> int:
+    """How many may wait for export: OTEL_BSP_MAX_QUEUE_SIZE, else QUEUE_SIZE."""
+    return _number(f"{_batch(signal)}MAX_QUEUE_SIZE", QUEUE_SIZE)
 
 
 def _number(name: str, default: int) -> int:

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,13 @@ from dotflow.otel.export.deadline import DeadlineRunner
 from dotflow.otel.export.ending import providers
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import SpanCounts
+from dotflow.otel.export.outgoing import Outgoing
 from dotflow.otel.export.own import OwnTracerProvider, processors_of, span_processors
 from dotflow.otel.export.resource import resource_of
 from dotflow.otel.export.served import is_served
 from dotflow.otel.ids import WorkflowIdGenerator
+from dotflow.otel.logs import installed
+from dotflow.otel.logs.installed import Logs
 from dotflow.otel.spans.light import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
 from dotflow.process import at_exit, watch
@@ -71,6 +74,7 @@ class Pipeline:
         tracer_provider: The provider to use, in place of the global one.
         service_name: `service.name` of a provider that is made, where the environment has none.
         texts: What decides what may be said of exceptions.
+        has_logs: Whether what steps log leaves too; None for what the environment says.
 
     Attributes:
         provider: The provider.
@@ -87,6 +91,7 @@ class Pipeline:
         tracer_provider: Any = None,
         service_name: str = names.SCOPE,
         texts: Texts | None = None,
+        has_logs: bool | None = None,
     ) -> None:
         self._settings = settings
         self._service_name = service_name
@@ -94,7 +99,7 @@ class Pipeline:
         self._processor = processor
         self._begun, self._closed = threading.Lock(), threading.Event()
         self._has_complained = False
-        self._taken_out: list[Exporting] | None = None
+        self._taken_out: list[Any] | None = None
         self._runner = DeadlineRunner()
         self._sending: list[Wait] = []
         with mended(), _lock:
@@ -109,6 +114,7 @@ class Pipeline:
             self.tracer: trace.Tracer = self.provider.get_tracer(
                 names.SCOPE, __version__, schema_url=names.SCHEMA_URL
             )
+        self.logs = Logs(settings, has_logs, self._texts, service_name, set_global)
         with suppress(TypeError):  # one that takes no weak reference
             providers.add(self.provider)
         generator = getattr(self.provider, "id_generator", None)
@@ -157,18 +163,16 @@ class Pipeline:
         """Which endpoints read spans from the run log, by their keys."""
         if not run_log.is_durable:
             return {}
-        ours = self._keeping() if self._own is None else self._own.processors.ours
-        return {one.key: SPANS for one in ours}
+        return {one.key: SPANS for one in self._of_spans()}
 
     @property
     def place(self) -> str | None:
         """Where spans go, in words; None where they are not exported."""
         if isinstance(self.provider, trace.NoOpTracerProvider):
             return None
-        ours = self._keeping() if self._own is None else self._own.processors.ours
-        if self._own is None and not ours:
+        if self._own is None and not self._of_spans():
             return "where the program's own OpenTelemetry sends them"
-        return next((one.name for one in ours), None)
+        return next((one.name for one in self._of_spans()), None)
 
     @property
     def for_a_child(self) -> dict[str, str]:
@@ -176,20 +180,21 @@ class Pipeline:
 
         Of the provider nothing where it is the application's: its own code sets up the child's.
         """
+        for_all = {**self.logs.for_a_child, **for_a_child()}
         if self._own is None:
-            return for_a_child()
+            return for_all
         known = {
             "endpoint": self._settings.endpoint,
             "protocol": self._settings.protocol,
             "service_name": self._service_name,
             "texts": self._texts.for_a_child,
         }
-        return {CHILD_KEY: json.dumps(known), **for_a_child()}
+        return {CHILD_KEY: json.dumps(known), **for_all}
 
     @property
     def kept(self) -> int:
         """How many spans wait for their endpoints to be back."""
-        return sum(one.kept for one in self._keeping())
+        return sum(one.kept for one in self._keeping() if isinstance(one, OtlpProcessor))
 
     def watch(self) -> None:
         """Have the logs of children be read while they live, until `look`."""
@@ -273,37 +278,44 @@ class Pipeline:
         """Send what ends here to OTLP endpoints, and end those that nobody else uses."""
         deadline = time.monotonic() + timeout
         sent = [wait(max(0.0, deadline - time.monotonic())) for wait in self._sending]
-        left = [one.end() for one in self._take_out() if isinstance(one, OtlpProcessor)]
+        left = [one.end() for one in self._take_out() if isinstance(one, Outgoing)]
         return all(sent) and not any(left)
 
     def _loses(self, is_closed: bool) -> bool:
         """Whether spans were with an exporter that keeps none, when time was over."""
-        return not is_closed and any(not isinstance(one, OtlpProcessor) for one in self._take_out())
+        return not is_closed and any(not isinstance(one, Outgoing) for one in self._take_out())
 
-    def _keeping(self) -> list[OtlpProcessor]:
-        """The processors of this pipeline's OTLP exporters; others may use them too."""
+    def _of_spans(self) -> Sequence[OtlpProcessor]:
+        """What sends spans to OTLP endpoints."""
+        if self._own is not None:
+            return self._own.processors.ours
         return [one for one in self._batches if isinstance(one, OtlpProcessor)]
+
+    def _keeping(self) -> list[Outgoing]:
+        """The processors of this pipeline's OTLP exporters; others may use them too."""
+        spans = [one for one in self._batches if isinstance(one, Outgoing)]
+        return [*spans, *self.logs.keeping]
 
     def _flush_others(self) -> bool:
         """Have whatever else exports do so: what is the application's, or writes elsewhere."""
         if self._own is not None:
-            others = [one for one in self._batches if not isinstance(one, OtlpProcessor)]
-            flushed = [bool(one.force_flush()) for one in others]
+            others = [one for one in self._batches if not isinstance(one, Outgoing)]
+            flushed = [self.logs.flush_others(), *(bool(one.force_flush()) for one in others)]
             return all(flushed)
         flush = getattr(self.provider, "force_flush", None)
-        return flush is None or bool(flush())
+        return self.logs.flush_others() and (flush is None or bool(flush()))
 
     def _close_others(self) -> None:
         try:
             ended = self._take_out()
             self._flush_others()
             for processor in ended:
-                if not isinstance(processor, OtlpProcessor):
-                    processor.shutdown()  # type: ignore[no-untyped-call] # the SDK's
+                if not isinstance(processor, Outgoing):
+                    processor.shutdown()
         finally:
             self._closed.set()
 
-    def _take_out(self) -> list[Exporting]:
+    def _take_out(self) -> list[Any]:
         """Take out what was added; return what nobody else uses, to be shut down."""
         with _lock:
             if self._taken_out is None:
@@ -317,6 +329,7 @@ class Pipeline:
                 elif self._processors is not None:
                     for batch in self._batches:
                         self._processors.remove(batch)
+                self._taken_out = [*self._taken_out, *self.logs.take_out()]
             return self._taken_out
 
     def _add_processors(self) -> tuple[list[Exporting], SpanCounts]:
@@ -349,6 +362,7 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
     Args:
         carrier: What the parent sent: `Pipeline.for_a_child` is in it.
     """
+    installed.open_in_child(carrier)
     if _in_child or declarative.existing() is not None:
         return
     text = carrier.get(CHILD_KEY)

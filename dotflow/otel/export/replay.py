@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from dotflow.abc.server import FlushResult
 from dotflow.logging import logger
-from dotflow.otel.export.batch import OtlpProcessor
-from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
-from dotflow.otel.export.others import OtherLog, has_spans
+from dotflow.otel.export.endpoint import LOGS, TRACES, OtlpSettings, endpoint_name
+from dotflow.otel.export.others import OtherLog, has_lines
 from dotflow.otel.export.otlp import SpanCounts, exports
+from dotflow.otel.export.outgoing import Outgoing
 from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SpanReplay:
 
     def __init__(self, settings: OtlpSettings, left_for: str | None = None) -> None:
         self._counts = SpanCounts()
-        self._processor = OtlpProcessor(settings, self._counts, left_for)
+        self._processor = Outgoing(settings, self._counts, left_for)
         self._processor.is_told = False
         self.name = self._processor.name
         self._wait: Callable[[float], bool] | None = None
@@ -96,14 +96,13 @@ def _of_environment() -> OtlpSettings | None:
 
 
 def spans_left(log: str, segments: list[Path], key: str) -> int:
-    """How many spans of a log wait for an endpoint; nothing is taken from who sends them.
+    """How many spans, or log records, wait for an endpoint in a log; none is taken from its owner.
 
     Args:
         log: The log's id.
         segments: Its files, in order.
         key: The endpoint's key.
     """
-    if not has_spans(segments, key):
-        return 0
-    found = OtherLog(log, key, segments)
-    return sum(1 for _ in found.more(sys.maxsize))
+    signals = (one for one in (TRACES, LOGS) if has_lines(segments, key, one))
+    found = [OtherLog(log, key, segments, one) for one in signals]
+    return sum(1 for log_of_one in found for _ in log_of_one.more(sys.maxsize))

@@ -1,23 +1,24 @@
-"""Batches of spans on their way: which goes next, and what becomes of one that is not taken."""
+"""Batches on their way: which goes next, and what becomes of one that is not taken."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from opentelemetry.sdk.trace import ReadableSpan
 
 from dotflow.delivery.untraced import untraced
 from dotflow.logging import logger
 from dotflow.otel.export.endpoint import OtlpSettings, endpoint_of
 from dotflow.otel.export.otlp import MOST_BYTES, SPAN_BYTES, SpanCounts, exporter_of, size_of
 from dotflow.otel.export.outcome import Outcome
+from dotflow.otel.logs.record import Record
 from dotflow.otel.spans.light import LightSpan
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Iterator
-
-    from opentelemetry.sdk.trace import ReadableSpan
 
     from dotflow.otel.export.otlp import Exporter
     from dotflow.runlog.waits import Waits
@@ -37,34 +38,44 @@ LONGEST_HURRIED = 1.0
 """Seconds between two tries of an endpoint that is away; the last while somebody waits for it."""
 
 
+Sent = ReadableSpan | Record
+"""What is sent."""
+
+
 class LeftBehind(Protocol):
-    """Where another process left spans."""
+    """Where another process left something."""
 
     def left(self, numbers: list[int]) -> None:
-        """Take note of spans that have left, or never will, by their numbers there."""
+        """Take note of what has left, or never will, by the numbers of its lines."""
 
 
 class Item(NamedTuple):
-    """A span on its way.
+    """A span, or a log record, on its way.
 
     Attributes:
-        span: The span.
-        n: The number of the line that ended it.
+        what: It.
+        n: The number of the line that ended it, or tells of it.
         base: The first number that it follows from: that of its run, or its own.
         log: What another process left, if it is from that; None of this one's own.
     """
 
-    span: ReadableSpan
+    what: Sent
     n: int
     base: int
     log: LeftBehind | None
 
+    @property
+    def at_ns(self) -> int:
+        """When it ended, or was said, in nanoseconds since the epoch."""
+        what = self.what
+        return (what.timestamp if isinstance(what, Record) else what.end_time) or 0
+
 
 class Batch:
-    """Spans that are sent together.
+    """What is sent together.
 
     Args:
-        items: The spans.
+        items: It.
         passed_at: How many others had been taken when they were refused first.
         tries: How often they were refused.
 
@@ -81,7 +92,7 @@ class Batch:
         self.is_lost = False
 
     def halves(self, passed_at: int) -> list[Batch]:
-        """The same spans in two."""
+        """The same in two."""
         middle = (len(self.items) + 1) // 2
         parts = self.items[:middle], self.items[middle:]
         return [Batch(part, passed_at, self.tries + 1) for part in parts]
@@ -90,13 +101,13 @@ class Batch:
 class Sender:
     """Sends batches to an endpoint; called by one thread.
 
-    A batch that the endpoint finds fault with goes in halves, until the span that is at fault is
-    alone. One that was refused three times, while others were taken, would never be taken: it is
-    lost. Whatever else goes wrong is no fault of the spans: they are tried again.
+    A batch that the endpoint finds fault with goes in halves, until what is at fault is alone. One
+    that was refused three times, while others were taken, would never be taken: it is lost.
+    Whatever else goes wrong is no fault of the batch: it is tried again.
 
     Args:
         settings: Which endpoint.
-        counts: Where spans are counted.
+        counts: Where it is counted what becomes of them.
         name: What the endpoint is called.
         waits: Where it is noted, for other processes, what the endpoint waits for.
 
@@ -110,6 +121,7 @@ class Sender:
 
     def __init__(self, settings: OtlpSettings, counts: SpanCounts, name: str, waits: Waits) -> None:
         self._endpoint = endpoint_of(settings)
+        self._signal = settings.signal
         self.timeout = self._endpoint.timeout
         self._counts = counts
         self._name = name
@@ -141,11 +153,11 @@ class Sender:
 
     @property
     def waiting(self) -> int:
-        """How many spans are in batches that have not left."""
+        """How much is in batches that have not left."""
         return sum(1 for _ in self.items())
 
     def items(self) -> Iterator[Item]:
-        """Those spans."""
+        """That."""
         under_way = self._under_way
         for batch in [*self._failed, *([] if under_way is None else [under_way])]:
             yield from batch.items
@@ -166,7 +178,7 @@ class Sender:
         return self.batch_of(_taken_from(queue, most))
 
     def batch_of(self, items: list[Item]) -> Batch | None:
-        """A batch of some spans; None of none."""
+        """A batch of some; None of none."""
         return Batch(items) if items else None
 
     def send(self, batch: Batch) -> bool:
@@ -183,7 +195,7 @@ class Sender:
         return outcome.is_taken
 
     def _outcome(self, batch: Batch) -> Outcome:
-        """Send a batch, without the spans that cannot be encoded: they must not cost the others."""
+        """Send a batch, without what cannot be encoded: it must not cost the others."""
         outcome = self._sent(batch)
         if outcome is None:
             good = [item for item in batch.items if _can_be_encoded(item)]
@@ -200,16 +212,16 @@ class Sender:
             if self._exporter is None:
                 self._exporter = exporter_of(self._endpoint)
             with untraced():
-                return self._exporter.send([item.span for item in batch.items])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the spans are kept
-            logger.debug("Spans could not be exported.", exc_info=True)
+                return self._exporter.send([item.what for item in batch.items])
+        except Exception as error:  # noqa: BLE001 - whatever it is, all is kept
+            logger.debug("A batch could not be exported.", exc_info=True)
             return Outcome(f"could not be spoken to ({type(error).__name__})")
 
     def _took(self, batch: Batch, outcome: Outcome) -> None:
-        spans = len(batch.items)
-        rejected = min(max(0, outcome.rejected), spans)
-        self._counts.add(exported=spans - rejected)
-        if spans:
+        sent = len(batch.items)
+        rejected = min(max(0, outcome.rejected), sent)
+        self._counts.add(exported=sent - rejected)
+        if sent:
             self._waits.taken()
             self._taken += 1
             self._splits = 0
@@ -217,15 +229,16 @@ class Sender:
         if rejected:
             self._lose(rejected, f"{self._name} rejects them: {outcome.said or 'it says no more'}")
         elif outcome.said:
-            self._say(outcome.said, "%s takes spans, and says: %s", self._name, outcome.said)
+            self._say(outcome.said, "%s takes %s, and says: %s", self._name,
+                      self._signal.what, outcome.said)  # fmt: skip
         elif not self._failed:
             self._said.clear()
 
     def _fail(self, batch: Batch, outcome: Outcome) -> None:
         if not self._is_stopped:
             self._say(
-                outcome.why, "%s %s. Its spans wait, and are sent when it takes them.",
-                self._name, outcome.why,
+                outcome.why, "%s %s. Its %s wait, and are sent when it takes them.",
+                self._name, outcome.why, self._signal.what,
             )  # fmt: skip
         self.is_away = True
         self._waits.note(f"the endpoint {outcome.why}", outcome.after)
@@ -255,9 +268,10 @@ class Sender:
         else:
             self._failed.append(batch)
 
-    def _lose(self, spans: int, why: str) -> None:
-        self._counts.add(failed=spans)
-        lost = "1 span is" if spans == 1 else f"{spans} spans are"
+    def _lose(self, number: int, why: str) -> None:
+        self._counts.add(failed=number)
+        what = self._signal.what
+        lost = f"1 {what.removesuffix('s')} is" if number == 1 else f"{number} {what} are"
         logger.warning("%s lost: %s.", lost, why.rstrip("."))
 
     def _say(self, fault: str, line: str, *values: str) -> None:
@@ -274,29 +288,33 @@ class Sender:
 
 
 def _taken_from(queue: deque[Item], most: int) -> list[Item]:
-    """The next spans of a queue, as many as an endpoint takes at a time."""
+    """The next of a queue, as many as an endpoint takes at a time."""
     items: list[Item] = []
     room = MOST_BYTES
     while queue and len(items) < most:
-        room -= _size(queue[0].span)
+        room -= _size(queue[0].what)
         if items and room < 0:
             break
         items.append(queue.popleft())
     return items
 
 
-def _size(span: ReadableSpan) -> int:
-    if isinstance(span, LightSpan) and not span.is_changed:
+def _size(what: Sent) -> int:
+    if isinstance(what, Record):
+        return what.size
+    if isinstance(what, LightSpan) and not what.is_changed:
         # Without its attributes: they are made once, by the exporter.
-        return SPAN_BYTES + 4 * span.said.length()
-    return size_of(span)
+        return SPAN_BYTES + 4 * what.said.length()
+    return size_of(what)
 
 
 def _can_be_encoded(item: Item) -> bool:
+    from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
+    encode: Any = encode_logs if isinstance(item.what, Record) else encode_spans
     try:
-        encode_spans([item.span]).SerializeToString()
-    except Exception:  # noqa: BLE001 - whatever it is, the span is to be left out
+        encode([item.what]).SerializeToString()
+    except Exception:  # noqa: BLE001 - whatever it is, that one is to be left out
         return False
     return True

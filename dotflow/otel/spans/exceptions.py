@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from opentelemetry import _logs, trace
 from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
+from dotflow.otel.logs.handler import emit
 from dotflow.otel.spans.record import ErrorSaid
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _log(span: Span, event_name: str, error: ErrorSaid, time_ns: int | None) -> 
         if isinstance(provider, (_logs.NoOpLoggerProvider, _proxy_class())):
             _complain("the program has no logger provider")
             return False
-        _emit(
+        emit(
             provider.get_logger(names.SCOPE, __version__, names.SCHEMA_URL),
             timestamp=time_ns,
             context=trace.set_span_in_context(span),
@@ -80,18 +80,6 @@ def _log(span: Span, event_name: str, error: ErrorSaid, time_ns: int | None) -> 
         _complain(str(problem))
         return False
     return True
-
-
-def _emit(to: _logs.Logger, **known: Any) -> None:
-    """Emit a record, in whichever way this release of OpenTelemetry has."""
-    if "event_name" in inspect.signature(_logs.Logger.emit).parameters:
-        to.emit(**known)
-        return
-    # Until then a record was the SDK's to make, and had to bring its resource along.
-    from opentelemetry.sdk import _logs as sdk
-
-    record: Any = getattr(sdk, "LogRecord", None)
-    to.emit(record(resource=getattr(to, "resource", None), **known))
 
 
 def _proxy_class() -> type[Any]:

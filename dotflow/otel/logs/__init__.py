@@ -1,0 +1,1 @@
+"""What steps log: log records with the span that was current, and how they leave."""

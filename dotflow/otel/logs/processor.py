@@ -1,0 +1,65 @@
+"""Log records on their way to an OTLP endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk._logs import LogRecordProcessor
+
+from dotflow.abc.facts import next_number
+from dotflow.logging import logger
+from dotflow.otel.export.children import step_child
+from dotflow.otel.export.outgoing import Outgoing
+from dotflow.otel.export.sending import Item
+from dotflow.otel.logs.past import Writer
+from dotflow.otel.logs.record import Record, fields_of
+from dotflow.runlog.writer import run_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dotflow.otel.export.endpoint import OtlpSettings
+    from dotflow.otel.export.otlp import SpanCounts
+    from dotflow.runlog.texts import Texts
+
+
+class OtlpRecords(Outgoing, LogRecordProcessor):
+    """Takes log records; a child that runs a step only writes them down, for its parent to send.
+
+    Args:
+        settings: Which endpoint.
+        counts: Where records are counted.
+        texts: Gives what decides what may be said.
+    """
+
+    def __init__(
+        self, settings: OtlpSettings, counts: SpanCounts, texts: Callable[[], tuple[Texts, ...]]
+    ) -> None:
+        self._writer = Writer()
+        self._texts = texts
+        super().__init__(settings, counts)
+
+    def on_emit(self, log_record: Any) -> None:
+        """Take a record, and write it down; called by the thread that logs, which gets no error."""
+        if self.has_ended:
+            return
+        try:
+            self._take(log_record)
+        except Exception as error:  # noqa: BLE001 - a value may raise when it is looked at
+            logger.debug("A log record cannot be written down: %s", error)
+            self.counts.add(failed=1)
+
+    emit = on_emit  # its name in older releases
+
+    def _take(self, given: Any) -> None:
+        said = given.log_record
+        # In older releases both of these are the record's.
+        dropped: Any = (given if hasattr(given, "resource") else said).dropped_attributes
+        resource = getattr(given, "resource", None) or said.resource
+        fields = fields_of(said, int(dropped), self._texts())
+        record = Record(resource, given.instrumentation_scope, fields)
+        n = next_number()
+        if run_log.is_durable:
+            self._write(self._lines.record(n, self._writer.write(record)))
+        if not step_child.only_writes:
+            self._put(Item(record, n, n, None))

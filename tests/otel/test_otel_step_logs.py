@@ -1,0 +1,265 @@
+"""What steps log leaves by OTLP, once, with the span that was current, also from children."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+
+import pytest
+from opentelemetry._logs import _internal
+from opentelemetry.sdk import _logs as sdk
+
+from dotflow import DotFlow, action
+from dotflow.otel.logs import installed
+from dotflow.otel.logs.handler import StepHandler
+
+shop = logging.getLogger("shop.steps")
+
+
+@action
+def sells():
+    shop.warning("sold %d", 3, extra={"order": 7, "api_key": "k-1", "parts": {"a": [1, None]}})
+    return 3
+
+
+@action
+def fails():
+    try:
+        raise KeyError("no shelf")
+    except KeyError:
+        shop.exception("cannot sell with token=t-1")
+    raise ValueError("closed")
+
+
+@action(retry=2, retry_delay=0)
+def tries_again():
+    shop.error("attempt")
+    raise ValueError("never")
+
+
+@action
+def is_killed():
+    shop.critical("last words")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(server, quiet, steps, **options):
+    flow = DotFlow(config=quiet(server), name="shop")
+    for step in steps:
+        flow.task.add(step)
+    flow.start(keep_going=True, **options)
+    assert server.flush(60).complete
+    return flow
+
+
+def step_handlers():
+    return [one for one in logging.root.handlers if isinstance(one, StepHandler)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "sequential"}, {"mode": "parallel"}, {"mode": "parallel", "start_method": "spawn"}],
+    ids=["here", "forked", "spawned"],
+)
+def test_each_record_leaves_once_with_its_span(options, otlp, servers, quiet):
+    """Words, severity, attributes and ids are there, whichever process the step runs in."""
+    steps = [sells, fails, tries_again]
+    if options["mode"] == "parallel":
+        steps.append(is_killed)
+    shop.warning("before the run")
+    server = servers(endpoint=otlp.http_url, logs=True)
+    flow = run(server, quiet, steps, **options)
+    found = {}
+    for record in otlp.wait_for_records(len(steps) + 1):
+        found.setdefault(record.body, []).append(record)
+    spans = {span.span_id: span for span in otlp.wait_for(len(steps) + 3)}
+    assert {body: len(records) for body, records in found.items()} == {
+        "sold 3": 1, "cannot sell with token=***": 1, "attempt": 2,
+        **({"last words": 1} if is_killed in steps else {}),
+    }  # fmt: skip
+    for record in otlp.records:
+        assert record.trace_id == flow.workflow_id.hex
+        assert (record.scope, record.flags & 1) == ("shop.steps", 1)
+        assert spans[record.span_id].start <= record.at
+        assert record.resource["service.name"] == spans[record.span_id].resource["service.name"]
+    assert {spans[one.span_id].name for one in found["attempt"]} == {"attempt"}
+    assert len({one.span_id for one in found["attempt"]}) == 2
+    [sold] = found["sold 3"]
+    assert spans[sold.span_id].name == "sells"
+    assert (sold.severity, sold.severity_text) == (13, "WARN")
+    assert (sold.attributes["order"], sold.attributes["api_key"]) == (7, "***")
+    assert sold.attributes["code.function.name"] == "sells"
+    assert sold.attributes["code.file.path"] == __file__
+    [failed] = found["cannot sell with token=***"]
+    assert failed.attributes["exception.type"] == "KeyError"
+    assert "no shelf" in failed.attributes["exception.message"]
+    assert 'raise KeyError("no shelf")' in failed.attributes["exception.stacktrace"]
+    if is_killed in steps:
+        [last] = found["last words"]
+        assert (last.severity, last.severity_text) == (21, "FATAL")
+        assert spans[last.span_id].name == "is_killed"
+
+
+@pytest.mark.parametrize(
+    ("variables", "argument", "leaves"),
+    [
+        ({}, None, False),
+        ({"OTEL_LOGS_EXPORTER": "otlp"}, None, True),
+        ({"OTEL_LOGS_EXPORTER": "otlp"}, False, False),
+        ({}, True, True),
+        ({"OTEL_LOGS_EXPORTER": "none"}, True, False),
+        ({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "{}/v1/logs"}, None, True),
+        ({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "{}/v1/logs", "OTEL_LOGS_EXPORTER": "none"}, None,
+         False),
+        ({"OTEL_SDK_DISABLED": "true"}, True, False),
+    ],
+)  # fmt: skip
+def test_records_leave_only_where_that_is_asked_for(
+    variables, argument, leaves, otlp, servers, quiet, monkeypatch
+):
+    """An endpoint for all signals says where to, and not that what steps log is to go there."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.http_url)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(otlp.http_url))
+    server = servers(logs=argument)
+    run(server, quiet, [sells])
+    assert len(step_handlers()) == leaves
+    assert [record.body for record in otlp.records] == ["sold 3"] * leaves
+    server.close(10)
+    assert not step_handlers()
+
+
+def test_over_grpc(otlp, servers, quiet):
+    """The protocol is that of the spans."""
+    run(servers(endpoint=otlp.grpc_url, protocol="grpc", logs=True), quiet, [sells])
+    assert [record.body for record in otlp.wait_for_records(1)] == ["sold 3"]
+
+
+def test_two_servers_make_no_record_twice(otlp, servers, quiet, monkeypatch):
+    """One handler and one exporter serve all that send to one address."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.http_url)
+    first, second = servers(endpoint=otlp.http_url, logs=True), servers(logs=True)
+    run(first, quiet, [sells])
+    run(second, quiet, [sells])
+    assert len(step_handlers()) == 1
+    first.close(10)
+    run(second, quiet, [sells])
+    assert [record.body for record in otlp.records] == ["sold 3"] * 3
+
+
+@pytest.mark.parametrize("comes", ["before", "later"])
+def test_a_handler_of_the_application_is_left_alone(comes, otlp, servers, quiet):
+    """Where it has one, nothing of ours hands records on, also if it comes after ours."""
+
+    class Kept(logging.Handler):
+        emitted = 0
+
+        def emit(self, record):
+            self.emitted += 1
+
+    Kept.__module__ = "opentelemetry.sdk._logs._internal"
+    handler, server = Kept(), servers(endpoint=otlp.http_url, logs=True)
+    if comes == "later":
+        run(server, quiet, [sells])
+        assert len(otlp.records) == 1
+    shop.addHandler(handler)
+    try:
+        run(server, quiet, [sells])
+    finally:
+        shop.removeHandler(handler)
+    assert handler.emitted == 1
+    assert len(otlp.records) == (comes == "later")
+    assert len(step_handlers()) == (comes == "later")
+
+
+def test_a_provider_of_the_application_gets_the_records(otlp, servers, quiet, monkeypatch):
+    """Where it has a provider and no handler, the records go to it, and by its exporters alone."""
+    seen = []
+
+    class Seeing(sdk.LogRecordProcessor):
+        def on_emit(self, log_record):
+            seen.append(log_record.log_record.body)
+
+        def shutdown(self):
+            pass
+
+        def force_flush(self, timeout_millis=0):
+            return True
+
+    provider = sdk.LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(Seeing())
+    monkeypatch.setattr(_internal, "_LOGGER_PROVIDER", provider)
+    run(servers(endpoint=otlp.http_url, logs=True), quiet, [sells])
+    assert seen == ["sold 3"]
+    assert not otlp.records
+
+
+def test_an_outage_loses_nothing_and_makes_no_loop(otlp, servers, quiet):
+    """Records wait while the endpoint takes none; what is logged of that is not sent there."""
+    otlp.is_away = True
+    server = servers(endpoint=otlp.http_url, logs=True)
+    flow = DotFlow(config=quiet(server), name="shop")
+    flow.task.add(sells)
+    flow.start()
+    assert not server.flush(0.3).complete
+    assert not otlp.records
+    otlp.is_away = False
+    assert server.flush(60).complete
+    assert [record.body for record in otlp.records] == ["sold 3"]
+
+
+def test_what_a_server_leaves_the_next_one_sends(otlp, servers, quiet):
+    """Records that had no time are in the run log, and leave from there."""
+    otlp.is_away = True
+    first = servers(endpoint=otlp.http_url, logs=True)
+    flow = DotFlow(config=quiet(first), name="shop")
+    flow.task.add(fails)
+    flow.start()
+    assert not first.close(0.2).complete
+    otlp.is_away = False
+    second = servers(endpoint=otlp.http_url, logs=True)
+    run(second, quiet, [sells])
+    second.flush(60)
+    found = {record.body: record for record in otlp.wait_for_records(2)}
+    assert sorted(found) == ["cannot sell with token=***", "sold 3"]
+    assert found["cannot sell with token=***"].trace_id == flow.workflow_id.hex
+    assert "exception.stacktrace" in found["cannot sell with token=***"].attributes
+
+
+def test_python_shows_what_it_would_without_us(otlp, servers, quiet, monkeypatch, capsys):
+    """A record that no other handler gets is shown as Python shows one without any handler."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    run(servers(endpoint=otlp.http_url, logs=True), quiet, [sells])
+    assert "sold 3" in capsys.readouterr().err
+    assert installed._installed._users == 1
+
+
+def test_whatever_is_logged_arrives(otlp, servers, quiet):
+    """Values that OTLP or JSON have not are said as text, and what is too large is cut."""
+
+    class Odd:
+        def __str__(self):
+            return "odd"
+
+    @action
+    def odd():
+        shop.error(
+            "x" * 200_000,
+            extra={
+                "huge": 2**70, "none": None, "nan": float("nan"), "raw": b"\xff\x00", "odd": Odd(),
+                "half": "\ud800", "deep": [[[[[[1]]]]]], "otel.event.name": "shop.odd",
+                "many": list(range(1000)),
+            },
+        )  # fmt: skip
+
+    run(servers(endpoint=otlp.http_url, logs=True), quiet, [odd])
+    [record] = otlp.wait_for_records(1)
+    assert record.event_name == "shop.odd"
+    assert set(record.body) == {"x"}
+    assert len(record.body) <= 2**16
+    assert record.attributes["huge"] == str(2**70)
+    assert record.attributes["odd"] == "odd"
+    assert record.attributes["nan"] == "nan"
+    assert record.attributes["half"] == "\ufffd"
+    assert len(record.attributes["many"].values) == 128
