@@ -15,6 +15,7 @@ from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.environment import VARIABLES, find_destination
 from dotflow.delivery.errand import Errand
+from dotflow.delivery.waiting import OTLP_LOGS
 from dotflow.runlog.files import reader_key
 from dotflow.runlog.waits import forget
 
@@ -29,16 +30,16 @@ def send(arguments: argparse.Namespace) -> int:
     entry = waiting.chosen(arguments.destination, entries(all_letters()))
     deadline = time.monotonic() + max(0.0, arguments.timeout)
     to = arguments.to.strip().rstrip("/")
-    return (_send_spans if entry.is_otlp else _send_messages)(arguments, entry, to, deadline)
+    return (_send_otlp if entry.is_otlp else _send_messages)(arguments, entry, to, deadline)
 
 
-def _send_spans(arguments: argparse.Namespace, entry: Entry, to: str, deadline: float) -> int:
+def _send_otlp(arguments: argparse.Namespace, entry: Entry, to: str, deadline: float) -> int:
     # OpenTelemetry is loaded only where it is needed: it takes its time.
-    from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
+    from dotflow.otel.export.endpoint import LOGS, TRACES, OtlpSettings, endpoint_name
     from dotflow.otel.export.replay import SpanReplay
 
     try:
-        settings = OtlpSettings(to)
+        settings = OtlpSettings(to, signal=LOGS if entry.name.startswith(OTLP_LOGS) else TRACES)
         name = endpoint_name(settings)  # without credentials
         _check_is_other(entry, name)
         _ask(arguments, entry, f"be sent to {name}")

@@ -14,7 +14,7 @@ from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import VARIABLES, find_destination
 from dotflow.delivery.survey import survey
-from dotflow.delivery.waiting import OTLP, Waiting
+from dotflow.delivery.waiting import OTLP, OTLP_LOGS, Waiting, unit_of
 from dotflow.runlog import files, waits
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dotflow.delivery.dead_letters import DeadLetter
 
 OTLP_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+OTLP_LOGS_VARIABLE = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Entry:
 
     @property
     def left(self) -> int:
-        """How many messages, or spans, wait that no living process sees to."""
+        """How many messages, spans or log records wait that no living process sees to."""
         return sum(one.pending for one in self.waiting if not one.is_owned)
 
     @property
@@ -93,15 +94,14 @@ class Entry:
 
     def counted(self, number: int) -> str:
         """A number with what it counts."""
-        unit = "span" if self.is_otlp else "message"
-        return count_of(number, unit)
+        return count_of(number, unit_of(self.name))
 
     def described(self) -> dict[str, Any]:
         """The entry as JSON says it."""
         wait = self.wait if self.is_any else None
         return {
             "destination": self.name,
-            "unit": "spans" if self.is_otlp else "messages",
+            "unit": f"{unit_of(self.name)}s",
             "pending": self.left + self.theirs,
             "bytes": self.bytes,
             "oldest": self.oldest,
@@ -175,9 +175,9 @@ def named_by_environment(found: Iterable[Entry]) -> set[str]:
     destinations = (find_destination(dialect=dialect) for dialect in Dialect)
     names = {outbox_name(one) for one in destinations if one is not None}
     if any(one.is_otlp for one in found):
-        from dotflow.otel.export.replay import endpoint_of_environment
+        from dotflow.otel.export.replay import endpoints_of_environment
 
-        names |= {name for name in (endpoint_of_environment(),) if name is not None}
+        names |= endpoints_of_environment()
     return names
 
 
@@ -267,7 +267,8 @@ def how_to_name(destination: str) -> str:
     for dialect, variables in VARIABLES.items():
         if destination.startswith("dotflow-api ") and destination.endswith(f"({dialect.value})"):
             return f"{variables[0]} and {variables[1]} have to name it"
-    return f"{OTLP_VARIABLE} has to name it"
+    is_for_logs = destination.startswith(OTLP_LOGS)
+    return f"{OTLP_LOGS_VARIABLE if is_for_logs else OTLP_VARIABLE} has to name it"
 
 
 def _quoted(entry: Entry) -> str:

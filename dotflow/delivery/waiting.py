@@ -10,6 +10,16 @@ BEFORE = "outbox"
 OTLP = "OTLP "
 """How the names of OTLP endpoints begin."""
 
+OTLP_LOGS = "OTLP endpoint for logs "
+"""How the names of those begin that log records go to, and not spans."""
+
+
+def unit_of(destination: str) -> str:
+    """What goes to a destination, one of it in words."""
+    if destination.startswith(OTLP_LOGS):
+        return "log record"
+    return "span" if destination.startswith(OTLP) else "message"
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -17,7 +27,7 @@ class Waiting:
 
     Attributes:
         destination: Where it goes.
-        pending: How many messages, or spans for an OTLP endpoint, wait.
+        pending: How many messages, or spans or log records for an OTLP endpoint, wait.
         bytes: How many bytes the log, or the bodies in the file, have; 0 where nothing waits.
         oldest: When its process began (seconds since the epoch); None where nothing waits.
         is_owned: Whether a living process sees to it.

@@ -21,7 +21,7 @@ from dotflow.otel.export.batch import OtlpProcessor
 from dotflow.otel.export.endpoint import OtlpSettings, address
 from dotflow.otel.export.otlp import SpanCounts
 from dotflow.otel.export.own import span_processors
-from dotflow.otel.export.replay import otlp_relay_from_environment
+from dotflow.otel.export.replay import relays_from_environment
 
 pytestmark = pytest.mark.slow
 
@@ -165,16 +165,16 @@ def test_what_waits_can_be_sent_without_a_run(otlp, environment):
     environment.setenv("DOTFLOW_FLUSH_TIMEOUT", "0.5")
     subprocess.run(program(), stderr=subprocess.DEVNULL, timeout=60, check=True)
     otlp.clear()
-    relay = otlp_relay_from_environment()
+    [relay] = relays_from_environment()
     relay.adopt()
     result = relay.close(PATIENCE)
     assert (result.delivered, result.pending, result.complete) == (2, 0, True)
     assert each_once(otlp, 2)
     environment.setenv("OTEL_TRACES_EXPORTER", "console")
-    assert otlp_relay_from_environment() is None
+    assert relays_from_environment() == []
     environment.setenv("OTEL_TRACES_EXPORTER", "otlp")
     environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[no-address")
-    assert otlp_relay_from_environment() is None
+    assert relays_from_environment() == []
 
 
 def test_a_burst_over_the_queue_arrives_in_full(otlp, servers, monkeypatch):

@@ -18,6 +18,7 @@ from dotflow.delivery.environment import find_destination
 from dotflow.delivery.errand import Errand
 from dotflow.delivery.revival import revive
 from dotflow.delivery.survey import OTLP, names
+from dotflow.delivery.waiting import unit_of
 from dotflow.runlog.files import folder
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _sent(senders: dict[str, Sender], deadline: float, timeout: float) -> int:
     delivered: dict[str, int] = {}
     for index, (name, sender) in enumerate(senders.items()):
         share = max(0.0, deadline - time.monotonic()) / (len(senders) - index)
-        unit = "span" if Entry(name).is_otlp else "message"
+        unit = unit_of(name)
         delivered[unit] = delivered.get(unit, 0) + sender.close(share).delivered
     counts = [count_of(number, unit) for unit, number in delivered.items() if number]
     say(f"delivered: {', '.join(counts) or 'nothing'}")
@@ -225,12 +226,11 @@ def _senders() -> dict[str, Sender]:
         if destination is not None:
             senders[outbox_name(destination)] = Errand(destination)
     # OpenTelemetry is loaded only where it is needed: it takes its time.
-    if any(name.startswith(OTLP) for name in names()):
-        from dotflow.otel.export.replay import otlp_relay_from_environment
+    known = names()
+    if any(name.startswith(OTLP) for name in known):
+        from dotflow.otel.export.replay import relays_from_environment
 
-        relay = otlp_relay_from_environment()
-        if relay is not None:
-            senders[relay.name] = relay
+        senders |= {relay.name: relay for relay in relays_from_environment(known)}
     return senders
 
 

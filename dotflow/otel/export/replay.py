@@ -1,25 +1,26 @@
-"""Sends the spans that wait for an OTLP endpoint, without a run: `dotflow outbox flush`."""
+"""Sends what waits for an OTLP endpoint, without a run: `dotflow outbox flush`."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
 from dotflow.abc.server import FlushResult
 from dotflow.logging import logger
-from dotflow.otel.export.endpoint import LOGS, TRACES, OtlpSettings, endpoint_name
+from dotflow.otel.export.endpoint import LOGS, TRACES, OtlpSettings, endpoint_name, is_named
 from dotflow.otel.export.others import OtherLog, has_lines
 from dotflow.otel.export.otlp import SpanCounts, exports
 from dotflow.otel.export.outgoing import Outgoing
 from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
 
 class SpanReplay:
-    """Makes the spans again that dead processes have left in their run logs, and sends them.
+    """Makes spans, or log records, again from what dead processes have left, and sends them.
 
     Args:
         settings: Which endpoint.
@@ -67,32 +68,35 @@ class SpanReplay:
         return FlushResult(counts.exported, left, counts.failed, complete=is_all and not left)
 
 
-def otlp_relay_from_environment() -> SpanReplay | None:
-    """What sends the spans that wait for the OTLP endpoint of the environment.
+def relays_from_environment(known: Collection[str] = ()) -> list[SpanReplay]:
+    """What sends what waits for the OTLP endpoints of the environment, those that are URLs.
 
-    Returns:
-        It; None where the environment names no OTLP endpoint, or one that is no URL.
+    Args:
+        known: The names of what anything waits for; without its one log records are not looked for.
     """
-    settings = _of_environment()
-    try:
-        return None if settings is None else SpanReplay(settings)
-    except ValueError as error:
-        logger.warning("The OTLP endpoint cannot be used: %s", error)
-        return None
+    found = []
+    for settings in _of_environment():
+        try:
+            if settings.signal == TRACES or endpoint_name(settings) in known:
+                found.append(SpanReplay(settings))
+        except ValueError as error:  # noqa: PERF203 - one for each signal
+            logger.warning("The OTLP endpoint cannot be used: %s", error)
+    return found
 
 
-def endpoint_of_environment() -> str | None:
-    """What people call the OTLP endpoint of the environment; None where it names none."""
-    settings = _of_environment()
-    try:
-        return None if settings is None else endpoint_name(settings)
-    except ValueError:
-        return None
+def endpoints_of_environment() -> set[str]:
+    """What people call the OTLP endpoints of the environment."""
+    found = set()
+    for settings in _of_environment():
+        with contextlib.suppress(ValueError):
+            found.add(endpoint_name(settings))
+    return found
 
 
-def _of_environment() -> OtlpSettings | None:
-    found = [one for one in exports(OtlpSettings()) if isinstance(one, OtlpSettings)]
-    return found[0] if found else None
+def _of_environment() -> list[OtlpSettings]:
+    """That for spans, and that for log records: of these also where none are to leave any more."""
+    found = [one for one in exports(OtlpSettings()) if isinstance(one, OtlpSettings)][:1]
+    return [*found, OtlpSettings(signal=LOGS)] if found or is_named(LOGS) else found
 
 
 def spans_left(log: str, segments: list[Path], key: str) -> int:
