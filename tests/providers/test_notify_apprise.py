@@ -232,3 +232,23 @@ def test_all_is_told_when_a_process_has_ended(how, hook):
     assert done.returncode == 0, done.stderr
     assert sorted(titles(hook, 2)) == ["etl failed", "etl: task fails failed"], done.stderr
     assert hook.asked == 2
+
+
+@pytest.mark.slow
+def test_a_service_that_hangs_does_not_keep_a_program(hook):
+    """The program ends with its own status, the other address has all, and one line says it."""
+    with Webhook(*[0] * 9) as hanging:
+        done = subprocess.run(
+            [sys.executable, str(PROGRAM), "ends"],
+            env=os.environ | {
+                "DOTFLOW_NOTIFY_URLS": f"{hanging.url} {hook.url}", "DOTFLOW_FLUSH_TIMEOUT": "4",
+            },
+            capture_output=True, text=True, timeout=TIME, check=False,
+        )  # fmt: skip
+        assert not hanging.released.is_set()
+    assert done.returncode == 0, done.stderr
+    lines = [one for one in done.stderr.splitlines() if "Notices do not reach" in one]
+    assert len(lines) == 1, done.stderr
+    assert "address 1 (json)" in lines[0]
+    assert "when the program ended" in lines[0]
+    assert len(hook.wait_for(2)) == 2
