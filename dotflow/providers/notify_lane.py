@@ -76,7 +76,7 @@ class Lane:
         self.hurry()
         if not self.flush(at_exit.flush_timeout() if timeout is None else timeout):
             self._has_said = False
-            many = len(self._waiting) or 1  # the one that is under way
+            many = len(self._waiting) + self._at_work.locked()  # one is under way then
             self._waiting.clear()
             self._say(f"{many} of them when the program ended, for there was no time left")
 
