@@ -2,10 +2,11 @@
 
     python receivers.py                prints its address, and serves until it is killed
 
-`/v1/traces` takes spans. `/20/bulk/...` is a dotflow-api that answers after 20 ms and says that it
-takes bulks, `/20/single/...` one that does not; `/hangs/...` never answers. `GET /_stats` says what
-has arrived since the last `GET /_reset`. Spans are decoded only when somebody asks for the stats:
-what the receiver computes in a run would be taken from the run.
+`/v1/traces` takes spans, `/v1/metrics` and `/v1/logs` take whatever comes. `/20/bulk/...` is a
+dotflow-api that answers after 20 ms and says that it takes bulks, `/20/single/...` one that does
+not; `/hangs/...` never answers. `GET /_stats` says what has arrived since the last `GET /_reset`.
+Spans are decoded only when somebody asks for the stats: what the receiver computes in a run would
+be taken from the run.
 """
 
 from __future__ import annotations
@@ -130,6 +131,8 @@ class Connection:
         """Take a request; the status, the body, and whether to say that bulks are taken."""
         if path == "/v1/traces":
             self._arrived.take_spans(body, is_packed)
+            return 200, None, False
+        if path in ("/v1/metrics", "/v1/logs"):
             return 200, None, False
         if path == "/_stats":
             return 200, self._arrived.stats(), False
