@@ -171,10 +171,14 @@ def test_the_program_is_killed_above_its_children(collector, api, records, jaege
         program.reach("north", "south")
         program.kill()
     until(lambda: len(program.truth("try")) == 6, "the children do not end their steps")
-    flushed = program.outbox("flush", "--timeout", "60")
-    assert flushed.returncode == 0, flushed.stdout + flushed.stderr
 
-    spans = until(lambda: _of_killed_groups(jaeger, program), "the trace is not whole")
+    def whole():
+        # What a child wrote is delivered once the child has ended, which takes it a moment.
+        flushed = program.outbox("flush", "--timeout", "60")
+        assert flushed.returncode == 0, flushed.stdout + flushed.stderr
+        return _of_killed_groups(jaeger, program)
+
+    spans = until(whole, "the trace is not whole")
     [root] = [span for span in spans if span.parent is None]
     tasks = {span.tags["dotflow.task.id"]: span for span in spans if span.parent == root.id}
     assert root.tags["error.type"] == "process_killed"
