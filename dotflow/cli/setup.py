@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dotflow import __description__, __version__
-from dotflow.cli.commands import api, demo, log, outbox, schedule, start
+from dotflow.cli.commands import api, demo, doctor, log, outbox, schedule, start
 from dotflow.cli.errors import MENDABLE, UNEXPECTED
 from dotflow.cli.parser import Parser
 from dotflow.cli.signals import status_of
@@ -25,6 +25,7 @@ COMMANDS = {
     "logs": log,
     "outbox": outbox,
     "api": api,
+    "doctor": doctor,
     "demo": demo,
 }
 

@@ -48,13 +48,14 @@ MAX_ID = 255
 EVERYWHERE = frozenset({429, 502, 503, 504})
 """Statuses that speak of the server's state, not of the message's."""
 
-OK, NOT_FOUND, REQUEST_TIMEOUT, CONFLICT, TOO_LARGE, HEADERS_TOO_LARGE = (
+OK, NOT_FOUND, REQUEST_TIMEOUT, CONFLICT, TOO_LARGE, HEADERS_TOO_LARGE, NOT_IMPLEMENTED = (
     200,
     404,
     408,
     409,
     413,
     431,
+    501,
 )
 AUTH = frozenset({401, 403})
 
@@ -70,6 +71,9 @@ class Client:
 
     Args:
         destination: Where to.
+
+    Attributes:
+        date: What the header of that name says in the last answer.
     """
 
     def __init__(self, destination: Destination) -> None:
@@ -81,6 +85,7 @@ class Client:
         self._local = threading.local()
         self._connections: list[Connections] = []
         self._names_tasks = False
+        self.date = ""
 
     @property
     def bulk_limit(self) -> int:
@@ -127,6 +132,28 @@ class Client:
         if _is_success(answer.status):
             return self._outcomes(messages, answer)
         return [self._no_bulk(answer, size)] * size
+
+    def delete(self, workflow: str, timeout: float) -> Outcome:
+        """Ask the server to delete the record of a workflow, with its tasks.
+
+        Args:
+            workflow: The id of the workflow.
+            timeout: Seconds for the call.
+
+        Returns:
+            Delivered, or why not; Refused where the server deletes nothing.
+        """
+        try:
+            answer = self._call(
+                "DELETE", self.destination.workflow_path(workflow), None, {}, timeout
+            )
+        except _Failed as failed:
+            return failed.outcome
+        if _is_success(answer.status):
+            return Delivered()
+        if is_for_later(answer.status) and answer.status != NOT_IMPLEMENTED:
+            return TryLater(self._reason(answer), answer.after)
+        return Refused(answer.status, self._reason(answer))
 
     def next_task_id(self, workflow: str, timeout: float) -> int:
         """Ask the server for the first free task number of a workflow.
@@ -282,6 +309,7 @@ class Client:
                 headers = {**self._headers, **headers}
                 with connections.call(method, path, body, headers, seconds) as response:
                     answer = read_answer(response, most)
+                    self.date = response.headers.get("Date", "")
                     self._portion.learn(response.headers.get(bulk.HEADER))
                     return answer
             except (OSError, HTTPError) as error:  # what requests raises is an OSError

@@ -95,7 +95,11 @@ class Destination:
 
     def workflow_url(self, workflow: str) -> str:
         """Where the record of a workflow is."""
-        return f"{self.url}/workflows/{_quoted(workflow)}"
+        return self.url + self.workflow_path(workflow)
+
+    def workflow_path(self, workflow: str) -> str:
+        """The path to the record of a workflow, below the address."""
+        return f"/workflows/{_quoted(workflow)}"
 
     def next_task_id_path(self, workflow: str) -> str:
         """Where the next task number of a workflow is asked for."""

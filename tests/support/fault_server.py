@@ -142,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    do_GET = do_POST = do_PATCH = serve  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_PATCH = do_DELETE = serve  # noqa: N815 - http.server's names
 
     def answer(self, code, body, headers):
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -323,6 +323,10 @@ class FaultServer:
                 return self._create(self.workflows, seen.body["id"], seen, seen.body["id"])
             case "PATCH", ["workflows", wid]:
                 return self._change(self.workflows, wid, seen, wid)
+            case "DELETE", ["workflows", wid]:
+                return (
+                    (200, {}) if self.workflows.pop(wid, None) else (404, {"detail": "not known"})
+                )
             case "POST", ["workflows", wid, "tasks"]:
                 if self.strict and wid not in self.workflows:
                     return 404, {"detail": "no such workflow"}

@@ -82,7 +82,8 @@ class StartCommand:
         live = shows_tasks(arguments.quiet)
         with interrupting(), errors_only(live or arguments.quiet):
             with interrupt.window():
-                workflow = self._workflow() if arguments.workflow else step_workflow(arguments)
+                path = arguments.workflow
+                workflow = made_by(path) if path else step_workflow(arguments)
             if arguments.resume:
                 self._say_what_resuming_needs(workflow)
             try:
@@ -124,15 +125,26 @@ class StartCommand:
         if needs:
             logger.warning("'--resume' restores nothing: it needs %s.", " and ".join(needs))
 
-    def _workflow(self) -> DotFlow:
-        path = self._arguments.workflow
-        factory = flags.load(path)
-        if not callable(factory) or not _takes_nothing(factory):
-            raise InvalidWorkflowFactory(path)
-        workflow = factory()
-        if not isinstance(workflow, DotFlow):
-            raise InvalidWorkflowFactory(path)
-        return workflow
+
+def made_by(path: str) -> DotFlow:
+    """The workflow that `--workflow` names, not started.
+
+    Args:
+        path: The import string of what returns it.
+
+    Raises:
+        CommandError: Its module raised when it was imported.
+        ImportModuleError: There is no such thing.
+        InvalidWorkflowFactory: It is no callable without arguments that returns a DotFlow.
+        Exception: It raised.
+    """
+    factory = flags.load(path)
+    if not callable(factory) or not _takes_nothing(factory):
+        raise InvalidWorkflowFactory(path)
+    workflow = factory()
+    if not isinstance(workflow, DotFlow):
+        raise InvalidWorkflowFactory(path)
+    return workflow
 
 
 def step_workflow(arguments: argparse.Namespace, config: Config | None = None) -> DotFlow:

@@ -224,7 +224,7 @@ def export_timeout(signal: Signal = TRACES) -> float:
 
 def address(settings: OtlpSettings) -> str:
     """The address that spans go to, without what may be a credential: user, password and query."""
-    return _shown(_url(settings)[0])
+    return shown(_url(settings)[0])
 
 
 def endpoint_name(settings: OtlpSettings) -> str:
@@ -256,7 +256,8 @@ def _with_path(url: str, path: str) -> str:
     return f"{url.rstrip('/')}{path}"
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
+    """An address without user, password and query."""
     scheme, netloc, path, _, _ = urlsplit(url if "//" in url else f"//{url}")
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", "")).removeprefix("//")
 
@@ -269,14 +270,14 @@ def _check(url: str, name: str, has_grpc: bool) -> None:
     """
     try:
         parts = urlsplit(url)
-        _, shown = parts.port, _shown(url)
+        _, plain = parts.port, shown(url)
     except ValueError:
         raise ValueError(f"{name} is no address: write http://HOST:PORT") from None
     if parts.scheme in ("http", "https"):
         if not parts.hostname:
-            raise ValueError(f"{name} is {shown!r}, which names no host: write http://HOST:PORT")
+            raise ValueError(f"{name} is {plain!r}, which names no host: write http://HOST:PORT")
     elif not has_grpc:
-        bare = shown
+        bare = plain
         for one in (TRACES, METRICS, LOGS):
             bare = bare.removesuffix(one.path)
         host = bare if "://" not in bare else "HOST:PORT"
@@ -304,6 +305,11 @@ def headers_variable(signal: Signal = TRACES) -> str:
 def protocol_variable(signal: Signal = TRACES) -> str:
     """The variable that says the protocol."""
     return _said("PROTOCOL", signal)[1]
+
+
+def variable_of(what: str, signal: Signal = TRACES) -> str:
+    """The variable that says something of the endpoint, as "TIMEOUT"."""
+    return _said(what, signal)[1]
 
 
 def compression(signal: Signal = TRACES) -> str:

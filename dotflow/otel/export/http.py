@@ -46,12 +46,16 @@ class HttpExporter:
 
     Args:
         endpoint: Where to.
+
+    Attributes:
+        date: What the header of that name says in the last answer.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.timeout = endpoint.timeout
         self._endpoint = endpoint
         self._made: tuple[Any, _Session] | None = None
+        self.date = ""
 
     def made(self) -> Any:
         """OpenTelemetry's exporter, made now where it was not yet.
@@ -77,6 +81,7 @@ class HttpExporter:
         # What cannot be encoded some releases raise, and others log.
         with quietly(), contextlib.suppress(Exception):
             exporter.export(batch)
+        self.date = session.date
         return session.outcome
 
     def let_go(self) -> None:
@@ -119,6 +124,7 @@ class _Session(requests.Session):
         endpoint.see_files()
         self.headers.clear()  # the exporter's alone are to be sent
         self.outcome: Outcome | None = None
+        self.date = ""
         self._endpoint = endpoint
         self._adapter = BoundedAdapter()
         self._is_kept = False
@@ -186,6 +192,7 @@ class _Session(requests.Session):
     def _outcome(self, response: Any) -> Outcome:
         """What an answer means: only OTLP's own success is one."""
         status, headers = int(response.status), response.headers
+        self.date = headers.get("Date", "")
         raw = read_body(response, MOST_ANSWER + 1)
         body = _unpacked(raw, headers.get("Content-Encoding", ""))
         if mistakes.is_about_tls(body or b""):

@@ -23,8 +23,36 @@ from dotflow.otel.export.endpoint import (
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from dotflow.delivery.connections import Call
     from dotflow.otel.export.endpoint import Endpoint
+
+
+class Why(str):
+    """What is wrong, and what mends it, as one text.
+
+    Args:
+        problem: What is wrong.
+        remedy: What mends it.
+        joint: What stands between them.
+        said: The endpoint's own words.
+    """
+
+    __slots__ = ("problem", "remedy")
+
+    problem: str
+    remedy: str
+
+    def __new__(cls, problem: str, remedy: str, joint: str = ": ", said: str = "") -> Self:
+        """Join both, and keep them."""
+        # Its own words come last, for masking may cut them short: a name of a credential among
+        # them, as in "send Authorization: Bearer", would take what to do along.
+        words = f"; it says: {said}" if said else ""
+        made = super().__new__(cls, f"{problem}{joint}{remedy}{words}")
+        made.problem, made.remedy = f"{problem}{words}", remedy
+        return made
+
 
 REFUSED = "could not be reached: the connection was refused"
 BROKEN = "closed the connection without an answer"
@@ -89,9 +117,9 @@ def of_status(status: int, said: str, endpoint: Endpoint) -> str:
     """
     if 300 <= status < 400:  # noqa: PLR2004
         to = f" to {said}" if said else ""
-        return (
-            f"answers {status}, a redirect{to}, which is not followed: "
-            f"{endpoint.variable} is to name the endpoint itself"
+        return Why(
+            f"answers {status}, a redirect{to}, which is not followed",
+            f"{endpoint.variable} is to name the endpoint itself",
         )
     remedy = ""
     if status in (401, 403):
@@ -107,21 +135,17 @@ def _of_refusing(endpoint: Endpoint) -> str:
 
 
 def _answers(what: int | str, remedy: str, said: str) -> str:
-    """What an endpoint answers; its own words come last, for masking may cut them short.
-
-    A name of a credential among them, as in "send Authorization: Bearer", would take what to do
-    along.
-    """
+    """What an endpoint answers."""
     if not remedy:
         return f"answers {what}: {said}" if said else f"answers {what}"
-    return f"answers {what}; {remedy}; it says: {said}" if said else f"answers {what}; {remedy}"
+    return Why(f"answers {what}", remedy, "; ", said)
 
 
 def of_a_stranger(status: int, kind: str, endpoint: Endpoint) -> str:
     """That a success was no OTLP endpoint's."""
     shown = "".join(c for c in kind if c.isascii() and c.isprintable())[:80]
     what = f"{shown or 'something'} that is no OTLP answer"
-    return f"answers {status} with {what}: see whether {endpoint.variable} is its address"
+    return Why(f"answers {status} with {what}", f"see whether {endpoint.variable} is its address")
 
 
 def is_about_tls(body: bytes) -> bool:
@@ -136,7 +160,7 @@ def late(endpoint: Endpoint) -> str:
 
 def speaks_tls(endpoint: Endpoint) -> str:
     """That an endpoint is spoken to in plain text that speaks TLS."""
-    return f"speaks TLS: write https:// in {endpoint.variable}"
+    return Why("speaks TLS", f"write https:// in {endpoint.variable}")
 
 
 def _of_another_protocol(first: bytes, endpoint: Endpoint) -> str:
@@ -170,9 +194,9 @@ def _of_tls(causes: list[BaseException], call: Call, endpoint: Endpoint) -> str:
 
 
 def _untrusted(why: str) -> str:
-    return (
-        f"has a certificate that could not be verified ({why}): "
-        "OTEL_EXPORTER_OTLP_CERTIFICATE names the file of its authority's"
+    return Why(
+        f"has a certificate that could not be verified ({why})",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE names the file of its authority's",
     )
 
 
@@ -225,7 +249,10 @@ def _of_unavailable(details: str, endpoint: Endpoint) -> str:
     if "failed to connect" not in details:
         return ""
     other = _protocol(endpoint, "http/protobuf")
-    return f"{_broken(endpoint)}; if it speaks HTTP, set {other}"
+    if endpoint.is_secure:
+        return Why(BROKEN, f"if it speaks HTTP, set {other}", "; ")
+    tls = _broken(endpoint)
+    return Why(BROKEN, f"{tls.removeprefix(f'{BROKEN}: ')}; if it speaks HTTP, set {other}")
 
 
 def _of_path(endpoint: Endpoint) -> str:
@@ -240,7 +267,7 @@ def _of_path(endpoint: Endpoint) -> str:
 def _broken(endpoint: Endpoint) -> str:
     if endpoint.is_secure:
         return BROKEN
-    return f"{BROKEN}: if it speaks TLS, write https:// in {endpoint.variable}"
+    return Why(BROKEN, f"if it speaks TLS, write https:// in {endpoint.variable}")
 
 
 def _unknown_host(host: str | None) -> str:
@@ -248,20 +275,22 @@ def _unknown_host(host: str | None) -> str:
 
 
 def _speaks_no_tls(endpoint: Endpoint) -> str:
-    return f"speaks no TLS: write http:// in {endpoint.variable}"
+    return Why("speaks no TLS", f"write http:// in {endpoint.variable}")
 
 
 def _speaks_no_grpc(endpoint: Endpoint) -> str:
-    return (
-        f"speaks no gRPC: if it speaks HTTP, set {_protocol(endpoint, 'http/protobuf')}, "
-        f"else the port of gRPC (mostly 4317) in {endpoint.variable}"
+    return Why(
+        "speaks no gRPC",
+        f"if it speaks HTTP, set {_protocol(endpoint, 'http/protobuf')}, "
+        f"else the port of gRPC (mostly 4317) in {endpoint.variable}",
     )
 
 
 def _speaks_grpc(endpoint: Endpoint) -> str:
-    return (
-        f"speaks gRPC, and no HTTP: set {_protocol(endpoint, 'grpc')}, "
-        f"or the port of HTTP (mostly 4318) in {endpoint.variable}"
+    return Why(
+        "speaks gRPC, and no HTTP",
+        f"set {_protocol(endpoint, 'grpc')}, or the port of HTTP (mostly 4318) in "
+        f"{endpoint.variable}",
     )
 
 

@@ -181,6 +181,11 @@ def load(settings: OtlpSettings) -> None:
     """Load the library that exports, if there is to be an export: a run need not wait for that."""
     if settings.endpoint is None and OTLP not in _named():
         return
+    load_exporter(settings)
+
+
+def load_exporter(settings: OtlpSettings) -> None:
+    """Load the library that exports to an endpoint."""
     try:
         has_grpc = is_grpc(settings)
         import_module(GRPC_MODULE if has_grpc else HTTP_MODULE)

@@ -106,7 +106,7 @@ class Pipeline:
             self.provider = (
                 tracer_provider
                 or declarative.existing()
-                or _make(settings, set_global, service_name)
+                or make(settings, set_global, service_name)
             )
             self._own = self.provider if isinstance(self.provider, OwnTracerProvider) else None
             self._processors = processors_of(self.provider)
@@ -375,7 +375,14 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
     _in_child.append(Pipeline(settings, service_name=known["service_name"], texts=texts))
 
 
-def _make(settings: OtlpSettings, set_global: bool, service_name: str) -> Any:
+def make(settings: OtlpSettings, set_global: bool, service_name: str) -> Any:
+    """The provider of a program that has none; a no-op one where none can be made.
+
+    Args:
+        settings: What the arguments say of OTLP.
+        set_global: Whether it becomes the global one.
+        service_name: `service.name`, where the environment has none.
+    """
     if declarative.is_declared():
         declared = declarative.provider(set_global)
         if declared is not None or settings.endpoint is None:

@@ -108,15 +108,25 @@ def names_of_exporters() -> list[str]:
     return [name for one in said if (name := one.strip())]
 
 
-def _make(settings: OtlpSettings, service_name: str) -> OwnMeterProvider | None:
-    """A provider for all ways out that there are; None where there is none."""
+def ways_out(settings: OtlpSettings) -> tuple[list[str], bool]:
+    """The names of the exporters that are on, and whether a person asked for metrics by name.
+
+    Args:
+        settings: What the arguments say of where they go.
+    """
     is_declared = declarative.is_declared()  # that file decides, and not the variables
     named = [] if is_declared else names_of_exporters()
     is_asked_for = bool(named) or bool(os.environ.get(f"{METRICS.prefix}ENDPOINT", "").strip())
     if not named and (settings.endpoint is not None or (is_named(METRICS) and not is_declared)):
         named = [OTLP]
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
-    if is_disabled or not [one for one in named if one != "none"]:
+    return [one for one in named if one != "none" and not is_disabled], is_asked_for
+
+
+def _make(settings: OtlpSettings, service_name: str) -> OwnMeterProvider | None:
+    """A provider for all ways out that there are; None where there is none."""
+    named, is_asked_for = ways_out(settings)
+    if not named:
         return None
     from opentelemetry.sdk.metrics.export import MetricReader
 
@@ -126,7 +136,7 @@ def _make(settings: OtlpSettings, service_name: str) -> OwnMeterProvider | None:
 
     try:
         with mended():
-            found = [_way_out(one, settings, is_asked_for) for one in named if one != "none"]
+            found = [_way_out(one, settings, is_asked_for) for one in named]
             made = [one for one in found if one is not None]
             if not made:
                 return None

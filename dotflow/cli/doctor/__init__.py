@@ -1,0 +1,1 @@
+"""What `dotflow doctor` looks at, and what it says of it."""

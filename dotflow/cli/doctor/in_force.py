@@ -1,0 +1,185 @@
+"""Which provider, exporters, processors and propagators are in force."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opentelemetry import propagate, trace
+
+from dotflow.otel.export import declarative
+from dotflow.otel.export.batch import OtlpProcessor
+from dotflow.otel.export.endpoint import GRPC, HTTP, OtlpSettings, endpoint_name, is_grpc, shown
+from dotflow.otel.export.otlp import exports
+from dotflow.otel.export.own import SpanProcessors
+from dotflow.otel.export.provider import make
+from dotflow.process.variables import mended
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dotflow.cli.doctor.program import Program
+    from dotflow.cli.doctor.report import Report
+
+_DROPS_ALL = re.compile(
+    r"(?:ParentBased\{root:)?(?:AlwaysOffSampler|TraceIdRatioBased\{0(?:\.0+)?\})"
+)
+_HERE = re.compile(r"\b(?:localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(?=[:/]|$)")
+_PORTS = re.compile(r":431[78](?=/|$)")
+
+
+@dataclass(frozen=True)
+class Export:
+    """A way that spans leave.
+
+    Attributes:
+        name: What is said of it.
+        address: Where it leads; empty where that is not known.
+        exporter: The application's exporter; None of one that dotflow makes.
+    """
+
+    name: str
+    address: str = ""
+    exporter: Any = None
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What makes spans and sends them.
+
+    Attributes:
+        provider: The tracer provider.
+        is_own: Whether dotflow makes it.
+        settings: The OTLP endpoints that dotflow sends to.
+        exports: All ways that spans leave.
+    """
+
+    provider: Any
+    is_own: bool
+    settings: list[OtlpSettings]
+    exports: list[Export]
+
+
+def look(report: Report, program: Program) -> InForce:
+    """Find what is in force, and say what of it is wrong."""
+    with mended():
+        declarative.configure()  # as a run would, where a file says how
+        given = program.tracer_provider or trace.get_tracer_provider()
+        is_own = isinstance(given, trace.ProxyTracerProvider)
+        provider = make(program.otlp, False, program.service_name) if is_own else given
+        has_ways = program.otlp.endpoint is not None or (is_own and not declarative.is_declared())
+        ways = exports(program.otlp) if has_ways else []
+    settings = [one for one in ways if isinstance(one, OtlpSettings)]
+    found = [] if is_own else list(_of_application(provider))
+    processors = [name for name, _ in found]
+    leaves = [export for _, export in found if export is not None]
+    served = {_place(one) for one in leaves}
+    for one in ways:
+        export = _described(one)
+        if not is_own and _place(export) in served:  # nothing is added where somebody exports
+            settings = []
+            continue
+        leaves.append(export)
+        kind = OtlpProcessor if isinstance(one, OtlpSettings) else None
+        processors.append(kind.__name__ if kind is not None else "BatchSpanProcessor")
+    whose = "made by dotflow when the first run begins" if is_own else "the application's"
+    report.in_force.update(
+        {
+            "tracer provider": [f"{_class(provider)} ({whose})"],
+            "sampler": [_sampler(provider)],
+            "id generator": [_class(getattr(provider, "id_generator", None))],
+            "span processors": processors,
+            "span exporters": [one.name for one in leaves],
+            "propagators": _propagators(),
+        }
+    )
+    _see_to_sampler(report, provider)
+    _see_to_twins(report, leaves)
+    return InForce(provider, is_own, settings, leaves)
+
+
+def _described(one: Any) -> Export:
+    """An export that dotflow makes."""
+    if not isinstance(one, OtlpSettings):
+        return Export(getattr(one, "__name__", str(one)))
+    protocol = GRPC if is_grpc(one) else HTTP
+    try:
+        name = endpoint_name(one)
+    except ValueError:
+        return Export("OTLP")
+    return Export(f"{name} ({protocol})", name.rpartition(" ")[2])
+
+
+def _of_application(provider: Any) -> Iterator[tuple[str, Export | None]]:
+    """The processors of an application's provider, with what exports."""
+    several = getattr(provider, "_active_span_processor", None)
+    for one in getattr(several, "_span_processors", ()) or (several,):
+        if isinstance(one, SpanProcessors) or one is None:
+            continue
+        batch = getattr(one, "_batch_processor", None)
+        exporter = getattr(one, "span_exporter", None) or getattr(batch, "_exporter", None)
+        if exporter is None:
+            yield _class(one), None
+            continue
+        address = str(getattr(exporter, "_endpoint", "") or "")
+        where = f" to {shown(address)}" if address else ""
+        yield _class(one), Export(f"{_class(exporter)}{where}", shown(address), exporter)
+
+
+def _class(value: Any) -> str:
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}" if value is not None else "none"
+
+
+def _sampler(provider: Any) -> str:
+    sampler = getattr(provider, "sampler", None)
+    return "not known" if sampler is None else str(sampler.get_description())
+
+
+def _propagators() -> list[str]:
+    with mended():
+        found = propagate.get_global_textmap()
+    return [type(one).__name__ for one in getattr(found, "_propagators", [found])]
+
+
+def _see_to_sampler(report: Report, provider: Any) -> None:
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        report.fault(
+            "spans", "OTEL_SDK_DISABLED is true: no span is made",
+            "take OTEL_SDK_DISABLED away, or set it to false",
+        )  # fmt: skip
+    if _DROPS_ALL.match(_sampler(provider)):
+        report.fault(
+            "spans", f"the sampler drops all that begins here ({_sampler(provider)})",
+            "set OTEL_TRACES_SAMPLER to parentbased_always_on, or OTEL_TRACES_SAMPLER_ARG to a "
+            "ratio above 0; of a provider of the application's its sampler",
+        )  # fmt: skip
+
+
+def _see_to_twins(report: Report, leaves: list[Export]) -> None:
+    """Say where two exporters lead to the same place."""
+    known: dict[str, Export] = {}
+    for one in leaves:
+        place = _place(one)
+        other = known.setdefault(place, one)
+        if other is not one:
+            report.fault(
+                one.address or one.name,
+                f"two exporters lead there, so every span arrives twice: {other.name}, and "
+                f"{one.name}",
+                "leave one of them out: in OTEL_TRACES_EXPORTER, in the application's provider, or "
+                "in ServerOtel(endpoint=...)",
+            )
+
+
+def _place(one: Export) -> str:
+    """What two exporters have in common that lead to the same place."""
+    if not one.address:
+        return one.name
+    parts = urlsplit(one.address if "//" in one.address else f"//{one.address}")
+    host = _HERE.sub("localhost", parts.netloc.lower())
+    # The two ports of a Collector.
+    return _PORTS.sub(":collector", host)

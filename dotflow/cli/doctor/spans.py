@@ -1,0 +1,159 @@
+"""Tries OTLP endpoints: sends one test span, and of other signals an empty batch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.metrics.export import MetricsData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from dotflow import __version__
+from dotflow.cli.doctor import trying
+from dotflow.cli.doctor.records import NAME
+from dotflow.cli.doctor.remedies import Place, advice
+from dotflow.cli.doctor.trying import Result, Trial
+from dotflow.otel.attributes import SCOPE
+from dotflow.otel.export.endpoint import (
+    METRICS,
+    TRACES,
+    OtlpSettings,
+    endpoint_name,
+    endpoint_of,
+    headers_variable,
+)
+from dotflow.otel.export.otlp import OTLP, PROTOCOLS, exporter_of, load_exporter
+from dotflow.otel.metrics import provider as metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dotflow.cli.doctor.in_force import Export, InForce
+    from dotflow.cli.doctor.report import Report
+    from dotflow.otel.export.endpoint import Endpoint
+
+CERTIFICATE = "OTEL_EXPORTER_OTLP_CERTIFICATE"
+
+
+def trials(report: Report, found: InForce, otlp: OtlpSettings) -> list[Trial]:
+    """How each way that spans leave is tried, as far as it leads to an OTLP endpoint."""
+    span = test_span(getattr(found.provider, "resource", None) or Resource.create())
+    made = [_trial(report, one, [span]) for one in found.settings]
+    theirs = [_trial_of_application(one, span) for one in found.exports if one.exporter is not None]
+    others = [
+        _trial(report, one, batch, is_asked_for) for one, batch, is_asked_for in _others(otlp)
+    ]
+    return [one for one in (*made, *theirs, *others) if one is not None]
+
+
+def _others(otlp: OtlpSettings) -> Iterator[tuple[OtlpSettings, Any, bool]]:
+    """Where metrics and logs go, what is sent there, and whether a person asked for it by name."""
+    settings = metrics.settings_of(otlp)
+    named, is_asked_for = metrics.ways_out(settings)
+    for name in named:
+        if name in PROTOCOLS:
+            settings = OtlpSettings(protocol=PROTOCOLS[name], signal=METRICS)
+        if name == OTLP or name in PROTOCOLS:
+            yield settings, MetricsData(resource_metrics=[]), is_asked_for
+
+
+def test_span(resource: Resource) -> ReadableSpan:
+    """A span that has ended."""
+    ids, now = RandomIdGenerator(), time.time_ns()
+    context = SpanContext(
+        ids.generate_trace_id(), ids.generate_span_id(), False, TraceFlags(TraceFlags.SAMPLED)
+    )
+    scope = InstrumentationScope(SCOPE, __version__)
+    return ReadableSpan(
+        NAME, context, resource=resource, instrumentation_scope=scope, start_time=now, end_time=now
+    )
+
+
+def _trial(
+    report: Report, settings: OtlpSettings, batch: Any, is_asked_for: bool = True
+) -> Trial | None:
+    kind = settings.signal.name
+    try:
+        endpoint = endpoint_of(settings)
+    except ValueError as error:
+        problem, _, remedy = str(error).rpartition(": ")
+        report.fault("variables", problem, remedy)
+        return None
+    load_exporter(settings)  # now, for that is nobody's fault who is tried
+    endpoint = endpoint_of(settings, min(trying.SECONDS, endpoint.timeout))
+    return Trial(endpoint_name(settings), kind, lambda: _sent(endpoint, batch, is_asked_for))
+
+
+def _sent(endpoint: Endpoint, batch: Any, is_asked_for: bool) -> Result:
+    signal = endpoint.signal
+    what = "a test span" if signal is TRACES else f"an empty batch of {signal.what}"
+    exporter = exporter_of(endpoint)
+    try:
+        outcome = exporter.send(batch)
+    finally:
+        exporter.close()
+    date = getattr(exporter, "date", "")
+    if outcome is None:
+        return Result(problem=f"{what} cannot be encoded", remedy="install dotflow anew", date=date)
+    if outcome.is_unknown and not is_asked_for:
+        variable = f"OTEL_{signal.name.upper()}_EXPORTER"
+        return Result(
+            f"it takes no {signal.what}",
+            note=f"takes no {signal.what}: {variable}=none says that it is meant", date=date,
+        )  # fmt: skip
+    if outcome.rejected:
+        said = f": {outcome.said}" if outcome.said else ""
+        return Result(problem=f"rejects {what}{said}", remedy="see its log for why", date=date)
+    if outcome.is_taken:
+        return Result(f"it took {what}", date=date)
+    return Result(
+        problem=getattr(outcome.why, "problem", outcome.why),
+        remedy=getattr(outcome.why, "remedy", "") or advice(outcome.why, _place(endpoint)),
+        date=date,
+    )
+
+
+def _place(endpoint: Endpoint) -> Place:
+    return Place(endpoint.url, endpoint.variable, headers_variable(endpoint.signal), CERTIFICATE)
+
+
+def _trial_of_application(export: Export, span: ReadableSpan) -> Trial | None:
+    """How an exporter of the application's is tried; None of one that is not OTLP's."""
+    if not type(export.exporter).__module__.startswith("opentelemetry.exporter.otlp"):
+        return None
+    return Trial(export.name, "traces", lambda: _exported(export, span))
+
+
+def _exported(export: Export, span: ReadableSpan) -> Result:
+    lines = _Lines()
+    log = logging.getLogger("opentelemetry.exporter.otlp")
+    log.addHandler(lines)
+    try:
+        result: Any = export.exporter.export([span])
+    finally:
+        log.removeHandler(lines)
+    if result is SpanExportResult.SUCCESS:
+        return Result("it took a test span")
+    why = lines.said[-1] if lines.said else "took no test span"
+    return Result(
+        problem=why,
+        remedy="mend what the application gives this exporter: its endpoint, headers, certificate",
+    )
+
+
+class _Lines(logging.Handler):
+    """Keeps what an exporter says."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.said.append(record.getMessage()[:300])
