@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+import requests
 
 pytestmark = pytest.mark.slow
 
+TOKEN = "a-token-of-the-tests"
 LAUNCHER = Path(sys.executable).with_name("opentelemetry-instrument")
 
 PROGRAM = """
@@ -97,11 +100,15 @@ def test_it_names_what_is_ours(run, otlp, api):
         "tracer_provider:", "tracer_provider:\n      id_generator: {dotflow: }"
     )
     file += f"""\
-        - batch: {{exporter: {{dotflow: {{base_url: "{api.url}", user_token: "t"}}}}}}
+        - batch: {{exporter: {{dotflow: {{base_url: "{api.url}", user_token: "{TOKEN}"}}}}}}
     """
-    said = run("[run(ServerOtel()) for _ in range(2)]", file).split()
+    said = run("[run(ServerOtel()) for _ in range(2)]", file)
     assert names(otlp, 6) == sorted(ALL * 2)
-    assert {span.trace_id for span in otlp.spans} == set(said[1::4]) == set(said[3::4])
+    ids = re.findall("^workflow (.*)$", said, re.MULTILINE)
+    assert {span.trace_id for span in otlp.spans} == set(ids)
+    answer = requests.get(f"{api.url}/workflows", headers={"X-User-Token": TOKEN}, timeout=10)
+    found = [(one["status"], one["trace_id"]) for one in answer.json()["workflows"]]
+    assert sorted(found) == sorted(("Completed", one) for one in ids)
 
 
 @pytest.mark.parametrize(

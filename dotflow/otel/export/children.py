@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dotflow.runlog.lines import compact
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 
 LOG_KEY = "dotflow-log"
 """Where a carrier names the parent's log; no propagator reads it."""
+
+LAUNCHED_KEY = "dotflow-launched"
+"""Where a carrier says that OpenTelemetry's launcher has set the parent up."""
+
+LAUNCHER = "opentelemetry.instrumentation.auto_instrumentation"
 
 CHILD = "child"
 """The kind of the line that says whose child wrote a log."""
@@ -53,6 +60,21 @@ class StepChild:
 step_child = StepChild()
 
 
+def _is_launched() -> bool:
+    """Whether the launcher set this process up: Python has loaded its module before all others."""
+    first = getattr(sys.modules.get("sitecustomize"), "__file__", None) or ""
+    return first.endswith(os.path.join(*LAUNCHER.split("."), "sitecustomize.py"))  # noqa: PTH118
+
+
+_LAUNCHED = {LAUNCHED_KEY: "true"} if _is_launched() else {}
+
+
 def for_a_child() -> dict[str, str]:
-    """What a child needs to know of the log of its parent."""
-    return {LOG_KEY: run_log.id}
+    """What a child needs to know of the log of its parent, and of who set that up."""
+    return {LOG_KEY: run_log.id, **_LAUNCHED}
+
+
+def launch(carrier: Mapping[str, str]) -> None:
+    """Have the launcher set this child up as it did its parent; its older releases do not."""
+    if LAUNCHED_KEY in carrier:
+        import_module(LAUNCHER).initialize()

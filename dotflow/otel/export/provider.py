@@ -20,7 +20,7 @@ from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.export import declarative, delivering
 from dotflow.otel.export.batch import SPANS, OtlpProcessor
-from dotflow.otel.export.children import for_a_child
+from dotflow.otel.export.children import for_a_child, launch
 from dotflow.otel.export.deadline import DeadlineRunner
 from dotflow.otel.export.ending import providers
 from dotflow.otel.export.endpoint import OtlpSettings
@@ -367,7 +367,9 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
         return
     text = carrier.get(CHILD_KEY)
     if text is None:
-        declarative.configure()  # where a file says so: the parent's provider may be one of these
+        launch(carrier)
+        if declarative.existing() is None:
+            declarative.configure()  # where a file says so
         return
     known = json.loads(text)
     settings = OtlpSettings(known["endpoint"], known["protocol"])
