@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -92,8 +93,8 @@ class DotflowSpanExporter(SpanExporter):
             return SpanExportResult.FAILURE
         try:
             self._heard.take(spans, self._texts, self._wait)
-        except Exception:  # noqa: BLE001 - what tells of the work does not end it
-            logger.warning("Spans could not be reported to dotflow-api.", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - what tells of the work does not end it
+            _complain(type(error).__name__)
         self.channel.poke()
         return SpanExportResult.SUCCESS
 
@@ -103,8 +104,8 @@ class DotflowSpanExporter(SpanExporter):
             return
         try:
             is_told = self._heard.begin(span, self._texts, self._wait)
-        except Exception:  # noqa: BLE001
-            logger.warning("A span could not be reported to dotflow-api.", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - see export()
+            _complain(type(error).__name__)
         else:
             if is_told:
                 self.channel.poke()
@@ -136,3 +137,9 @@ class DotflowSpanExporter(SpanExporter):
     def _release(self) -> None:
         if self._runs is not None:
             self._runs.release()
+
+
+@lru_cache(maxsize=16)
+def _complain(error: str) -> None:
+    """One line a reason."""
+    logger.warning("Spans could not be reported to dotflow-api: %s", error)

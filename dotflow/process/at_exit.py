@@ -107,7 +107,7 @@ def _close_all() -> None:
 
 def _close_each() -> None:
     deadline = time.monotonic() + flush_timeout()
-    everything = list(_open | _kept)
+    everything = list(dict.fromkeys([*_kept, *_open]))  # what is kept may tell of more, so first
     relays = [one for one in everything if hasattr(one, "hurry")]
     others = [one for one in everything if not hasattr(one, "hurry")]
     for relay in relays:

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -440,3 +442,53 @@ def test_a_run_that_a_step_starts_in_a_child_is_told_from_there(api, exporter, s
     for workflow in (str(flow.workflow_id), "inner"):
         assert sorted(api.history[workflow]) == sorted(calls)
     assert api.workflows["inner"]["name"] == "inner"
+
+
+def test_what_a_killed_process_has_begun_has_failed(api):
+    """With the processor the record says so; a copy of the process that goes on says nothing."""
+    exporter = DotflowSpanExporter(api.url, TOKEN)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(DotflowSpanProcessor(exporter))
+    tracer = provider.get_tracer("theirs")
+    child = os.fork()
+    if child == 0:
+        spans = [
+            tracer.start_span("run", attributes={"dotflow.workflow.id": "w"}),
+            tracer.start_span("a", attributes={"dotflow.workflow.id": "w", "dotflow.task.id": 1}),
+        ]
+        if os.fork() == 0:
+            for one in spans:
+                one.end()
+        else:
+            os.wait()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    exporter.channel.adopt()
+    assert exporter.force_flush(60_000)
+    provider.shutdown()
+    assert api.workflows["w"]["status"] == "Failed"
+    assert api.tasks["w", 1]["errors"][0]["exception"] == "ProcessEnded"
+
+
+PROGRAM = """
+import sys
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from dotflow import Config, DotFlow, action
+from dotflow.otel import DotflowSpanExporter, ServerOtel
+@action
+def one():
+    return 1
+server = ServerOtel()
+exporter = DotflowSpanExporter(*sys.argv[1:])
+server.tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
+flow = DotFlow(config=Config(server=server), workflow_id="w")
+flow.task.add(one)
+flow.start()
+"""
+
+
+def test_a_program_that_just_ends_has_told_all(api):
+    """Also on the provider that ServerOtel made: what was added there is flushed at exit."""
+    command = [sys.executable, "-c", PROGRAM, api.url, TOKEN]
+    subprocess.run(command, check=True, timeout=SECONDS, capture_output=True)
+    assert api.workflows["w"]["status"] == api.tasks["w", 1]["status"] == "Completed"

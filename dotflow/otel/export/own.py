@@ -90,6 +90,12 @@ class SpanProcessors(SpanProcessor):
         """Those that send spans to OTLP endpoints."""
         return self._ours
 
+    @property
+    def others(self) -> tuple[SpanProcessor, ...]:
+        """What sends spans elsewhere; what the program has added, too."""
+        ours = (OtlpProcessor, OwnSpanProcessor)
+        return tuple(one for one in self._processors if not isinstance(one, ours))
+
     def on_end_of_light(self, span: LightSpan) -> None:
         """Hand on the end of a light span."""
         if span.is_changed:

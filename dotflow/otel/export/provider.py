@@ -299,7 +299,8 @@ class Pipeline:
     def _flush_others(self) -> bool:
         """Have whatever else exports do so: what is the application's, or writes elsewhere."""
         if self._own is not None:
-            others = [one for one in self._batches if not isinstance(one, Outgoing)]
+            ours = (one for one in self._batches if not isinstance(one, Outgoing))
+            others = dict.fromkeys([*ours, *self._own.processors.others])
             flushed = [self.logs.flush_others(), *(bool(one.force_flush()) for one in others)]
             return all(flushed)
         flush = getattr(self.provider, "force_flush", None)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     Common = tuple[SpanContext | None, int, int | None, int | None, "Failed | None"]
 
+SpanKey = tuple[int, int]
+"""The ids of a trace and of a span in it."""
+
 LARGEST = 2**63 - 1
 """The largest number that is believed, of a task or of nanoseconds."""
 
@@ -73,7 +76,7 @@ class Heard:
     error: Failed | None
 
     @property
-    def key(self) -> tuple[int, int] | None:
+    def key(self) -> SpanKey | None:
         """What stands for the span; None where nothing does."""
         return (self.place.trace_id, self.place.span_id) if self.place is not None else None
 

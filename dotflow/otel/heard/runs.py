@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from dotflow.delivery.channel import Channel
-    from dotflow.otel.heard.reading import Heard
+    from dotflow.otel.heard.reading import Heard, SpanKey
     from dotflow.runlog.texts import Texts
 
 MOST_RUNS = 10_000
@@ -46,18 +46,18 @@ class Run:
     Attributes:
         root: The id of its root; 0 where only its tasks are known.
         ended: When it ended, in nanoseconds since the epoch; None until then.
-        first: The first task that told of it, while it waits for its root.
-        begun: The spans of tasks whose beginning was said, by the tasks' numbers.
+        release: The line that says it without its name, while it waits for its root.
+        live: The keys of its spans that have begun here and not ended, by their ids.
     """
 
-    __slots__ = ("begun", "ended", "first", "root", "teller")
+    __slots__ = ("ended", "live", "release", "root", "teller")
 
     def __init__(self, teller: RunTeller) -> None:
         self.teller = teller
         self.root = 0
         self.ended: int | None = None
-        self.first: HeardTask | None = None
-        self.begun: dict[int, int] = {}
+        self.release: bytes | None = None
+        self.live: dict[int, SpanKey | None] = {}
 
     def is_of(self, task: HeardTask) -> bool:
         """Whether a task is one of it, rather than of a later run of the workflow."""
@@ -77,15 +77,18 @@ class HeardRuns:
     def __init__(self, key: str, secret: str) -> None:
         self._key = key
         self._secret = secret
-        self._told: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._told: OrderedDict[SpanKey, None] = OrderedDict()
+        self._runs: OrderedDict[str, Run] = OrderedDict()
         self.renew()
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Know of no run that is under way, in a forked child: those are its parent's."""
+        """Know of no run that is under way, in a forked child: those are its parent's to end."""
         self._lock = threading.RLock()  # a signal handler may end a span
-        self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._attempts: OrderedDict[tuple[int, int], dict[int, HeardAttempt]] = OrderedDict()
+        for run in self._runs.values():
+            self._told.update((key, None) for key in run.live.values() if key is not None)
+        self._runs = OrderedDict()
+        self._attempts: OrderedDict[SpanKey, dict[int, HeardAttempt]] = OrderedDict()
 
     def take(self, spans: Iterable[ReadableSpan], texts: Texts, wait: float) -> None:
         """Write down what finished spans say.
@@ -122,6 +125,7 @@ class HeardRuns:
             elif known is None or known.root != heard.span_id:
                 run = self._begun(heard.workflow, texts)
                 run.root = heard.span_id
+                run.live[heard.span_id] = heard.key
                 run_log.append(run.teller.began(heard, is_owing=True))
         return True
 
@@ -129,9 +133,9 @@ class HeardRuns:
         """Have no task wait for the root of its run any longer."""
         with self._lock:
             for run in self._runs.values():
-                if run.first is not None:
-                    run_log.append(run.teller.heard_of(run.first, None))
-                    run.first = None
+                if run.release is not None:
+                    run_log.append(run.release)
+                    run.release = None
 
     # What came, of one workflow.
 
@@ -165,17 +169,19 @@ class HeardRuns:
         run = self._runs.get(task.workflow)
         if run is None or not run.is_of(task):
             run = self._begun(task.workflow, texts)
-            run.first = task if wait > 0 else None
-            run_log.append(run.teller.heard_of(task, wait if wait > 0 else None))
+            line = run.teller.heard_of(task, None)
+            if wait > 0:
+                run.release, line = line, run.teller.heard_of(task, wait)
+            run_log.append(line)
         return run
 
     @staticmethod
     def _begin_task(run: Run, task: HeardTask) -> None:
-        if run.begun.get(task.task) == task.span_id:
+        if task.span_id in run.live:
             return  # another processor of ours was told before
-        run.begun[task.task] = task.span_id
-        if len(run.begun) > MOST_TASKS:
-            del run.begun[next(iter(run.begun))]
+        run.live[task.span_id] = task.key
+        if len(run.live) > MOST_TASKS:
+            del run.live[next(iter(run.live))]
         run_log.append(run.teller.task_began(task))
 
     def _begun(self, workflow: str, texts: Texts) -> Run:
@@ -188,14 +194,16 @@ class HeardRuns:
     def _end(self, run: Run, root: HeardRun) -> None:
         if root.status in (COMPLETED, FAILED):
             run_log.append(run.teller.ended(root))
-        elif run.first is not None:
+        elif run.release is not None:
             run_log.append(run.teller.began(root, is_owing=False))
-        run.ended, run.first = root.at, None
+        run.ended, run.release = root.at, None
+        run.live.pop(root.span_id, None)
 
     def _tell(self, run: Run, task: HeardTask) -> None:
         if task.key is not None:
             task.attempts |= self._attempts.pop(task.key, {})
-        is_begun = run.begun.pop(task.task, None) == task.span_id
+        is_begun = task.span_id in run.live
+        run.live.pop(task.span_id, None)
         # One write: a process that is killed has said all of it, or nothing.
         run_log.append(b"".join(run.teller.task(task, is_begun)))
 
