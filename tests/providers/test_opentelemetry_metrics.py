@@ -8,6 +8,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from dotflow import Config, DotFlow, action
+from dotflow.otel import ServerOtel
 from dotflow.providers import LogDefault, MetricsOpenTelemetry
 
 
@@ -40,19 +41,21 @@ def metrics_of(reader):
     if data is None:
         return {}
     [resource] = data.resource_metrics
-    [scope] = resource.scope_metrics
-    return {metric.name: metric for metric in scope.metrics}
+    return {metric.name: metric for scope in resource.scope_metrics for metric in scope.metrics}
 
 
-def by_status(metric, what):
-    return {
-        point.attributes.get("status"): getattr(point, what) for point in metric.data.data_points
-    }
+def by_status(metric, what, of=""):
+    found = {}
+    for point in metric.data.data_points:
+        status = point.attributes.get(f"dotflow.{of}.status" if of else "status")
+        found[status] = found.get(status, 0) + getattr(point, what)
+    return found
 
 
-def run(*steps, **kwargs):
-    config = Config(metrics=MetricsOpenTelemetry(), log=LogDefault(level="ERROR", output="file"))
-    workflow = DotFlow(config=config)
+def run(*steps, server=None, name=None, **kwargs):
+    log = LogDefault(level="ERROR", output="file")
+    config = Config(metrics=MetricsOpenTelemetry(), log=log, server=server)
+    workflow = DotFlow(config=config, name=name)
     for step in steps:
         workflow.task.add(step)
     workflow.start(keep_going=True, **kwargs)
@@ -67,14 +70,16 @@ def test_a_run_is_counted_and_measured(reader, mode):
     workflows, tasks = metrics["dotflow_workflow_total"], metrics["dotflow_task_total"]
     assert by_status(workflows, "value") == {"started": 2, "completed": 1, "failed": 1}
     assert by_status(tasks, "value") == {"completed": 3, "failed": 1}
-    duration = metrics["dotflow_task_duration_seconds"]
+    duration = metrics["dotflow.task.duration"]
     assert duration.unit == "s"
-    assert by_status(duration, "count") == {"completed": 3, "failed": 1}
-    assert all(0 < total < 30 for total in by_status(duration, "sum").values())
-    whole = metrics["dotflow_workflow_duration_seconds"]
+    assert by_status(duration, "count", "task") == {"Completed": 3, "Failed": 1}
+    assert all(0 < total < 30 for total in by_status(duration, "sum", "task").values())
+    whole = metrics["dotflow.workflow.duration"]
     assert whole.unit == "s"
-    assert by_status(whole, "count") == {"completed": 1, "failed": 1}
-    assert all(0 < total < 30 for total in by_status(whole, "sum").values())
+    assert by_status(whole, "count", "workflow") == {"Completed": 1, "Failed": 1}
+    assert all(0 < total < 30 for total in by_status(whole, "sum", "workflow").values())
+    # In Prometheus these would have the same names.
+    assert not {"dotflow_task_duration_seconds", "dotflow_workflow_duration_seconds"} & set(metrics)
 
 
 def test_retries_are_counted(reader):
@@ -83,16 +88,43 @@ def test_retries_are_counted(reader):
     metrics = metrics_of(reader)
     assert by_status(metrics["dotflow_task_retry_total"], "value") == {None: 2}
     assert by_status(metrics["dotflow_task_total"], "value") == {"failed": 1}
+    [retries] = metrics["dotflow.task.retries"].data.data_points
+    assert retries.value == 2
+    assert retries.attributes["error.type"] == "OSError"
 
 
-def test_no_attribute_holds_an_id(reader):
-    """Attributes have few values, whatever runs."""
-    run(fine, fails)
-    points = [point for metric in metrics_of(reader).values() for point in metric.data.data_points]
-    assert {name for point in points for name in point.attributes} == {"status"}
+def test_what_a_server_reports_is_counted_once(reader):
+    """Beside a ServerOtel, each run, task and retry is in each metric once."""
+    server = ServerOtel(set_global=False)
+    run(fine, hopeless, server=server, name="etl")
+    server.close(5)
+    metrics = metrics_of(reader)
+    assert by_status(metrics["dotflow.task.duration"], "count", "task") == {
+        "Completed": 1, "Failed": 1,
+    }  # fmt: skip
+    assert by_status(metrics["dotflow.workflow.duration"], "count", "workflow") == {"Failed": 1}
+    assert by_status(metrics["dotflow.task.retries"], "value") == {None: 2}
+    assert by_status(metrics["dotflow_task_total"], "value") == {"completed": 1, "failed": 1}
+
+
+def test_attributes_are_names_and_no_ids(reader):
+    """Attributes say what ran and what came of it; they have few values, whatever runs."""
+    run(fine, fails, name="etl")
+    metrics = metrics_of(reader)
+    said = [dict(point.attributes) for point in metrics["dotflow.task.duration"].data.data_points]
+    assert {
+        "dotflow.workflow.name": "etl", "dotflow.task.name": "fails",
+        "dotflow.task.group": "default", "dotflow.task.status": "Failed",
+        "error.type": "ValueError",
+    } in said  # fmt: skip
+    points = [point for metric in metrics.values() for point in metric.data.data_points]
+    assert {name for point in points for name in point.attributes} == {
+        "status", "error.type", "dotflow.workflow.name", "dotflow.workflow.status",
+        "dotflow.task.name", "dotflow.task.group", "dotflow.task.status",
+    }  # fmt: skip
 
 
 def test_without_a_provider_nothing_happens():
-    """A program that has configured no provider runs as ever, and has none afterwards."""
+    """A program that asks for no metrics runs as ever, and has no provider afterwards."""
     run(fine, fails)
     assert _internal._METER_PROVIDER is None

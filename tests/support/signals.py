@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -27,11 +28,19 @@ class SignalReceiver:
     Attributes:
         records: The log records.
         points: The data points of counters, each with the name of its counter.
+        measured: All metrics, each with the attributes of its resource.
         spans: The spans.
+        calls: How often it was called, by signal.
+        refuses: The signals that it does not know.
     """
 
+    def clear(self):
+        """Begin anew: nothing came, and whatever comes is taken."""
+        self.records, self.points, self.spans, self.measured = [], [], [], []
+        self.calls, self.refuses = Counter(), set()
+
     def __enter__(self):
-        self.records, self.points, self.spans = [], [], []
+        self.clear()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,8 +50,11 @@ class SignalReceiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                receiver.take(self.path.rpartition("/")[2], body)
-                self.send_response(200)
+                kind = self.path.rpartition("/")[2]
+                receiver.calls[kind] += 1
+                if kind not in receiver.refuses:
+                    receiver.take(kind, body)
+                self.send_response(404 if kind in receiver.refuses else 200)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -58,7 +70,10 @@ class SignalReceiver:
             def service(self, details):
                 kind = next(kind for kind in REQUESTS if kind[:-1] in details.method.lower())
 
-                def export(body, _):
+                def export(body, context):
+                    receiver.calls[kind] += 1
+                    if kind in receiver.refuses:
+                        context.abort(grpc.StatusCode.UNIMPLEMENTED, "unknown service")
                     receiver.take(kind, body)
                     return b""
 
@@ -68,6 +83,8 @@ class SignalReceiver:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
         self._thread.start()
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="signal-receiver")
+        together = threading.Barrier(4)  # starts every thread now, not within some test
+        list(self._pool.map(lambda _: together.wait(), range(4)))
         self._grpc = grpc.server(self._pool)
         self._grpc.add_generic_rpc_handlers([Handlers()])
         port = self._grpc.add_insecure_port("127.0.0.1:0")
@@ -95,6 +112,21 @@ class SignalReceiver:
                     self.spans += scope.spans
         else:
             for resource in request.resource_metrics:
+                said = {one.key: one.value.string_value for one in resource.resource.attributes}
                 for scope in resource.scope_metrics:
                     for metric in scope.metrics:
+                        self.measured.append((said, metric))
                         self.points += [(metric.name, one) for one in metric.sum.data_points]
+
+    def last(self, name, instance=None):
+        """The points of a metric as they came last, of one process where it is named."""
+        found = [
+            metric for said, metric in self.measured
+            if metric.name == name and instance in (None, said.get("service.instance.id"))
+        ]  # fmt: skip
+        return list(getattr(found[-1], found[-1].WhichOneof("data")).data_points) if found else []
+
+
+def said(point):
+    """The attributes of a point."""
+    return {one.key: one.value.string_value for one in point.attributes}

@@ -43,6 +43,9 @@ class Source(Protocol):
     def under_way(self, tally: Tally) -> Iterable[Run]:
         """The names of those that a tally counts, each with its tasks that are under way."""
 
+    def counts(self, tally: Tally, workflow: str) -> bool:
+        """Whether a tally counts the run under an id."""
+
 
 class Tally:
     """Counts and measures for one meter provider.
@@ -124,6 +127,10 @@ class Tally:
         while self.runs:
             workflow, status, seconds, error, where = self.runs.popleft()
             into.run_ended(workflow, status, seconds, _type(error), _context_of(where))
+
+    def is_told_of(self, workflow: str) -> bool:
+        """Whether a run under an id is counted here, by who knows more of it."""
+        return any(source.counts(self, workflow) for source in list(self.sources))
 
     def under_way(self) -> list[Run]:
         """The runs that are under way, and their tasks; nothing where this process had none."""
