@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +11,13 @@ if TYPE_CHECKING:
 
 
 class Tracer(ABC):
-    """Is told when workflows and tasks start and end, in the process that called `start()`."""
+    """Is told when workflows and tasks start and end, in the process that called `start()`.
+
+    Attributes:
+        activates: Whether `activate` has something to do: only then it is called.
+    """
+
+    activates: bool = False
 
     @abstractmethod
     def start_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
@@ -27,3 +34,10 @@ class Tracer(ABC):
     @abstractmethod
     def end_task(self, task: TaskView) -> None:
         """A task ended; its status, dates and duration are set."""
+
+    def activate(self, task: TaskView) -> AbstractContextManager[Any]:  # noqa: ARG002
+        """Make the task's span current in this thread; called around each attempt of its step.
+
+        Only of a step that runs in this process.
+        """
+        return nullcontext()

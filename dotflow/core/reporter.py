@@ -21,6 +21,7 @@ from dotflow.core.types.status import TypeStatus
 
 if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier, TaskFact
+    from dotflow.core.config import Config
     from dotflow.core.task import Task
 
 Leave = Callable[[], None]
@@ -112,9 +113,25 @@ class TaskReporter:
 
     def activate(self) -> Leave | None:
         """Make the task's span current in this thread; return what undoes it, if anything does."""
+        config = self.task.config
+        if config.tracer.activates:
+            return self._activate_both(config)
         if not self._tells:
             return None
-        return self.task.config.guard.enter(self._server, "activate", self.task)
+        return config.guard.enter(self._server, "activate", self.task)
+
+    def _activate_both(self, config: Config) -> Leave:
+        """The same where the Tracer has a span too: that of the Server is the inner one."""
+        outer = config.guard.enter(config.tracer, "activate", self.task)
+        if not self._tells:
+            return outer
+        inner = config.guard.enter(self._server, "activate", self.task)
+
+        def leave() -> None:
+            inner()
+            outer()
+
+        return leave
 
     def take(self, fact: AttemptBegan | AttemptEnded | Retried) -> None:
         """Write down and tell a fact about a try, perhaps one of another process."""

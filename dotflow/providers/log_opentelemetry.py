@@ -1,13 +1,11 @@
-"""Log lines, also through the program's own OpenTelemetry logger provider."""
+"""Log lines, also through OpenTelemetry."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
-from dotflow.process.variables import mended
 from dotflow.providers.log_default import LogDefault
-from dotflow.providers.opentelemetry_api import load
+from dotflow.providers.opentelemetry_api import load, part
 from dotflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,58 +14,18 @@ if TYPE_CHECKING:
     from dotflow.runlog.texts import Redact
 
 
-class OpenTelemetryHandler(logging.Handler):
-    """Hands log records on to OpenTelemetry, with the span that is current.
-
-    The SDK's own handler is deprecated, and its successor comes in one more package.
-
-    Args:
-        service_name: The name of the instrumentation scope.
-
-    Raises:
-        ModuleNotFound: OpenTelemetry is not installed.
-    """
-
-    def __init__(self, service_name: str) -> None:
-        super().__init__()
-        self._logs = load("_logs")
-        with mended():
-            self._otel_logger = self._logs.get_logger(service_name)
-        severity = self._logs.SeverityNumber
-        self._severities: dict[int, tuple[Any, str]] = {
-            logging.DEBUG: (severity.DEBUG, "DEBUG"),
-            logging.INFO: (severity.INFO, "INFO"),
-            logging.WARNING: (severity.WARN, "WARN"),
-            logging.ERROR: (severity.ERROR, "ERROR"),
-        }
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Hand one record on."""
-        try:
-            number, text = self._severities.get(
-                record.levelno, (self._logs.SeverityNumber.UNSPECIFIED, record.levelname)
-            )
-            self._otel_logger.emit(
-                self._logs.LogRecord(
-                    timestamp=int(record.created * 1e9),
-                    severity_number=number,
-                    severity_text=text,
-                    body=record.getMessage(),
-                )
-            )
-        except Exception:  # noqa: BLE001 - what a handler raises would reach the caller
-            self.handleError(record)
-
-
 class LogOpenTelemetry(LogDefault):
     """Writes as LogDefault does, and hands each line on to OpenTelemetry.
 
-    The lines go to the logger provider that the program has configured, now or later; without one
-    they are only written.
+    A line has the trace and span id of its task (before the task has begun, those of its run), if a
+    `ServerOtel` or `TracerOpenTelemetry` makes spans, and attributes that say which task it is of.
+    The lines go to the logger provider that the program has configured. Where it has none, and an
+    `OTEL_*` variable names an endpoint or an exporter for logs, one is made; else they are only
+    written.
 
     Args:
-        service_name: The name of the instrumentation scope. (The `service.name` of the lines is
-            that of the provider's resource.)
+        service_name: The name of the instrumentation scope, and `service.name` of a provider that
+            is made, where the environment has none.
         level: As in LogDefault.
         output: As in LogDefault.
         path: As in LogDefault.
@@ -90,9 +48,18 @@ class LogOpenTelemetry(LogDefault):
         redact: Redact | None = None,
         whole_values: bool | None = None,
     ) -> None:
-        handler = OpenTelemetryHandler(service_name)
+        load("_logs")
         super().__init__(
             level=level, output=output, path=path, format=format, redact=redact,
             whole_values=whole_values,
         )  # fmt: skip
-        self._logger.addHandler(handler)
+        self._handler = part("logs.lines").LineHandler(service_name, whole_values)
+        self._logger.addHandler(self._handler)
+
+    def _write(self, level: int, values: dict[str, Any]) -> None:
+        task = values.get("task")
+        if task is None:
+            super()._write(level, values)
+            return
+        with self._handler.about(task):
+            super()._write(level, values)

@@ -1,4 +1,4 @@
-"""The one place where the providers for OpenTelemetry load its API."""
+"""The one place where the providers for OpenTelemetry load its API, and our own use of it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def load(module: str) -> Any:
             return import_module(f"opentelemetry.{module}")
     except ImportError as error:
         raise ModuleNotFound("opentelemetry", "dotflow[otel]") from error
+
+
+def part(module: str) -> Any:
+    """A module of `dotflow.otel`, which only what stands on it loads."""
+    with mended():
+        return import_module(f"dotflow.otel.{module}")
 
 
 def current_headers(secret: str) -> str:

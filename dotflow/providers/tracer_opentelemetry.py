@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dotflow.abc.tracer import Tracer
 from dotflow.abc.words import words_of_last
 from dotflow.core.types.status import TypeStatus
 from dotflow.process.variables import mended
-from dotflow.providers.opentelemetry_api import load
+from dotflow.providers.opentelemetry_api import load, part
 from dotflow.utils.error_handler import class_and_message
 
 if TYPE_CHECKING:
@@ -30,19 +31,25 @@ class _Run:
 class TracerOpenTelemetry(Tracer):
     """Makes a span `workflow:{id}` of a run, and spans `task:{number}` within it.
 
-    The spans go to the tracer provider that the program has configured, now or later; without one
-    nothing is recorded. `ServerOtel` says far more of a run: use that where you can.
+    While a step runs in this process its span is current. The spans go to the tracer provider that
+    the program has configured. Where it has none when the first run begins, and an `OTEL_*`
+    variable names an endpoint or an exporter for traces, one is made; else nothing is recorded.
+    `ServerOtel` says far more of a run, and reaches steps in other processes: use that where you
+    can.
 
     Args:
-        service_name: The name of the instrumentation scope. (The `service.name` of the spans is
-            that of the provider's resource.)
+        service_name: The name of the instrumentation scope, and `service.name` of a provider that
+            is made, where the environment has none.
 
     Raises:
         ModuleNotFound: OpenTelemetry is not installed.
     """
 
+    activates = True
+
     def __init__(self, service_name: str = "dotflow") -> None:
         self._trace = load("trace")
+        self._service_name = service_name
         with mended():
             self._tracer = self._trace.get_tracer(service_name)
         self._lock = threading.Lock()
@@ -50,6 +57,7 @@ class TracerOpenTelemetry(Tracer):
 
     def start_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
         """Start the run's span; where it is open already, keep it."""
+        part("export.alone").open_tracing(self._service_name)
         wid = str(workflow_id)
         attributes = {f"dotflow.{name}": str(value) for name, value in kwargs.items()}
         with self._lock:
@@ -106,6 +114,31 @@ class TracerOpenTelemetry(Tracer):
             span.add_event("exception", {"exception.type": exception, "exception.message": message})
             failure = class_and_message(exception, message)
         self._end(span, failure)
+
+    def activate(self, task: TaskView) -> AbstractContextManager[Any]:
+        """Make the task's span current in this thread."""
+        span = self._span_of(task)
+        if span is None:
+            return nullcontext()
+        # What the step raises is told at the end of the task.
+        return cast(
+            "AbstractContextManager[Any]",
+            self._trace.use_span(span, record_exception=False, set_status_on_exception=False),
+        )
+
+    def carrier(self, task: TaskView) -> dict[str, str]:
+        """What leads to the span of a task, or else to that of its run."""
+        span = self._span_of(task)
+        if span is None:
+            return {}
+        carrier: dict[str, str] = {}
+        load("propagate").inject(carrier, self._trace.set_span_in_context(span))
+        return carrier
+
+    def _span_of(self, task: TaskView) -> Span | None:
+        with self._lock:
+            run = self._runs.get(str(task.workflow_id))
+            return None if run is None else run.tasks.get(task.task_id, run.span)
 
     def _take(self, task: TaskView) -> Span | None:
         wid = str(task.workflow_id)

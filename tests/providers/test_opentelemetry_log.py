@@ -111,3 +111,26 @@ def test_a_fault_of_the_exporter_does_not_reach_the_workflow(exporter, monkeypat
     workflow = run(LogOpenTelemetry(), fine)
     assert workflow.result_storage() == [1]
     assert "Completed" in capsys.readouterr().err
+
+
+def test_a_line_is_of_the_span_of_its_task(exporter, tmp_path):
+    """With a ServerOtel each line has the run's trace id, and the task's span once it has begun."""
+    from dotflow.otel import ServerOtel
+
+    server = ServerOtel(set_global=False)
+    seen = {}
+
+    @action
+    def step():
+        seen["span"] = trace.get_current_span().get_span_context().span_id
+
+    config = Config(log=LogOpenTelemetry(output="file", path=tmp_path / "f"), server=server)
+    flow = DotFlow(config=config)
+    flow.task.add(step)
+    flow.start()
+    server.close(10)
+    lines = {one.attributes["dotflow.task.status"]: one for one in records_of(exporter)}
+    assert lines["Completed"].span_id == seen["span"]
+    assert lines["Completed"].attributes["dotflow.task.duration"] > 0
+    for status in ("In progress", "Completed"):
+        assert lines[status].trace_id == flow.workflow_id.int

@@ -186,3 +186,23 @@ def test_without_the_library_the_error_names_it(monkeypatch, name):
     with pytest.raises(ModuleNotFound, match="opentelemetry") as caught:
         cls()
     assert "dotflow[otel]" in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["sequential", "background"])
+def test_a_steps_span_is_current(exporter, mode):
+    """What a step opens is within its task's span; with a ServerOtel within that one's."""
+    tracer = trace.get_tracer("shop")
+
+    @action(retry=2, retry_delay=0, timeout=60)
+    def opens():
+        with tracer.start_as_current_span("inner"):
+            raise ValueError("no rows")
+
+    workflow = DotFlow(config=Config(tracer=TracerOpenTelemetry(), log=LogDefault(level="ERROR")))
+    workflow.task.add(opens)
+    manager = workflow.start(mode=mode)
+    manager.wait(60)
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert spans["inner"].parent.span_id == spans["task:1"].context.span_id
+    assert [event.name for event in spans["task:1"].events] == ["exception"]
+    assert not trace.get_current_span().get_span_context().is_valid

@@ -71,12 +71,15 @@ class OpenTelemetryHandler(logging.Handler):
         _here.is_emitting = True
         try:
             logger = self._logger_provider.get_logger(self._scope or record.name)
-            body = record.getMessage() if self.formatter is None else self.format(record)
-            emit(logger, **said_by(record, body))
+            emit(logger, **self.said_by(record))
         except Exception:  # noqa: BLE001 - what a handler raises would reach the caller
             self.handleError(record)
         finally:
             _here.is_emitting = False
+
+    def said_by(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What a record says, in OpenTelemetry's words."""
+        return said_by(record, record.getMessage())
 
 
 class StepHandler(OpenTelemetryHandler):
