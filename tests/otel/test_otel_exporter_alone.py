@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -20,6 +22,7 @@ from support.fault_server import FaultServer
 from dotflow import DotFlow, action
 from dotflow.api import ApiServer
 from dotflow.otel import DotflowSpanExporter, DotflowSpanProcessor
+from dotflow.providers import StorageFile
 
 TOKEN = "a-token-of-the-tests"
 ITS_OWN = ("id", "workflow_id", "trace_id", "created_at", "updated_at", "duration")
@@ -126,6 +129,68 @@ def test_the_records_are_those_of_a_server_with_an_address(dialect, api, provide
     assert found["duration"] > 0
     for task, record in zip(other.result_task(), found_tasks, strict=False):
         assert record["duration"] == task.duration
+
+
+@action(timeout=0.05)
+def slow():
+    time.sleep(1)
+
+
+@action
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@action
+def large():
+    return {"rows": "x" * 3000}
+
+
+def many(config, mode):
+    """A run of each kind of end that a task can come to in a mode."""
+    Tries.n = 0
+    flow = DotFlow(config=config)
+    for number, one in enumerate((large, broken, slow, killed if mode == "parallel" else large)):
+        flow.task.add(one, initial_context=number, group_name=f"group {number % 2}")
+    assert flow.start(mode=mode, keep_going=True).wait(60)
+    return flow
+
+
+def kept(config, workflow):
+    """A run under an id from outside, and the run that goes on with it."""
+    config.storage = StorageFile(path=workflow)
+    for is_again in (False, True):
+        flow = DotFlow(config=config, name="kept", workflow_id=workflow)
+        flow.task.add([large, broken] if not is_again else [large, large])
+        flow.start(resume=is_again)
+    return flow
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", ["default", "managed"])
+@pytest.mark.parametrize("mode", ["sequential_group", "background", "parallel", "resumed"])
+def test_the_records_are_the_same_in_each_mode(mode, dialect, api, provider, servers, quiet):
+    """Timeouts, killed children, results that were kept, and runs that others have made."""
+    exporter = DotflowSpanExporter(api.url, TOKEN, dialect)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    there = servers(api.url, TOKEN, dialect, tracer_provider=TracerProvider(shutdown_on_exit=False))
+    found = []
+    for number, server in enumerate((there, servers(tracer_provider=provider))):
+        if mode == "resumed":
+            workflow = f"{dialect}-{number}"
+            body, headers = {"id": workflow}, {"X-User-Token": TOKEN}
+            requests.post(f"{api.url}/workflows", json=body, headers=headers, timeout=60)
+            flow = kept(quiet(server), workflow)
+        else:
+            flow = many(quiet(server), mode)
+        assert server.flush(60).complete
+        assert provider.force_flush(60_000)
+        assert exporter.force_flush(60_000)
+        found.append(records(api, flow.workflow_id))
+    (expected, expected_tasks), (run, tasks) = found
+    assert same(run) == same(expected)
+    assert list(map(same, tasks)) == list(map(same, expected_tasks))
+    assert len(tasks) == (2 if mode == "resumed" else 4)
 
 
 # Once, whoever is there beside it.
