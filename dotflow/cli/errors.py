@@ -20,6 +20,10 @@ class CommandError(Exception):
     """Something that the person at the keyboard can mend; the message says how."""
 
 
+class UsageError(CommandError):
+    """Flags that do not go together, or whose value is none; the exit status is 2."""
+
+
 MENDABLE = (
     AmbiguousResume,
     CommandError,
@@ -34,5 +38,8 @@ MENDABLE = (
     WorkflowFlagConflict,
 )
 """What is said in one line: it names the remedy itself."""
+
+OF_USAGE = (UsageError, WorkflowFlagConflict)
+"""What of those is a fault of the words themselves, as those that the parser finds."""
 
 UNEXPECTED = "The command ended with an error that it did not expect; the log above has the cause."

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from dotflow import __description__, __version__
 from dotflow.cli.commands import api, demo, doctor, log, outbox, schedule, start
-from dotflow.cli.errors import MENDABLE, UNEXPECTED
-from dotflow.cli.parser import Parser
+from dotflow.cli.errors import MENDABLE, OF_USAGE, UNEXPECTED
+from dotflow.cli.parser import WRONG_WORDS, Parser
 from dotflow.cli.signals import status_of
 from dotflow.core.exception import Interrupted
 from dotflow.logging import logger
@@ -71,7 +71,8 @@ class Command:
         try:
             return int(arguments.run(arguments))
         except MENDABLE as error:
-            return self._fail(str(error))
+            status = WRONG_WORDS if isinstance(error, OF_USAGE) else FAILED
+            return self._fail(str(error), status)
         except Interrupted as error:
             self._console.print("Aborted.")
             return status_of(error.number)
@@ -82,7 +83,7 @@ class Command:
             logger.exception("dotflow could not go on.")
             return self._fail(UNEXPECTED)
 
-    def _fail(self, message: str) -> int:
+    def _fail(self, message: str, status: int = FAILED) -> int:
         line = Text.assemble(("Error:", "bold red"), f" {message}")
         self._console.print(line, soft_wrap=True)
-        return FAILED
+        return status

@@ -43,11 +43,10 @@ WIDE = 120
 
 def show(demo: Demo, console: Console) -> None:
     """Print what a demo has to show."""
-    records = f"{demo.api_url}/workflows/{demo.workflow.workflow_id}"
     console.print(f"Trace {demo.trace_id}", style="italic")
     console.print(_waterfall(demo, console.width))
     console.print()
-    console.print(f"Records at {records}", style="italic", soft_wrap=True)
+    console.print(_where(demo), style="italic", soft_wrap=True)
     if demo.record is None or demo.tasks is None:
         console.print(f"They cannot be read back: {demo.problem}.", soft_wrap=True)
     else:
@@ -56,6 +55,14 @@ def show(demo: Demo, console: Console) -> None:
     console.print()
     for line in _next_steps(demo):
         console.print(line, soft_wrap=True)
+
+
+def _where(demo: Demo) -> str:
+    """Where the records are now: a server that was there for the demo alone is gone."""
+    number = demo.workflow.workflow_id
+    if demo.database is not None:
+        return f"Records of workflow {number}, in {demo.database}"
+    return f"Records at {demo.api_url}/workflows/{number}"
 
 
 def _waterfall(demo: Demo, width: int) -> Table:
@@ -169,9 +176,9 @@ def _next_steps(demo: Demo) -> Iterator[str]:
     command = sys.argv[0] if sys.argv[0].endswith("/dotflow") else "dotflow"
     if demo.database is not None:
         yield f"Browse the records:   {command} api --database sqlite:///{demo.database}"
-        yield "                      then open http://127.0.0.1:8000/docs"
+        yield "                      which says at which address it answers"
     if not demo.spans_exported:
-        variable = "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"
+        variable = "OTEL_EXPORTER_OTLP_ENDPOINT=http://HOST:4318"
         yield f"See it in your tools: {variable} {command} demo"
     else:
         place = escape(demo.trace_url or f"look for trace {demo.trace_id}")

@@ -74,6 +74,18 @@ class Config:
         self.metrics = _slot("metrics", metrics, Metrics, providers.MetricsDefault)
         self.guard = Guard()
 
+    def __repr__(self) -> str:
+        """What differs from the defaults, and the Server; without what is secret."""
+        from dotflow import providers
+
+        usual = {
+            providers.StorageDefault, providers.NotifyDefault, providers.LogDefault,
+            providers.SchedulerDefault, providers.TracerDefault, providers.MetricsDefault,
+        }  # fmt: skip
+        slots = {name: one for name, one in vars(self).items() if name != "guard"}
+        said = [f"{name}={_words_of(one)}" for name, one in slots.items() if type(one) not in usual]
+        return f"Config({', '.join(said)})"
+
     def listener(self, run: int = 0) -> Server | None:
         """Who is told of the run: the Server, or None if nothing becomes of what that is told.
 
@@ -101,6 +113,19 @@ def _slot(
     name: str, given: Provider | None, contract: type, default: Callable[[], Provider]
 ) -> Provider:
     return default() if given is None else _checked(name, given, contract)
+
+
+def _words_of(provider: object) -> str:
+    """A provider in words: its own, if it has some, else its class."""
+    from dotflow.utils.masking import masked_by_default
+
+    kind = type(provider)
+    if kind.__repr__ is object.__repr__:
+        return kind.__name__
+    try:
+        return masked_by_default(repr(provider))
+    except Exception:  # noqa: BLE001 - it may be anybody's
+        return kind.__name__
 
 
 def _checked(name: str, given: Provider, contract: type) -> Provider:

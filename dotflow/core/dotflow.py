@@ -72,6 +72,13 @@ class DotFlow:
             given_name=name,
         )
 
+    def __repr__(self) -> str:
+        from dotflow.utils.masking import masked_by_default
+
+        many = len(self.task.queue)
+        name = masked_by_default(f"{self.name!r}, {self.workflow_id}")
+        return f"<workflow {name}: {many} task{'' if many == 1 else 's'}, {self.config!r}>"
+
     def start(
         self,
         *,

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from dotflow.abc import facts
 from dotflow.abc.facts import next_number
 from dotflow.abc.server import Server, WorkflowDescription
+from dotflow.otel.export.endpoint import shown
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from dotflow.abc.facts import Carrier
     from dotflow.abc.task import Failure, TaskView
+    from dotflow.delivery.dialect import Destination
+    from dotflow.otel.export.endpoint import OtlpSettings
     from dotflow.otel.spans.runs import OpenRuns
     from dotflow.otel.spans.tasks import TaskTeller
     from dotflow.otel.spans.workflows import WorkflowTeller
@@ -34,12 +37,25 @@ OVER = frozenset({"Completed", "Failed"})
 class HookedServer(Server):
     """Makes of each call of an older hook the fact that it stands for."""
 
+    _otlp: OtlpSettings
+    _destination: Destination | None
     _runs: OpenRuns
     _tasks: TaskTeller
     _workflows: WorkflowTeller
 
     def __init__(self) -> None:
         self._told: dict[str, WorkflowDescription] = {}
+
+    def __repr__(self) -> str:
+        """Where it reports to, as arguments say it; no token, user or password is said."""
+        said, api = [], self._destination
+        if api is not None:
+            said += [f"base_url={api.url!r}", f"dialect={api.dialect.value!r}"]
+        if self._otlp.endpoint is not None:
+            said.append(f"endpoint={shown(self._otlp.endpoint)!r}")
+        if self._otlp.protocol is not None:
+            said.append(f"protocol={self._otlp.protocol!r}")
+        return f"{type(self).__name__}({', '.join(said)})"
 
     def _begin_run(self, fact: facts.RunBegan, workflow: str) -> None:
         """Tell of a run that began."""

@@ -64,6 +64,12 @@ class ReportingServer(FactServer):
         self._texts = Texts(contexts, redact, whole_values)
         self._runs: dict[str, list[tuple[int, RunLines]]] = {}
 
+    def __repr__(self) -> str:
+        """Its address; the token is not said."""
+        if self._channel is None:
+            return f"{type(self).__name__}()"
+        return f"{type(self).__name__}(base_url={self._channel.destination.url!r})"
+
     def report(self, fact: Fact, subject: Any) -> None:
         """Write a fact into the run log."""
         if self._channel is not None:

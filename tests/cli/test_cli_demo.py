@@ -105,10 +105,12 @@ def test_people_see_the_trace_the_records_and_where_to_look(capsys, monkeypatch)
     page = capsys.readouterr().out
     for expected in (
         "Trace ", "penguins", "fetch (Gentoo)", "attempt 2", "━", "ChunkedEncodingError",
-        "Records at http://127.0.0.1:", "workflow penguins: Completed", "0 pending",
+        "Records of workflow ", "workflow penguins: Completed", "0 pending",
         "dotflow api --database sqlite:///", "OTEL_EXPORTER_OTLP_ENDPOINT=",
     ):  # fmt: skip
         assert expected in page
+    assert "http://127.0.0.1" not in page  # what was there for the demo is there no more
+    assert "http://localhost" not in page
 
 
 @pytest.mark.slow
@@ -117,7 +119,7 @@ def test_the_page_fits_the_terminal(columns, capsys, monkeypatch):
     """No line of the trace or the records is cut where the terminal is narrow."""
     monkeypatch.setenv("COLUMNS", str(columns))
     assert Command(["demo"]).run() == 0
-    trace, _, records = capsys.readouterr().out.partition("Records at ")
+    trace, _, records = capsys.readouterr().out.partition("Records of ")
     table = [line for line in records.splitlines() if " Completed " in line and line[:1].isdigit()]
     assert len(table) == 9
     for line in trace.splitlines() + ([] if columns >= 120 else table):

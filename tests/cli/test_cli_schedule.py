@@ -127,17 +127,17 @@ def test_after_a_failure_resume_goes_on_with_the_same_run(spawn, default_dialect
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("words", "status", "expected"),
     [
-        (["--cron", "61 * * * *"], "give five fields, each within its range"),
-        (["--cron", "nonsense"], "'nonsense' is no cron expression"),
-        (["--cron", EACH_SECOND, "-c", "{}.not_callable"], "steps_of_a_user.not_callable"),
-        (["--cron", EACH_SECOND, "--server", "api"], "SERVER_BASE_URL"),
+        (["--cron", "61 * * * *"], 2, "give five fields, each within its range"),
+        (["--cron", "nonsense"], 2, "'nonsense' is no cron expression"),
+        (["--cron", EACH_SECOND, "-c", "{}.not_callable"], 1, "steps_of_a_user.not_callable"),
+        (["--cron", EACH_SECOND, "--server", "api"], 1, "SERVER_BASE_URL"),
     ],
 )
-def test_what_is_wrong_is_said_before_the_first_run(command, capsys, words, expected):
+def test_what_is_wrong_is_said_before_the_first_run(command, capsys, words, status, expected):
     """A wrong flag is one line now, not an error at the first due time."""
-    assert command("schedule", "-s", "{}.extract", *words) == 1
+    assert command("schedule", "-s", "{}.extract", *words) == status
     said = capsys.readouterr().err
     assert said.startswith("Error: ")
     assert expected in said

@@ -86,9 +86,9 @@ def test_the_default_storage_takes_no_path(command):
     ],
 )
 def test_what_can_be_mended_is_one_clear_line(command, capsys, words, expected):
-    """A wrong name or flag is status 1 and one line that says what to do, without a traceback."""
+    """A wrong name or flag is one line that says what to do; flags that do not fit are status 2."""
     Path("taken").touch()
-    assert command("start", *words) == 1
+    assert command("start", *words) == (2 if "goes with" in expected else 1)
     said = capsys.readouterr().err
     assert said.startswith("Error: ")
     assert said.count("\n") == 1

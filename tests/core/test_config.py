@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dotflow import Config, providers
+from dotflow import Config, DotFlow, providers
 from dotflow.core.exception import NotCallableObject
 
 SLOTS = ["storage", "notify", "log", "server", "scheduler", "tracer", "metrics"]
@@ -42,3 +42,36 @@ def test_order_of_the_slots():
     given = [getattr(providers, f"{slot.capitalize()}Default")() for slot in SLOTS]
     config = Config(*given)
     assert [getattr(config, slot) for slot in SLOTS] == given
+
+
+def test_it_says_what_differs_and_no_secret():
+    """What is printed names the Server with its address, and no token or password."""
+    from dotflow.otel import ServerOtel
+
+    assert repr(Config()) == "Config(server=ServerDefault())"
+    server = providers.ServerDefault("http://host:8000", "canary-4711")
+    storage = providers.StorageFile(path="kept")
+    assert repr(Config(server=server, storage=storage)) == (
+        "Config(storage=StorageFile, server=ServerDefault(base_url='http://host:8000'))"
+    )
+    otel = ServerOtel("http://host:8000", "canary-4711", endpoint="http://u:canary-4711@otlp:4318")
+    said = repr(DotFlow(config=Config(server=otel), name="etl", workflow_id="w1"))
+    assert said == (
+        "<workflow 'etl', w1: 0 tasks, Config(server=ServerOtel(base_url='http://host:8000', "
+        "dialect='default', endpoint='http://otlp:4318'))>"
+    )
+
+
+def test_what_cannot_be_said_is_its_class():
+    """A provider whose own words fail, or name a credential, spoils nothing."""
+
+    class Odd(providers.NotifyDefault):
+        def __repr__(self):
+            raise RuntimeError
+
+    class Told(providers.NotifyDefault):
+        def __repr__(self):
+            return "Told(password='canary-4711')"
+
+    assert "notify=Odd" in repr(Config(notify=Odd()))
+    assert "canary" not in repr(Config(notify=Told()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dotflow.cli import flags
 from dotflow.cli.commands.start import step_workflow
-from dotflow.cli.errors import CommandError
+from dotflow.cli.errors import UsageError
 from dotflow.cli.running import errors_only, run_workflow
 from dotflow.cli.signals import interrupting
 from dotflow.core import interrupt
@@ -142,4 +142,4 @@ class ScheduleCommand:
         try:
             return Saying(self._arguments.cron, self._arguments.overlap)
         except ValueError as error:
-            raise CommandError(f"{error}.") from error
+            raise UsageError(f"{error}.") from error
