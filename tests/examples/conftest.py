@@ -60,6 +60,20 @@ def serve(tmp_path):
 
 
 @pytest.fixture
+def spans_of(otlp, until):
+    """The spans of a trace, by name, once all that are expected are there."""
+
+    def spans_of(*names):
+        # A batch that was under way when its time was over may come twice, with the same ids.
+        until(lambda: {span.name for span in otlp.spans} >= set(names))
+        spans = {span.span_id: span for span in otlp.spans}
+        assert sorted(span.name for span in spans.values()) == sorted(names)
+        return {span.name: span for span in spans.values()}
+
+    return spans_of
+
+
+@pytest.fixture
 def until():
     """Waits for what is expected."""
 
