@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 from stack_jaeger import Records
-from stack_servers import Api, Collector, Jaeger
+from stack_servers import Api, Collector, Jaeger, Prometheus, VictoriaLogs
 
 VARIABLE = "DOTFLOW_TEST_STACK"
 
 
 @pytest.fixture(scope="session")
 def binaries():
-    """The folder of the Collector and Jaeger that `.ci/stack` builds."""
+    """The folder of the servers that `.ci/stack` builds."""
     folder = os.environ.get(VARIABLE)
     if not folder:
-        pytest.skip(f"a real Collector and Jaeger: .ci/stack builds them and sets {VARIABLE}")
+        pytest.skip(f"a real Collector and stores: .ci/stack builds them and sets {VARIABLE}")
     return Path(folder)
 
 
@@ -28,8 +28,22 @@ def jaeger(binaries, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def collector(binaries, jaeger, tmp_path_factory):
-    with Collector(binaries, tmp_path_factory.mktemp("collector"), jaeger.otlp) as server:
+def prometheus(binaries, tmp_path_factory):
+    with Prometheus(binaries, tmp_path_factory.mktemp("prometheus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def victorialogs(binaries, tmp_path_factory):
+    with VictoriaLogs(binaries, tmp_path_factory.mktemp("victorialogs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def collector(binaries, jaeger, prometheus, victorialogs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("collector")
+    stores = {"metrics": prometheus.otlp, "logs": victorialogs.otlp}
+    with Collector(binaries, folder, jaeger.otlp, **stores) as server:
         yield server
 
 

@@ -129,11 +129,11 @@ class Server:
 
 
 class Collector(Server):
-    """The Collector, with the very file that the README tells to run."""
+    """The Collector, with the very file that the README tells to run; None is a store less."""
 
-    def __init__(self, binaries, folder, traces_endpoint, **variables):
-        self.grpc_port, self.http_port, health, metrics = (free_port() for _ in range(4))
-        self.metrics_url = f"http://localhost:{metrics}/metrics"
+    def __init__(self, binaries, folder, traces, *, metrics=None, logs=None, **variables):
+        self.grpc_port, self.http_port, health, own = (free_port() for _ in range(4))
+        self.metrics_url = f"http://localhost:{own}/metrics"
         super().__init__(
             "collector",
             folder,
@@ -142,11 +142,19 @@ class Collector(Server):
             COLLECTOR_GRPC_PORT=self.grpc_port,
             COLLECTOR_HTTP_PORT=self.http_port,
             COLLECTOR_HEALTH_PORT=health,
-            COLLECTOR_METRICS_PORT=metrics,
+            COLLECTOR_METRICS_PORT=own,
             COLLECTOR_QUEUE_FOLDER=folder / "queue",
-            TRACES_ENDPOINT=traces_endpoint,
+            TRACES_ENDPOINT=traces,
+            **_store("METRICS", metrics),
+            **_store("LOGS", logs),
             **variables,
         )
+
+
+def _store(signal, endpoint):
+    if endpoint is None:
+        return {f"COLLECTOR_{signal}_EXPORTERS": "[nop]"}
+    return {f"{signal}_ENDPOINT": endpoint}
 
 
 class Jaeger(Server):
@@ -187,4 +195,37 @@ class Api(Server):
              "--database", f"sqlite:///{folder / 'records.db'}"],
             f"{self.url}/healthz",
             DOTFLOW_API_TOKEN=TOKEN,
+        )  # fmt: skip
+
+
+class Prometheus(Server):
+    """Prometheus 3, with the very file and flags that a user copies."""
+
+    def __init__(self, binaries, folder):
+        port = free_port()
+        self.url = f"http://localhost:{port}"
+        self.otlp = f"{self.url}/api/v1/otlp"
+        super().__init__(
+            "prometheus",
+            folder,
+            [binaries / "prometheus", f"--config.file={ROOT / 'observability' / 'prometheus.yml'}",
+             "--web.enable-otlp-receiver", "--enable-feature=exemplar-storage",
+             f"--web.listen-address=localhost:{port}", f"--storage.tsdb.path={folder / 'series'}"],
+            f"{self.url}/-/ready",
+        )  # fmt: skip
+
+
+class VictoriaLogs(Server):
+    """VictoriaLogs, which keeps log records on disk."""
+
+    def __init__(self, binaries, folder):
+        port = free_port()
+        self.url = f"http://localhost:{port}"
+        self.otlp = f"{self.url}/insert/opentelemetry"
+        super().__init__(
+            "victoria-logs",
+            folder,
+            [binaries / "victoria-logs", f"-httpListenAddr=localhost:{port}",
+             f"-storageDataPath={folder / 'records'}"],
+            f"{self.url}/health",
         )  # fmt: skip

@@ -10,6 +10,8 @@ CONFIG = (ROOT / "collector-config.yaml").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docs" / "compose.yaml").read_text(encoding="utf-8")
 BUILDER = (HERE / "builder.yaml").read_text(encoding="utf-8")
 MODULE = (HERE / "go.mod").read_text(encoding="utf-8")
+PROMETHEUS = (HERE / "prometheus" / "go.mod").read_text(encoding="utf-8")
+VICTORIALOGS = (HERE / "victorialogs" / "go.mod").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "stack.md").read_text(encoding="utf-8")
 
 # Jaeger's releases bear both numbers; its Go module knows the first alone.
@@ -44,16 +46,24 @@ def test_the_images_are_what_is_tested():
     for text in (COMPOSE, PAGE):
         assert set(re.findall(r"collector-contrib:([\d.]+)", text)) == {collector}
         assert set(re.findall(r"jaegertracing/jaeger:([\d.]+)", text)) == {JAEGER[jaeger]}
+    [(minor, patch)] = re.findall(r"prometheus/prometheus v0\.3(\d\d)\.(\d+)", PROMETHEUS)
+    assert f"prom/prometheus:v3.{int(minor)}.{patch}" in COMPOSE
+    [victorialogs] = re.findall(r"VictoriaMetrics/VictoriaLogs (v\S+)", VICTORIALOGS)
+    assert f"victoriametrics/victoria-logs:{victorialogs}" in COMPOSE
 
 
 def test_the_collector_has_what_the_file_names():
     """The builder's components are those that collector-config.yaml uses, and no others."""
     built = re.findall(r"/(\w+) v[\d.]+$", BUILDER, re.MULTILINE)
     assert sorted(built) == sorted(
-        ["otlpreceiver", "memorylimiterprocessor", "otlpexporter", "debugexporter",
+        ["otlpreceiver", "memorylimiterprocessor", "otlpexporter", "otlphttpexporter",
+         "nopexporter", "debugexporter",
          "healthcheckextension", "filestorage", "envprovider", "fileprovider", "yamlprovider"]
     )  # fmt: skip
-    for used in ("otlp", "memory_limiter", "otlp_grpc", "debug", "health_check", "file_storage"):
+    for used in (
+        "otlp", "memory_limiter", "otlp_grpc", "otlp_http/metrics", "otlp_http/logs", "nop",
+        "debug", "health_check", "file_storage",
+    ):  # fmt: skip
         assert re.search(rf"^  {used}:$", CONFIG, re.MULTILINE), used
 
 
