@@ -161,6 +161,7 @@ def check_root(spans, program):
         "dotflow.workflow.status": end["status"],
         "dotflow.workflow.task_count": len(program.truth("task")),
         "dotflow.workflow.duration": root.tags["dotflow.workflow.duration"],
+        **({"dotflow.reported": True} if "DOTFLOW_SERVER_URL" in program.environment else {}),
     }
     assert root.tags["span.kind"] == "server"
     assert root.is_error == (end["status"] == "Failed")
