@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 import requests
@@ -17,7 +19,7 @@ from support.otlp import OtlpReceiver
 
 from dotflow import Config, DotFlow, action
 from dotflow.api import ApiServer
-from dotflow.cli.doctor import trying
+from dotflow.cli.doctor import configured, trying
 from dotflow.cli.setup import Command
 from dotflow.providers import ServerDefault
 from dotflow.runlog import files, writer
@@ -40,6 +42,23 @@ def pipeline():
 
 def broken():
     raise RuntimeError("no password={CANARY} here")
+"""
+
+
+OWN_PROVIDER = """
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from dotflow import Config, DotFlow
+from dotflow.otel import ServerOtel
+
+def pipeline():
+    provider = TracerProvider(shutdown_on_exit=False)
+    for url in ({good!r}, {good!r}, {bad!r}):
+        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(url, timeout=1)))
+    trace.set_tracer_provider(provider)
+    return DotFlow(config=Config(server=ServerOtel()))
 """
 
 
@@ -283,6 +302,49 @@ def test_an_endpoint_that_takes_no_metrics(asked, doctor, setup):
     else:
         assert report["faults"] == []
         assert any("OTEL_METRICS_EXPORTER=none" in one["problem"] for one in report["notes"])
+
+
+def test_logs_and_metrics_are_tried_where_they_leave(doctor, setup):
+    """An empty batch is sent to each; who refuses logs that were asked for is at fault."""
+
+    def script(connection, stopped):
+        unknown = b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"
+        connection.sendall(unknown if b"/v1/logs" in request(connection) else TAKEN % b"")
+
+    with HostileServer(script) as server:
+        setup(**{ENDPOINT: server.url}, OTEL_METRICS_EXPORTER="otlp", OTEL_LOGS_EXPORTER="otlp")
+        report = doctor()
+    assert "/v1/logs" in the_fault(report)
+    assert [one["kind"] for one in report["destinations"]] == ["traces", "metrics", "logs", "state"]
+    assert report["in_force"]["log exporters"] == report["in_force"]["metric exporters"] == ["otlp"]
+
+
+def test_the_exporters_of_an_application(doctor, setup, otlp, tmp_path, monkeypatch):
+    """Those of its own provider are tried, and two for one place are told of."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "own_provider.py").write_text(OWN_PROVIDER.format(
+        good=f"{otlp.http_url}/v1/traces", bad=f"http://127.0.0.1:{closed_port()}/v1/traces",
+    ))  # fmt: skip
+    setup()
+    monkeypatch.delenv(ENDPOINT)
+    try:
+        report = doctor("--workflow", "own_provider:pipeline")
+    finally:
+        sys.modules.pop("own_provider", None)
+    twins, bad = report["faults"]
+    assert "arrives twice" in twins["problem"]
+    assert "mend what the application gives" in bad["remedy"]
+    assert [span.name for span in otlp.spans] == ["dotflow doctor"] * 2
+    assert "the application's" in report["in_force"]["tracer provider"][0]
+
+
+def test_every_variable_of_ours_is_known():
+    """Those of the README's table: another one that is near one of them would be told of."""
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## Variables")[2].partition("## ")[0]
+    named = set(re.findall(r"`((?:DOTFLOW|SERVER|WORKFLOW)_[A-Z_]+)`", table))
+    assert "DOTFLOW_SERVER" in named
+    assert named <= {*(one.variable for one in configured.KNOWN), *configured.OTHERS}
 
 
 @pytest.mark.parametrize("exporters", ["otlp,otlp_proto_http", "console,console"])

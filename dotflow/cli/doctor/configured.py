@@ -56,6 +56,7 @@ KNOWN = (
     Known("runs", "start method", "DOTFLOW_START_METHOD", START_METHODS[0], START_METHODS),
     Known("runs", "processes", "DOTFLOW_MAX_PROCESSES", "processors, at least 4", WHOLE),
     Known("runs", "output folder", "DOTFLOW_OUTPUT_PATH", ".output"),
+    Known("runs", "notices", "DOTFLOW_NOTIFY_ON", "failure", ("failure", "always")),
     Known("runs", "values of credentials", "DOTFLOW_WHOLE_VALUES", "masked"),
     Known(
         "traces", "continuation", "DOTFLOW_TRACE_CONTINUATION", "continue",
@@ -64,6 +65,7 @@ KNOWN = (
     Known("traces", "markers", "DOTFLOW_TRACE_MARKERS", "off"),
     Known("traces", "tasks in one trace", "DOTFLOW_TRACE_MAX_TASKS", "10000", COUNT),
     Known("records", "seconds for a task number", "DOTFLOW_NEXT_ID_TIMEOUT", "10", SECONDS),
+    Known("records", "seconds that a task's span waits", "DOTFLOW_EXPORTER_WAIT", "5", SECONDS),
     Known("state", "outbox", "DOTFLOW_OUTBOX", "disk", ("disk", "memory")),
     Known("state", "bytes that may wait", "DOTFLOW_OUTBOX_MAX_BYTES", "1073741824", WHOLE),
     Known("state", "seconds at exit", "DOTFLOW_FLUSH_TIMEOUT", "5", SECONDS),
@@ -71,6 +73,7 @@ KNOWN = (
 
 OTHERS = (
     "DOTFLOW_STATE_DIR", "DOTFLOW_API_TOKEN", "DOTFLOW_TRACE_URL",
+    "DOTFLOW_NOTIFY_URLS",
     *(name for pair in VARIABLES.values() for name in pair),
 )  # fmt: skip
 """Variables of ours that are read elsewhere."""
@@ -137,6 +140,8 @@ def _state(report: Report) -> None:
 def _spans(report: Report, found: InForce) -> None:
     for name, variable, default in (
         ("exporters", "OTEL_TRACES_EXPORTER", "otlp where an endpoint is named, else none"),
+        ("exporters of metrics", "OTEL_METRICS_EXPORTER", "as for traces"),
+        ("exporters of logs", "OTEL_LOGS_EXPORTER", "none"),
         ("sampler", "OTEL_TRACES_SAMPLER", "parentbased_always_on"),
         ("sampler's argument", "OTEL_TRACES_SAMPLER_ARG", "1.0"),
         ("propagators", "OTEL_PROPAGATORS", "tracecontext,baggage"),

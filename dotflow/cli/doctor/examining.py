@@ -33,7 +33,7 @@ def examine(workflow: str | None = None) -> Report:
 def _look(report: Report, found: Program) -> None:
     forced = in_force.look(report, found)
     configured.look(report, found, forced)
-    trials = spans.trials(report, forced, found.otlp)
+    trials = spans.trials(report, forced, found)
     trials += [records.trial(one.destination, one.variable, one.token) for one in found.apis]
     if not trials:
         tell_of_nowhere()

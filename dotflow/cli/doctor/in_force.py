@@ -16,6 +16,8 @@ from dotflow.otel.export.endpoint import GRPC, HTTP, OtlpSettings, endpoint_name
 from dotflow.otel.export.otlp import exports
 from dotflow.otel.export.own import SpanProcessors
 from dotflow.otel.export.provider import make
+from dotflow.otel.logs import provider as logs
+from dotflow.otel.metrics import provider as metrics
 from dotflow.process.variables import mended
 
 if TYPE_CHECKING:
@@ -96,9 +98,22 @@ def look(report: Report, program: Program) -> InForce:
             "propagators": _propagators(),
         }
     )
+    _tell_of_other_signals(report, program)
     _see_to_sampler(report, provider)
     _see_to_twins(report, leaves)
     return InForce(provider, is_own, settings, leaves)
+
+
+def _tell_of_other_signals(report: Report, program: Program) -> None:
+    measured, _ = metrics.ways_out(metrics.settings_of(program.otlp))
+    logged = logs.exporters(program.otlp, program.has_logs)
+    for what, provider, names in (
+        ("meter", metrics.existing(), measured), ("logger", logs.existing(), logged),
+    ):  # fmt: skip
+        made = "made by dotflow when the first run begins" if names else "none"
+        report.in_force[f"{what} provider"] = [made if provider is None else _class(provider)]
+    report.in_force["metric exporters"] = measured
+    report.in_force["log exporters"] = logged
 
 
 def _described(one: Any) -> Export:

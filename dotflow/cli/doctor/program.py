@@ -53,6 +53,7 @@ class Program:
         apis: The dotflow-apis; without a program those of both pairs of variables.
         service_name: `service.name` of a provider that is made, where the environment has none.
         tracer_provider: The provider that a ServerOtel was given; None where it was given none.
+        has_logs: Whether log records leave; None if the environment says so.
     """
 
     server: Server | None = None
@@ -60,6 +61,7 @@ class Program:
     apis: list[Api] = field(default_factory=list)
     service_name: str = "dotflow"
     tracer_provider: Any = None
+    has_logs: bool | None = None
 
     @property
     def has_spans(self) -> bool | None:
@@ -126,7 +128,7 @@ def _of_server(server: Server) -> Program:
     if not isinstance(server, ServerOtel):
         return Program(server, apis=apis)
     _, provider, service_name = server._provider_choice
-    return Program(server, server._otlp, apis, service_name, provider)
+    return Program(server, server._otlp, apis, service_name, provider, server._has_logs)
 
 
 def _api(destination: Destination) -> Api:

@@ -21,6 +21,7 @@ from dotflow.cli.doctor.remedies import Place, advice
 from dotflow.cli.doctor.trying import Result, Trial
 from dotflow.otel.attributes import SCOPE
 from dotflow.otel.export.endpoint import (
+    LOGS,
     METRICS,
     TRACES,
     OtlpSettings,
@@ -29,38 +30,44 @@ from dotflow.otel.export.endpoint import (
     headers_variable,
 )
 from dotflow.otel.export.otlp import OTLP, PROTOCOLS, exporter_of, load_exporter
+from dotflow.otel.logs import provider as logs
 from dotflow.otel.metrics import provider as metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dotflow.cli.doctor.in_force import Export, InForce
+    from dotflow.cli.doctor.program import Program
     from dotflow.cli.doctor.report import Report
     from dotflow.otel.export.endpoint import Endpoint
 
 CERTIFICATE = "OTEL_EXPORTER_OTLP_CERTIFICATE"
 
 
-def trials(report: Report, found: InForce, otlp: OtlpSettings) -> list[Trial]:
+def trials(report: Report, found: InForce, program: Program) -> list[Trial]:
     """How each way that spans leave is tried, as far as it leads to an OTLP endpoint."""
     span = test_span(getattr(found.provider, "resource", None) or Resource.create())
     made = [_trial(report, one, [span]) for one in found.settings]
     theirs = [_trial_of_application(one, span) for one in found.exports if one.exporter is not None]
     others = [
-        _trial(report, one, batch, is_asked_for) for one, batch, is_asked_for in _others(otlp)
+        _trial(report, one, batch, is_asked_for) for one, batch, is_asked_for in _others(program)
     ]
     return [one for one in (*made, *theirs, *others) if one is not None]
 
 
-def _others(otlp: OtlpSettings) -> Iterator[tuple[OtlpSettings, Any, bool]]:
+def _others(program: Program) -> Iterator[tuple[OtlpSettings, Any, bool]]:
     """Where metrics and logs go, what is sent there, and whether a person asked for it by name."""
-    settings = metrics.settings_of(otlp)
+    settings = metrics.settings_of(program.otlp)
     named, is_asked_for = metrics.ways_out(settings)
     for name in named:
         if name in PROTOCOLS:
             settings = OtlpSettings(protocol=PROTOCOLS[name], signal=METRICS)
         if name == OTLP or name in PROTOCOLS:
             yield settings, MetricsData(resource_metrics=[]), is_asked_for
+    for name in logs.exporters(program.otlp, program.has_logs):
+        if name == OTLP or name in PROTOCOLS:
+            protocol = PROTOCOLS.get(name, program.otlp.protocol)
+            yield OtlpSettings(program.otlp.endpoint, protocol, LOGS), [], True
 
 
 def test_span(resource: Resource) -> ReadableSpan:
