@@ -29,7 +29,7 @@ def trace_link(trace_id: str | None) -> str | None:
 @lru_cache(maxsize=16)
 def _is_usable(given: str) -> bool:
     """Whether an address can be used; why it cannot is said once, without the address."""
-    wrong = _fault(given)
+    wrong = fault_of(given)
     if wrong:
         logger.warning(
             "%s %s: there are no links to traces. It must be an http or https address with %s in "
@@ -38,7 +38,8 @@ def _is_usable(given: str) -> bool:
     return not wrong
 
 
-def _fault(given: str) -> str:
+def fault_of(given: str) -> str:
+    """What is wrong with an address of traces, without the address; "" where nothing is."""
     from urllib.parse import urlsplit
 
     try:

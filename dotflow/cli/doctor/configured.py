@@ -8,13 +8,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from dotflow.cli.doctor import notices
 from dotflow.cli.doctor.remedies import Place
 from dotflow.delivery.environment import VARIABLES
 from dotflow.otel.export import endpoint as otlp
 from dotflow.otel.export.otlp import batch_size, queue_size, schedule_delay
 from dotflow.process import variables
 from dotflow.process.variables import mended
-from dotflow.providers.environment import ServerChoice
+from dotflow.providers.environment import NOTIFY_ON, ServerChoice
 from dotflow.runlog import files
 from dotflow.settings import START_METHODS
 from dotflow.utils.masking import masked
@@ -66,14 +67,14 @@ KNOWN = (
     Known("traces", "tasks in one trace", "DOTFLOW_TRACE_MAX_TASKS", "10000", COUNT),
     Known("records", "seconds for a task number", "DOTFLOW_NEXT_ID_TIMEOUT", "10", SECONDS),
     Known("records", "seconds that a task's span waits", "DOTFLOW_EXPORTER_WAIT", "5", SECONDS),
+    Known("notices", "of what", NOTIFY_ON, "failure", ("failure", "always")),
     Known("state", "outbox", "DOTFLOW_OUTBOX", "disk", ("disk", "memory")),
     Known("state", "bytes that may wait", "DOTFLOW_OUTBOX_MAX_BYTES", "1073741824", WHOLE),
     Known("state", "seconds at exit", "DOTFLOW_FLUSH_TIMEOUT", "5", SECONDS),
 )  # fmt: skip
 
 OTHERS = (
-    "DOTFLOW_STATE_DIR", "DOTFLOW_API_TOKEN", "DOTFLOW_TRACE_URL",
-    "DOTFLOW_NOTIFY_URLS",
+    "DOTFLOW_STATE_DIR", "DOTFLOW_API_TOKEN", "DOTFLOW_TRACE_URL", "DOTFLOW_NOTIFY_URLS",
     *(name for pair in VARIABLES.values() for name in pair),
 )  # fmt: skip
 """Variables of ours that are read elsewhere."""
@@ -90,6 +91,7 @@ def look(report: Report, program: Program, found: InForce) -> None:
         _endpoint(report, settings)
     for api in program.apis:
         _api(report, api)
+    notices.look(report)
     _see_to_names(report)
     _see_to_file(report)
 
