@@ -291,6 +291,9 @@ def test_memory_is_bounded(api, exporter, monkeypatch):
     runs = exporter._heard
     assert len(runs._runs) == len(runs._told) == len(runs._attempts) == 5
     assert len(runs._attempts[7, 30]) == 5
+    [segments] = files.logs().values()
+    began = [one for one in dead_lines(segments)[0] if one["f"] == "run began"]
+    assert sum("wait" not in one for one in began) == 15  # those that are forgotten wait no longer
     assert exporter.force_flush(60_000)
     assert len(api.workflows) == 20
 

@@ -65,6 +65,12 @@ class Run:
             return True
         return bool(self.root) and (task.parent == self.root or (task.began or 0) <= self.ended)
 
+    def wait_no_longer(self) -> None:
+        """Have it be said now, with or without its name."""
+        if self.release is not None:
+            run_log.append(self.release)
+            self.release = None
+
 
 class HeardRuns:
     """Makes facts of spans, for one dotflow-api; all exporters of a process to it share one.
@@ -133,9 +139,7 @@ class HeardRuns:
         """Have no task wait for the root of its run any longer."""
         with self._lock:
             for run in self._runs.values():
-                if run.release is not None:
-                    run_log.append(run.release)
-                    run.release = None
+                run.wait_no_longer()
 
     # What came, of one workflow.
 
@@ -188,7 +192,7 @@ class HeardRuns:
         run = self._runs[workflow] = Run(RunTeller(workflow, self._key, texts, self._secret))
         self._runs.move_to_end(workflow)
         if len(self._runs) > MOST_RUNS:
-            self._runs.popitem(last=False)
+            self._runs.popitem(last=False)[1].wait_no_longer()
         return run
 
     def _end(self, run: Run, root: HeardRun) -> None:
@@ -253,13 +257,10 @@ def _complain(why: str) -> None:
     logger.warning("A span tells of a run what cannot be, and is passed over: %s", why)
 
 
-_shared: weakref.WeakValueDictionary[tuple[str, str], HeardRuns] = weakref.WeakValueDictionary()
+_shared: weakref.WeakValueDictionary[str, HeardRuns] = weakref.WeakValueDictionary()
 
 
 def heard_runs(channel: Channel) -> HeardRuns:
-    """What makes facts of spans for the dotflow-api of a channel."""
-    secret = channel.destination.token
-    found = _shared.get((channel.key, secret))
-    if found is None:
-        found = _shared[channel.key, secret] = HeardRuns(channel.key, secret)
-    return found
+    """What makes facts of spans for the dotflow-api of a channel; one, whoever asks."""
+    made = HeardRuns(channel.key, channel.destination.token)
+    return _shared.setdefault(channel.key, made)
