@@ -57,7 +57,6 @@ KNOWN = (
     Known("runs", "start method", "DOTFLOW_START_METHOD", START_METHODS[0], START_METHODS),
     Known("runs", "processes", "DOTFLOW_MAX_PROCESSES", "processors, at least 4", WHOLE),
     Known("runs", "output folder", "DOTFLOW_OUTPUT_PATH", ".output"),
-    Known("runs", "notices", "DOTFLOW_NOTIFY_ON", "failure", ("failure", "always")),
     Known("runs", "values of credentials", "DOTFLOW_WHOLE_VALUES", "masked"),
     Known(
         "traces", "continuation", "DOTFLOW_TRACE_CONTINUATION", "continue",
