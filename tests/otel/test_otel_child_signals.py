@@ -60,6 +60,8 @@ def test_all_signals_of_a_child_arrive_once(signals, protocol, whose, method):
     assert {one.trace_id.hex() for one in of_steps} == {_trace(signals)}
     sums = [point.as_int for name, point in signals.points if name == "sold"]
     assert sorted(sums) == [1, 1, 1, 5], done.stderr
+    sold = [said for said, metric in signals.measured if metric.name == "sold"]
+    assert len({said["service.instance.id"] for said in sold}) == 4
     names = sorted(one.name for one in signals.spans)
     assert names == ["inner"] * 3 + ["sell"] * 3 + ["shop"], done.stderr
 

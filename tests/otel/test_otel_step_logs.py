@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from opentelemetry._logs import _internal
 from opentelemetry.sdk import _logs as sdk
 
 from dotflow import DotFlow, action
+from dotflow.cli.setup import Command
 from dotflow.otel.logs import installed
 from dotflow.otel.logs.handler import StepHandler
 
@@ -51,6 +54,10 @@ def run(server, quiet, steps, **options):
     flow.start(keep_going=True, **options)
     assert server.flush(60).complete
     return flow
+
+
+def outbox(*words):
+    return Command(["outbox", *words]).run()
 
 
 def step_handlers():
@@ -209,6 +216,24 @@ def test_an_outage_loses_nothing_and_makes_no_loop(otlp, servers, quiet):
     assert [record.body for record in otlp.records] == ["sold 3"]
 
 
+def test_the_command_line_shows_and_sends_them(otlp, servers, quiet, monkeypatch, capsys):
+    """Log records that wait are counted as such, apart from spans, and a flush sends them."""
+    otlp.is_away = True
+    server = servers(endpoint=otlp.http_url, logs=True)
+    flow = DotFlow(config=quiet(server), name="shop")
+    flow.task.add(sells)
+    flow.start()
+    server.close(0.2)
+    name = f"OTLP endpoint for logs {otlp.http_url}/v1/logs"
+    assert outbox("status") == 0
+    assert f"{name}: 1 log record wait" in capsys.readouterr().out
+    otlp.is_away = False
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.http_url)
+    assert outbox("flush") == 0
+    assert "1 log record" in capsys.readouterr().out
+    assert [record.body for record in otlp.records] == ["sold 3"]
+
+
 def test_what_a_server_leaves_the_next_one_sends(otlp, servers, quiet):
     """Records that had no time are in the run log, and leave from there."""
     otlp.is_away = True
@@ -263,3 +288,49 @@ def test_whatever_is_logged_arrives(otlp, servers, quiet):
     assert record.attributes["nan"] == "nan"
     assert record.attributes["half"] == "\ufffd"
     assert len(record.attributes["many"].values) == 128
+
+
+KILLED = """
+import logging, os, signal, sys, time
+from dotflow import Config, DotFlow, action
+from dotflow.otel import ServerOtel
+from dotflow.providers import LogDefault
+
+log = logging.getLogger("shop")
+
+@action
+def says():
+    for number in range(200):
+        log.warning("number %d", number)
+    os.kill(os.getppid(), signal.SIGKILL)  # the program first
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    flow = DotFlow(config=Config(server=ServerOtel(), log=LogDefault(level="CRITICAL")))
+    flow.task.add(says)
+    log.warning("too early")
+    flow.start(mode="parallel", start_method=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_nothing_is_lost_where_the_program_is_killed_with_its_child(
+    method, otlp, monkeypatch, tmp_path
+):
+    """The next process sends what both have logged and not sent; each record arrives once."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.http_url)
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "otlp")
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    otlp.is_away = True  # of what was taken and not yet noted nobody could know
+    done = subprocess.run(
+        [sys.executable, str(script), method], capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    otlp.clear()
+    assert outbox("flush", "--timeout", "60") == 0
+    bodies = [record.body for record in otlp.wait_for_records(200)]
+    assert sorted(bodies) == sorted(f"number {number}" for number in range(200))
+    assert len({(record.trace_id, record.span_id) for record in otlp.records}) == 1
+    assert len(otlp.records[0].span_id) == 16

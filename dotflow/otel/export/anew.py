@@ -2,17 +2,23 @@
 
 Their exporters are made for one process. The child has copies of their connections, over which the
 parent goes on to speak; locks that a thread of the parent held; and sums that the parent reports.
-The SDK sees to its queues and threads. The rest is done here, by what the objects are, for each
-release of the SDK keeps them in another place.
+The SDK sees to its queues and threads, and from 1.44 on to what the resource says of the process.
+The rest is done here, by what the objects are, for each release of the SDK keeps them in another
+place.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+from functools import lru_cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import requests
+from opentelemetry.sdk import resources
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
 
 from dotflow.logging import logger
 
@@ -27,6 +33,8 @@ MEASURED = "_attributes_aggregation"
 
 RECONNECT = "_initialize_channel_and_stub"
 """The method of the exporters over gRPC that connects."""
+
+SDK_SEES_TO_RESOURCES = hasattr(resources, "_get_process_dependent_resource")
 
 _PLAIN, _REENTRANT = {type(threading.Lock())}, {type(threading.RLock())}
 
@@ -59,6 +67,8 @@ def _renew(part: Any) -> None:
         return
     state = vars(part)
     for name, value in list(state.items()):
+        if isinstance(value, Resource) and not SDK_SEES_TO_RESOURCES:
+            setattr(part, name, _of_this_process(value))
         if _is_held(value):
             setattr(
                 part, name, threading.RLock() if type(value) in _REENTRANT else threading.Lock()
@@ -68,6 +78,16 @@ def _renew(part: Any) -> None:
     if hasattr(part, RECONNECT):
         _theirs.append(state.get("_channel"))
         getattr(part, RECONNECT)()
+
+
+def _of_this_process(resource: Resource) -> Resource:
+    """The same resource as another instance: what both counted would be taken for one's."""
+    return resource.merge(Resource({SERVICE_INSTANCE_ID: _instance(os.getpid())}))
+
+
+@lru_cache(maxsize=1)
+def _instance(_process: int) -> str:
+    return str(uuid4())
 
 
 def _is_held(value: Any) -> bool:

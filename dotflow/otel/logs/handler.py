@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ EVENT_NAMES = ("otel.event.name", "event.name")
 
 KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; the rest is what the program adds, as `extra`."""
+
+TAKEN = (type(None), bool, int, float, str, bytes, Sequence, Mapping)
+"""What OpenTelemetry takes as an attribute; in older releases it leaves out the rest."""
 
 _here = threading.local()
 
@@ -105,7 +109,8 @@ class StepHandler(OpenTelemetryHandler):
 def said_by(record: logging.LogRecord, body: str) -> dict[str, Any]:
     """What a record of `logging` says, in OpenTelemetry's words."""
     attributes = {
-        name: value for name, value in vars(record).items()
+        name: value if isinstance(value, TAKEN) else str(value)
+        for name, value in vars(record).items()
         if name not in KNOWN and name not in EVENT_NAMES
     }  # fmt: skip
     attributes[names.CODE_FILE_PATH] = record.pathname
@@ -146,10 +151,13 @@ def handlers_of(name: str) -> Iterator[logging.Handler]:
 
 
 def is_of_opentelemetry(handler: logging.Handler) -> bool:
-    """Whether a handler hands on to OpenTelemetry: the SDK's, its instrumentation's, or ours."""
-    return isinstance(handler, OpenTelemetryHandler) or any(
-        base.__module__.startswith("opentelemetry.") for base in type(handler).__mro__
-    )
+    """Whether a handler hands on to OpenTelemetry: the SDK's, its instrumentation's, or ours.
+
+    Those that programs write themselves keep their provider as these do, for they begin as copies.
+    """
+    if isinstance(handler, OpenTelemetryHandler) or hasattr(handler, "_logger_provider"):
+        return True
+    return any(base.__module__.startswith("opentelemetry.") for base in type(handler).__mro__)
 
 
 def is_there_one() -> bool:
