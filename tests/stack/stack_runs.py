@@ -154,20 +154,29 @@ def check_root(spans, program):
     [begun], [end] = program.truth("run"), program.truth("end")
     [root] = [span for span in spans if span.parent is None]
     assert root.name == begun["name"]
-    assert {name: root.tags.get(name) for name in root.tags if name.startswith("dotflow.")} == {
+    said = {name: value for name, value in root.tags.items() if name.startswith("dotflow.")}
+    assert said == {
         "dotflow.workflow.id": program.id,
         "dotflow.workflow.name": begun["name"],
         "dotflow.workflow.mode": end["mode"],
         "dotflow.workflow.status": end["status"],
         "dotflow.workflow.task_count": len(program.truth("task")),
         "dotflow.workflow.duration": root.tags["dotflow.workflow.duration"],
-        **({"dotflow.reported": True} if "DOTFLOW_SERVER_URL" in program.environment else {}),
+        **_for_exporters(program),
     }
     assert root.tags["span.kind"] == "server"
     assert root.is_error == (end["status"] == "Failed")
     assert _is_within(root, end)
     assert abs(root.duration - root.tags["dotflow.workflow.duration"]) < 0.1
     return root
+
+
+def _for_exporters(program):
+    """What tells an exporter of ours that a server reports the run, or what it needs to do so."""
+    if "DOTFLOW_SERVER_URL" in program.environment:
+        return {"dotflow.reported": True}
+    plan = [[task["id"], task["name"], task["group"]] for task in program.truth("task")]
+    return {"dotflow.workflow.plan": json.dumps(plan, separators=(",", ":"))}
 
 
 def _is_within(span, outer):
