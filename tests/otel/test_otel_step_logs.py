@@ -180,26 +180,61 @@ def test_a_handler_of_the_application_is_left_alone(comes, otlp, servers, quiet)
     assert len(step_handlers()) == (comes == "later")
 
 
+class Seeing(sdk.LogRecordProcessor):
+    """What an application does with its log records."""
+
+    def __init__(self):
+        self.bodies = []
+        self.provider = sdk.LoggerProvider(shutdown_on_exit=False)
+        self.provider.add_log_record_processor(self)
+
+    def on_emit(self, log_record):
+        self.bodies.append(log_record.log_record.body)
+
+    def shutdown(self):
+        pass
+
+    def force_flush(self, timeout_millis=0):
+        return True
+
+
 def test_a_provider_of_the_application_gets_the_records(otlp, servers, quiet, monkeypatch):
     """Where it has a provider and no handler, the records go to it, and by its exporters alone."""
-    seen = []
-
-    class Seeing(sdk.LogRecordProcessor):
-        def on_emit(self, log_record):
-            seen.append(log_record.log_record.body)
-
-        def shutdown(self):
-            pass
-
-        def force_flush(self, timeout_millis=0):
-            return True
-
-    provider = sdk.LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(Seeing())
-    monkeypatch.setattr(_internal, "_LOGGER_PROVIDER", provider)
+    theirs = Seeing()
+    monkeypatch.setattr(_internal, "_LOGGER_PROVIDER", theirs.provider)
     run(servers(endpoint=otlp.http_url, logs=True), quiet, [sells])
-    assert seen == ["sold 3"]
+    assert theirs.bodies == ["sold 3"]
     assert not otlp.records
+
+
+@pytest.mark.parametrize("whose", ["instrumentation", "SDK"])
+@pytest.mark.filterwarnings("ignore:.*LoggingHandler.*:DeprecationWarning")
+def test_opentelemetrys_own_handlers_are_known(whose, otlp, servers, quiet, monkeypatch):
+    """That of its instrumentation and that of its SDK hand on each record, and ours none."""
+    name = "opentelemetry.instrumentation.logging.handler"
+    module = sdk if whose == "SDK" else pytest.importorskip(name)
+    theirs = Seeing()
+    handler = module.LoggingHandler(logger_provider=theirs.provider)
+    monkeypatch.setattr(logging.root, "handlers", [*logging.root.handlers, handler])
+    run(servers(endpoint=otlp.http_url, logs=True), quiet, [sells])
+    assert theirs.bodies == ["sold 3"]
+    assert not otlp.records
+    assert not step_handlers()
+
+
+def test_a_step_that_logs_without_end_fills_no_disk(otlp, servers, quiet, monkeypatch):
+    """A child writes as much as all run logs may take, and leaves out the rest."""
+    monkeypatch.setenv("DOTFLOW_OUTBOX_MAX_BYTES", "50000")
+
+    @action
+    def babbles():
+        for number in range(200):
+            shop.warning("%d %s", number, "x" * 1000)
+
+    run(servers(endpoint=otlp.http_url, logs=True), quiet, [babbles], mode="parallel")
+    bodies = [record.body for record in otlp.records]
+    assert 20 < len(bodies) < 60
+    assert [int(body.split()[0]) for body in bodies] == list(range(len(bodies)))
 
 
 def test_an_outage_loses_nothing_and_makes_no_loop(otlp, servers, quiet):

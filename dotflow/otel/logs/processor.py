@@ -13,6 +13,8 @@ from dotflow.otel.export.outgoing import Outgoing
 from dotflow.otel.export.sending import Item
 from dotflow.otel.logs.past import Writer
 from dotflow.otel.logs.record import Record, fields_of
+from dotflow.process.variables import warn
+from dotflow.runlog.limits import max_bytes
 from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class OtlpRecords(Outgoing, LogRecordProcessor):
         self, settings: OtlpSettings, counts: SpanCounts, texts: Callable[[], tuple[Texts, ...]]
     ) -> None:
         self._writer = Writer()
+        self._most = max_bytes()
         self._texts = texts
         super().__init__(settings, counts)
 
@@ -49,6 +52,18 @@ class OtlpRecords(Outgoing, LogRecordProcessor):
             logger.debug("A log record cannot be written down: %s", error)
             self.counts.add(failed=1)
 
+    @property
+    def _has_too_much(self) -> bool:
+        """Whether this child has logged more than all logs may take; it is said once."""
+        segments = run_log.segments
+        if not step_child.only_writes or not segments or segments[-1].size <= self._most:
+            return False
+        warn(
+            f"A step has logged more than {self._most} bytes (DOTFLOW_OUTBOX_MAX_BYTES): what else "
+            "it logs is not exported."
+        )
+        return True
+
     emit = on_emit  # its name in older releases
 
     def _take(self, given: Any) -> None:
@@ -59,6 +74,9 @@ class OtlpRecords(Outgoing, LogRecordProcessor):
         fields = fields_of(said, int(dropped), self._texts())
         record = Record(resource, given.instrumentation_scope, fields)
         n = next_number()
+        if self._has_too_much:
+            self.counts.add(failed=1)
+            return
         if run_log.is_durable:
             self._write(self._lines.record(n, self._writer.write(record)))
         if not step_child.only_writes:
