@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -153,6 +152,29 @@ def test_a_service_that_hangs_holds_up_neither_the_work_nor_others(hook, caplog)
         assert notify.flush(TIME)
 
 
+def test_a_fork_has_its_own_notices(monkeypatch):
+    """A process that is forked while a notice is under way sends what is its own, once."""
+    monkeypatch.setattr(notify_lane, "PAUSES", (0.0, 0.0))
+    with Webhook(0) as hook:
+        notify = NotifyApprise(hook.url, tasks=False)
+        run(notify, fails)
+        hook.wait_until_asked()
+        pid = os.fork()
+        if not pid:
+            try:
+                run(notify, works)
+                flow = run(notify, fails)
+                os._exit(0 if notify.flush(TIME) and not flow.ok else 1)
+            finally:
+                os._exit(2)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert titles(hook, 1) == ["etl failed"]
+        hook.released.set()
+        assert notify.flush(TIME)
+        assert titles(hook, 2) == ["etl failed"] * 2
+        assert hook.asked == 3  # once for the child; the parent's was tried again
+
+
 def test_more_than_may_wait_are_dropped(monkeypatch, caplog):
     """The oldest go, one line says so, and the newest arrive."""
     monkeypatch.setattr(notify_lane, "MOST_WAITING", 2)
@@ -160,9 +182,7 @@ def test_more_than_may_wait_are_dropped(monkeypatch, caplog):
     with Webhook(0) as hook:
         notify = NotifyApprise(hook.url, on="always", tasks=False)
         run(notify, works)
-        deadline = time.monotonic() + TIME
-        while not hook.asked and time.monotonic() < deadline:
-            time.sleep(0.005)
+        hook.wait_until_asked()
         for _ in range(4):
             run(notify, works)
         assert sum("more than 2 waited" in one for one in caplog.messages) == 1

@@ -60,6 +60,12 @@ class Webhook(_Receiver):
         self.asked = 0
         self.paths = []
 
+    def wait_until_asked(self):
+        deadline = time.monotonic() + TIME
+        while not self.asked:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
     @property
     def url(self):
         return f"json://127.0.0.1:{self.port}/hook/s3cr3t-p4th"
