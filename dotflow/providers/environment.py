@@ -50,6 +50,12 @@ def trace_by_default(options: Mapping[str, Any] | None) -> None:
     _tracing = options
 
 
+def traces_by_default() -> bool:
+    """Whether a Config that is given no server has ServerOtel."""
+    choice = _choice()
+    return choice == ServerChoice.OTEL or (choice == ServerChoice.AUTO and _tracing is not None)
+
+
 def chosen_server(given: Server | None, has_tracer: bool = False) -> Server:
     """The server of a Config: what its program gave, unless the environment says `none`.
 

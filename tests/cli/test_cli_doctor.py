@@ -55,7 +55,7 @@ from dotflow.otel import ServerOtel
 
 def pipeline():
     provider = TracerProvider(shutdown_on_exit=False)
-    for url in ({good!r}, {good!r}, {bad!r}):
+    for url in ({good!r}, {good!r}, {bad!r}, None):
         provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(url, timeout=1)))
     trace.set_tracer_provider(provider)
     return DotFlow(config=Config(server=ServerOtel()))
@@ -320,18 +320,18 @@ def test_logs_and_metrics_are_tried_where_they_leave(doctor, setup):
 
 
 def test_the_exporters_of_an_application(doctor, setup, otlp, tmp_path, monkeypatch):
-    """Those of its own provider are tried, and two for one place are told of."""
+    """Those of its own provider are tried, by what made them; two for one place are told of."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "own_provider.py").write_text(OWN_PROVIDER.format(
         good=f"{otlp.http_url}/v1/traces", bad=f"http://127.0.0.1:{closed_port()}/v1/traces",
     ))  # fmt: skip
-    setup()
-    monkeypatch.delenv(ENDPOINT)
+    setup(**{ENDPOINT: f"http://127.0.0.1:{closed_port()}"})
     try:
         report = doctor("--workflow", "own_provider:pipeline")
     finally:
         sys.modules.pop("own_provider", None)
-    twins, bad = report["faults"]
+    twins, by_variable, bad = report["faults"]
+    assert by_variable["remedy"].endswith(f"host and port in {ENDPOINT}")
     assert "arrives twice" in twins["problem"]
     assert "mend what the application gives" in bad["remedy"]
     assert [span.name for span in otlp.spans] == ["dotflow doctor"] * 2

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.otlp import OtlpReceiver
@@ -39,6 +40,25 @@ def test_the_exit_status_says_whether_all_is_well():
     assert (found, said) == (1, "")
     assert "OTEL_PROPAGATORS names 'abc'" in report["faults"][0]["problem"]
     assert doctor("--wrong")[:2] == (2, None)
+
+
+def test_what_the_launcher_has_set_up():
+    """Under opentelemetry-instrument its provider is in force, and its endpoint is tried."""
+    launcher = Path(sys.executable).parent / "opentelemetry-instrument"
+    with OtlpReceiver() as otlp:
+        done = subprocess.run(
+            [launcher, Path(sys.executable).parent / "dotflow", "doctor", "--json"],
+            env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.grpc_url,
+                 "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        names = [span.name for span in otlp.spans]
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["faults"], names) == (0, [], ["dotflow doctor"])
+    assert report["in_force"]["span exporters"] == [
+        f"OTLPSpanExporter (gRPC) to {otlp.grpc_url.removeprefix('http://')}"
+    ]
+    assert report["in_force"]["server"] == ["ServerOtel, unless the code says another one"]
 
 
 def test_a_disk_that_is_full(tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dotflow.cli.doctor import configured, in_force, program, records, spans, state, trying
 from dotflow.cli.doctor.report import Report
 from dotflow.otel.export.otlp import tell_of_nowhere
-from dotflow.providers.environment import SERVER_VARIABLE, ServerChoice
+from dotflow.providers.environment import SERVER_VARIABLE, ServerChoice, traces_by_default
 
 if TYPE_CHECKING:
     from dotflow.cli.doctor.in_force import InForce
@@ -35,7 +35,7 @@ def _look(report: Report, found: Program) -> None:
     configured.look(report, found, forced)
     trials = spans.trials(report, forced, found)
     trials += [records.trial(one.destination, one.variable, one.token) for one in found.apis]
-    if not trials:
+    if not trials and not forced.exports:
         tell_of_nowhere()
     if state.is_in_memory():
         report.note(
@@ -63,7 +63,7 @@ def _see_to_server(report: Report, found: Program, forced: InForce, is_any: bool
             "write Config(server=ServerOtel()), or set DOTFLOW_SERVER=otel where the code gives "
             "no server",
         )  # fmt: skip
-    elif forced.exports and found.has_spans is None and choice != ServerChoice.OTEL:
+    elif forced.exports and found.has_spans is None and not traces_by_default():
         report.note(
             "runs", "spans are made only for a Config(server=ServerOtel())",
             "DOTFLOW_SERVER=otel makes it the default; --workflow looks at the Config of a program",
@@ -74,4 +74,6 @@ def _server(found: Program, choice: str) -> str:
     """What a Config reports to."""
     if found.server is not None:
         return type(found.server).__name__
+    if traces_by_default():
+        return "ServerOtel, unless the code says another one"
     return f"what {SERVER_VARIABLE} says ({choice or ServerChoice.AUTO}), unless the code says it"

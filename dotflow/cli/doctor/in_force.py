@@ -12,10 +12,19 @@ from opentelemetry import propagate, trace
 
 from dotflow.otel.export import declarative
 from dotflow.otel.export.batch import OtlpProcessor
-from dotflow.otel.export.endpoint import GRPC, HTTP, OtlpSettings, endpoint_name, is_grpc, shown
+from dotflow.otel.export.endpoint import (
+    GRPC,
+    HTTP,
+    OtlpSettings,
+    endpoint_name,
+    endpoint_of,
+    is_grpc,
+    shown,
+)
 from dotflow.otel.export.otlp import exports
 from dotflow.otel.export.own import SpanProcessors
 from dotflow.otel.export.provider import make
+from dotflow.otel.export.served import bare
 from dotflow.otel.logs import provider as logs
 from dotflow.otel.metrics import provider as metrics
 from dotflow.process.variables import mended
@@ -47,6 +56,11 @@ class Export:
     address: str = ""
     exporter: Any = None
 
+    @property
+    def is_otlp(self) -> bool:
+        """Whether it is OpenTelemetry's exporter for OTLP, made by an application."""
+        return type(self.exporter).__module__.startswith("opentelemetry.exporter.otlp")
+
 
 @dataclass(frozen=True)
 class InForce:
@@ -55,14 +69,17 @@ class InForce:
     Attributes:
         provider: The tracer provider.
         is_own: Whether dotflow makes it.
-        settings: The OTLP endpoints that dotflow sends to.
+        settings: The OTLP endpoints that are sent to by the arguments of ServerOtel, or by the
+            standard variables.
         exports: All ways that spans leave.
+        theirs: Those to OTLP endpoints that an application's code names.
     """
 
     provider: Any
     is_own: bool
     settings: list[OtlpSettings]
     exports: list[Export]
+    theirs: list[Export]
 
 
 def look(report: Report, program: Program) -> InForce:
@@ -78,11 +95,14 @@ def look(report: Report, program: Program) -> InForce:
     found = [] if is_own else list(_of_application(provider))
     processors = [name for name, _ in found]
     leaves = [export for _, export in found if export is not None]
+    known = [(export, _as_variables_say(export)) for export in leaves]
+    settings += [same for _, same in known if same is not None]
+    theirs = [export for export, same in known if export.is_otlp and same is None]
     served = {_place(one) for one in leaves}
     for one in ways:
         export = _described(one)
         if not is_own and _place(export) in served:  # nothing is added where somebody exports
-            settings = []
+            settings = [same for same in settings if same is not one]
             continue
         leaves.append(export)
         kind = OtlpProcessor if isinstance(one, OtlpSettings) else None
@@ -101,7 +121,7 @@ def look(report: Report, program: Program) -> InForce:
     _tell_of_other_signals(report, program)
     _see_to_sampler(report, provider)
     _see_to_twins(report, leaves)
-    return InForce(provider, is_own, settings, leaves)
+    return InForce(provider, is_own, settings, leaves, theirs)
 
 
 def _tell_of_other_signals(report: Report, program: Program) -> None:
@@ -141,7 +161,26 @@ def _of_application(provider: Any) -> Iterator[tuple[str, Export | None]]:
             continue
         address = str(getattr(exporter, "_endpoint", "") or "")
         where = f" to {shown(address)}" if address else ""
-        yield _class(one), Export(f"{_class(exporter)}{where}", shown(address), exporter)
+        kind = (
+            f"{type(exporter).__name__}{' (gRPC)' if '.grpc.' in type(exporter).__module__ else ''}"
+        )
+        yield _class(one), Export(f"{kind}{where}", shown(address), exporter)
+
+
+def _as_variables_say(one: Export) -> OtlpSettings | None:
+    """What an application's exporter was made by, if that is the standard variables alone."""
+    if not one.is_otlp:
+        return None
+    protocol = GRPC if ".grpc." in type(one.exporter).__module__ else HTTP
+    said = OtlpSettings()
+    settings = said if is_grpc(said) == (protocol == GRPC) else OtlpSettings(protocol=protocol)
+    try:
+        ours = endpoint_of(settings)
+    except ValueError:
+        return None
+    headers = {name.lower() for name in dict(getattr(one.exporter, "_headers", None) or ())}
+    is_same = bare(ours.url) == bare(one.address) and headers - {"user-agent"} == {*ours.headers}
+    return settings if is_same else None
 
 
 def _class(value: Any) -> str:

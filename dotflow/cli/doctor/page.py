@@ -35,7 +35,11 @@ def show(report: Report) -> None:
     say(("Tried", "bold"))
     for one in report.destinations:
         word = ("ok   ", "green") if one.ok else ("fault", "bold red")
-        say("  ", word, f"  {one.destination}: {one.did or 'see below'} ({one.seconds:.3f} s)")
+        say(
+            "  ",
+            word,
+            f"  {one.kind:7}  {one.destination}: {one.did or 'see below'} ({one.seconds:.3f} s)",
+        )
     if not report.destinations:
         say("  nothing: no destination is configured")
     for title, style, findings in (

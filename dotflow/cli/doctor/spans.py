@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricsData
@@ -48,7 +49,7 @@ def trials(report: Report, found: InForce, program: Program) -> list[Trial]:
     """How each way that spans leave is tried, as far as it leads to an OTLP endpoint."""
     span = test_span(getattr(found.provider, "resource", None) or Resource.create())
     made = [_trial(report, one, [span]) for one in found.settings]
-    theirs = [_trial_of_application(one, span) for one in found.exports if one.exporter is not None]
+    theirs = [Trial(one.name, "traces", partial(_exported, one, span)) for one in found.theirs]
     others = [
         _trial(report, one, batch, is_asked_for) for one, batch, is_asked_for in _others(program)
     ]
@@ -130,14 +131,8 @@ def _place(endpoint: Endpoint) -> Place:
     return Place(endpoint.url, endpoint.variable, headers_variable(endpoint.signal), CERTIFICATE)
 
 
-def _trial_of_application(export: Export, span: ReadableSpan) -> Trial | None:
-    """How an exporter of the application's is tried; None of one that is not OTLP's."""
-    if not type(export.exporter).__module__.startswith("opentelemetry.exporter.otlp"):
-        return None
-    return Trial(export.name, "traces", lambda: _exported(export, span))
-
-
 def _exported(export: Export, span: ReadableSpan) -> Result:
+    """Have an exporter of the application's send; what it logs is why it could not."""
     lines = _Lines()
     log = logging.getLogger("opentelemetry.exporter.otlp")
     log.addHandler(lines)

@@ -23,8 +23,8 @@ def is_served(provider: Any, settings: OtlpSettings) -> bool:
         settings: What the arguments of ServerOtel say of the endpoint.
     """
     try:
-        ours = _bare(endpoint_of(settings).url)
-        found = any(_bare(one) == ours for one in _endpoints(provider))
+        ours = bare(endpoint_of(settings).url)
+        found = any(bare(one) == ours for one in _endpoints(provider))
     except Exception as error:  # noqa: BLE001 - a provider may be anybody's
         logger.debug("What a tracer provider exports to cannot be seen: %r", error)
         return False
@@ -45,7 +45,7 @@ def _endpoints(provider: Any) -> Iterator[str]:
             yield endpoint
 
 
-def _bare(url: str) -> str:
+def bare(url: str) -> str:
     """Host, port and path; the exporters over gRPC keep no scheme."""
     parts = urlsplit(url if "//" in url else f"//{url}")
     return f"{parts.netloc.rpartition('@')[2].lower()}{parts.path.rstrip('/')}"
