@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from support.signals import SignalReceiver
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ TOKEN = "a-token-of-the-tests"
 LAUNCHER = Path(sys.executable).with_name("opentelemetry-instrument")
 
 PROGRAM = """
-    import os, sys
+    import logging, os, sys
     if "HIDE" in os.environ:
         sys.modules["opentelemetry.configuration"] = None  # as if it were not installed
     from opentelemetry import trace
@@ -29,6 +30,7 @@ PROGRAM = """
     @action
     def step():
         with trace.get_tracer("theirs").start_as_current_span("inner"):
+            logging.getLogger("theirs").warning("from the step")
             return 1
 
     def run(server, **kwargs):
@@ -109,6 +111,29 @@ def test_it_names_what_is_ours(run, otlp, api):
     answer = requests.get(f"{api.url}/workflows", headers={"X-User-Token": TOKEN}, timeout=10)
     found = [(one["status"], one["trace_id"]) for one in answer.json()["workflows"]]
     assert sorted(found) == sorted(("Completed", one) for one in ids)
+
+
+ALL_SIGNALS = """
+    tracer_provider:
+      processors:
+        - batch: {exporter: {otlp_http: {endpoint: "HERE/v1/traces"}}}
+    meter_provider:
+      readers:
+        - periodic: {exporter: {otlp_http: {endpoint: "HERE/v1/metrics"}}}
+    logger_provider:
+      processors:
+        - batch: {exporter: {otlp_http: {endpoint: "HERE/v1/logs"}}}
+"""
+
+
+def test_the_file_says_of_metrics_and_log_records_too(run):
+    """All three leave as it says, each once."""
+    with SignalReceiver() as receiver:
+        run("run(ServerOtel())", ALL_SIGNALS.replace("HERE", receiver.http_url))
+    assert sorted(span.name for span in receiver.spans) == ALL
+    assert receiver.count("dotflow.task.duration") == 1
+    [record] = [one for one in receiver.records if one.body.string_value == "from the step"]
+    assert record.span_id in [span.span_id for span in receiver.spans if span.name == "inner"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from support.signals import REQUESTS, SignalReceiver
+from support.signals import SignalReceiver
 
 pytestmark = pytest.mark.slow
 
@@ -40,32 +40,6 @@ PROGRAM = """
 """
 
 
-class Receiver(SignalReceiver):
-    """Keeps of each histogram what it has counted, by its name and process."""
-
-    def __enter__(self):
-        self.counted = {}
-        return super().__enter__()
-
-    def take(self, kind, body):
-        if kind != "metrics":
-            return super().take(kind, body)
-        for resource in REQUESTS[kind].FromString(body).resource_metrics:
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    self._count(str(resource.resource), metric)
-        return None
-
-    def _count(self, process, metric):
-        points = metric.histogram.data_points
-        if points:
-            self.counted.setdefault(metric.name, {})[process] = sum(one.count for one in points)
-
-    def count(self, name):
-        """What all processes have measured: each says it from its beginning."""
-        return sum(self.counted[name].values())
-
-
 @pytest.mark.parametrize(
     ("command", "start_method"),
     [
@@ -80,7 +54,7 @@ def test_an_address_is_all_that_it_takes(command, start_method, tmp_path, monkey
     """What the launcher sets up by default gets all three; a step's log line has its span."""
     monkeypatch.delenv("OTEL_METRICS_EXPORTER")  # nothing is said of any signal
     (tmp_path / "app.py").write_text(textwrap.dedent(PROGRAM))
-    with Receiver() as receiver:
+    with SignalReceiver() as receiver:
         given = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_url,
             "DOTFLOW_START_METHOD": start_method,
