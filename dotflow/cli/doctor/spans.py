@@ -31,7 +31,7 @@ from dotflow.otel.export.endpoint import (
     headers_variable,
 )
 from dotflow.otel.export.otlp import OTLP, PROTOCOLS, exporter_of, load_exporter
-from dotflow.otel.logs import provider as logs
+from dotflow.otel.logs import asked as logs
 from dotflow.otel.metrics import provider as metrics
 
 if TYPE_CHECKING:

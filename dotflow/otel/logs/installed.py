@@ -15,8 +15,8 @@ from dotflow.logging import logger
 from dotflow.otel.export.endpoint import LOGS, OtlpSettings
 from dotflow.otel.export.outgoing import Outgoing
 from dotflow.otel.export.resource import resource_of
+from dotflow.otel.logs.asked import existing, exporters
 from dotflow.otel.logs.handler import StepHandler, is_there_one
-from dotflow.otel.logs.provider import OwnLoggerProvider, existing, exporters
 from dotflow.process.forking import renew_in_child
 from dotflow.process.variables import mended
 from dotflow.runlog.texts import Texts
@@ -24,7 +24,7 @@ from dotflow.runlog.texts import Texts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dotflow.otel.logs.provider import Exporting
+    from dotflow.otel.logs.provider import Exporting, OwnLoggerProvider
 
 CHILD_KEY = "dotflow-logs"
 """Where a carrier says what leaves from a child that is not forked; no propagator reads it."""
@@ -50,6 +50,9 @@ class _Installed:
         if found is not None:
             return found
         if self.provider is None:
+            # Here, for few programs need the SDK's part for logs, which takes its time to load.
+            from dotflow.otel.logs.provider import OwnLoggerProvider
+
             with mended():
                 self.provider = OwnLoggerProvider(_resource(service_name))
         if set_global:
@@ -123,7 +126,7 @@ class Logs:
     def _begin(self, texts: Texts, service_name: str, set_global: bool) -> None:
         with _installed.lock:
             provider = _installed.provider_for(service_name, set_global)
-            if isinstance(provider, OwnLoggerProvider):
+            if _installed.provider is not None and provider is _installed.provider:
                 self.processors = provider.acquire(self._settings, self._names, texts)
             self.provider = provider
             if self._has_handler:
@@ -142,7 +145,7 @@ class Logs:
     @property
     def for_a_child(self) -> dict[str, str]:
         """What a child that is not forked has records leave by, as this process does."""
-        if not isinstance(self.provider, OwnLoggerProvider):
+        if self.provider is None or self.provider is not _installed.provider:
             return {}
         is_wanted, texts, service_name, set_global = self._known
         known = {
@@ -169,9 +172,10 @@ class Logs:
         with _installed.lock:
             if self._has_handler:
                 _installed.leave()
-            if not isinstance(provider, OwnLoggerProvider):
+            ours = _installed.provider
+            if ours is None or provider is not ours:
                 return []
-            return provider.release(self._settings, self._names, self._known[1])
+            return ours.release(self._settings, self._names, self._known[1])
 
 
 _in_child: list[Logs] = []

@@ -13,9 +13,9 @@ from dotflow.abc.words import words_of_last
 from dotflow.otel import attributes as names
 from dotflow.otel.export.endpoint import LOGS, OtlpSettings, is_named
 from dotflow.otel.export.outgoing import Outgoing
+from dotflow.otel.logs.asked import existing
 from dotflow.otel.logs.handler import OpenTelemetryHandler
 from dotflow.otel.logs.installed import Logs
-from dotflow.otel.logs.provider import existing
 from dotflow.otel.spans.values import NAME_LIMIT, cut
 from dotflow.process import at_exit
 from dotflow.process.forking import renew_in_child
