@@ -9,6 +9,7 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, set_span_in_context
+from support.fault_server import TOKEN, FaultServer
 
 from dotflow import DotFlow, action
 from dotflow.abc.facts import next_number
@@ -114,6 +115,20 @@ def encoded(spans):
     """What leaves, one span at a time."""
     one_by_one = (encode_spans([span]).SerializeToString(deterministic=True) for span in spans)
     return sorted(one_by_one)
+
+
+def test_spans_of_a_run_that_is_reported_say_so_from_the_log_too(exported, servers, quiet, otlp):
+    """Byte for byte; who gets them reports none of them again."""
+    tries.clear()
+    api = FaultServer()
+    server = servers(api.url, TOKEN, endpoint=otlp.http_url)
+    run(server, quiet, gives, second_time, fails)
+    made, _ = made_again(server)
+    assert encoded(made) == encoded(exported)
+    assert len(made) == 6
+    assert all(span.attributes["dotflow.reported"] for span in made)
+    server.close(5)
+    api.close()
 
 
 @pytest.mark.parametrize("limits", [{}, {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "20"},
