@@ -172,6 +172,7 @@ SPAN_ATTEMPT = "attempt"
 SPAN_WORKFLOW_STARTED = "workflow started"
 SPAN_PART_STARTED = "workflow part started"
 SPAN_TASK_STARTED = "task started"
+SPAN_DOCTOR = "dotflow doctor"
 
 # Names of events.
 

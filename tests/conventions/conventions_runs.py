@@ -14,6 +14,7 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from support.fault_server import TOKEN, FaultServer
 
 from dotflow import Config, DotFlow, action
+from dotflow.cli.doctor.examining import examine
 from dotflow.otel import ServerOtel
 from dotflow.providers import LogDefault, StorageFile
 
@@ -112,6 +113,8 @@ def everything(url, patch):
         assert server.flush(TIMEOUT).complete
         server.close(TIMEOUT)
     logs.shutdown()
+    patch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{url}/v1/traces")
+    examine()
 
 
 def reported_run(url):

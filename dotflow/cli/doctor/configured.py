@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from opentelemetry.sdk.resources import SERVICE_NAME
+
 from dotflow.cli.doctor import notices
 from dotflow.cli.doctor.remedies import Place
 from dotflow.delivery.environment import VARIABLES
@@ -162,7 +164,7 @@ def _spans(report: Report, found: InForce) -> None:
 
 def _names(key: str, named: list[str]) -> bool:
     """Whether a variable names an attribute of the resource."""
-    if key == "service.name" and "OTEL_SERVICE_NAME" in named:
+    if key == SERVICE_NAME and "OTEL_SERVICE_NAME" in named:
         return True
     said = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     return key in [pair.partition("=")[0].strip() for pair in said.split(",")]

@@ -13,6 +13,7 @@ from dotflow.cli.doctor.remedies import Place, advice
 from dotflow.cli.doctor.trying import Result, Trial
 from dotflow.delivery.client import Client
 from dotflow.delivery.message import Delivered, Kind, Message, Refused, TryLater
+from dotflow.otel.attributes import SPAN_DOCTOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from dotflow.delivery.dialect import Destination
     from dotflow.delivery.message import Outcome
 
-NAME = "dotflow doctor"
-"""What the test span and the test record are called."""
+NAME = SPAN_DOCTOR
+"""What the test record is called, and the test span."""
 
 
 def trial(destination: Destination, variable: str, token: str) -> Trial:

@@ -17,10 +17,9 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from dotflow import __version__
 from dotflow.cli.doctor import trying
-from dotflow.cli.doctor.records import NAME
 from dotflow.cli.doctor.remedies import Place, advice
 from dotflow.cli.doctor.trying import Result, Trial
-from dotflow.otel.attributes import SCOPE
+from dotflow.otel.attributes import SCHEMA_URL, SCOPE, SPAN_DOCTOR
 from dotflow.otel.export.endpoint import (
     LOGS,
     METRICS,
@@ -77,9 +76,14 @@ def test_span(resource: Resource) -> ReadableSpan:
     context = SpanContext(
         ids.generate_trace_id(), ids.generate_span_id(), False, TraceFlags(TraceFlags.SAMPLED)
     )
-    scope = InstrumentationScope(SCOPE, __version__)
+    scope = InstrumentationScope(SCOPE, __version__, SCHEMA_URL)
     return ReadableSpan(
-        NAME, context, resource=resource, instrumentation_scope=scope, start_time=now, end_time=now
+        SPAN_DOCTOR,
+        context,
+        resource=resource,
+        instrumentation_scope=scope,
+        start_time=now,
+        end_time=now,
     )
 
 
