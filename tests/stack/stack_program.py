@@ -7,6 +7,7 @@ At a gate it waits until the file that the gate is named by is there, in the fol
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -21,9 +22,11 @@ from dotflow.providers import LogDefault
 
 TRUTH = Path(os.environ["TRUTH"])
 GATES = Path(os.environ["GATES"])
+NAME = os.environ.get("NAME")  # of the workflow, else that of the pipeline
 PATIENCE = 300  # seconds
 
 tracer = trace.get_tracer("shop")
+log = logging.getLogger("shop")
 
 
 class NoStock(Exception):
@@ -45,6 +48,7 @@ def id_of(span):
 def told(step, initial):
     """Write down one try of a step: when, in which span, and what came of it."""
     begun, error = time.time(), None
+    write_log("%s begins in %s", step, initial.storage)
     try:
         yield
     except Exception as raised:
@@ -55,6 +59,12 @@ def told(step, initial):
             "try", step=step, group=initial.storage, begun=begun, ended=time.time(), error=error,
             span=id_of(trace.get_current_span()),
         )  # fmt: skip
+
+
+def write_log(text, *values):
+    """A log record of a step's, written down."""
+    log.warning(text, *values)
+    tell("log", text=text % values, span=id_of(trace.get_current_span()))
 
 
 @contextmanager
@@ -144,6 +154,13 @@ def large(workflow):
     return {"mode": "sequential"}
 
 
+def errand(workflow):
+    """In this process: a retry, and a step that fails."""
+    for step in (fetch, count, report):
+        workflow.task.add(step=step, initial_context="south")
+    return {"mode": "sequential"}
+
+
 def shop(workflow):
     """Three groups, each in a process of its own; one of them fails, twice."""
     for group in ("north", "south", "west"):
@@ -169,9 +186,11 @@ def group_gates(workflow):
 
 def main(pipeline):
     server = ServerOtel()
-    workflow = DotFlow(config=Config(server=server, log=LogDefault(level="ERROR")), name=pipeline)
+    workflow = DotFlow(
+        config=Config(server=server, log=LogDefault(level="ERROR")), name=NAME or pipeline
+    )
     begun = time.time()
-    tell("run", id=str(workflow.workflow_id), name=pipeline)
+    tell("run", id=str(workflow.workflow_id), name=NAME or pipeline)
     options = globals()[pipeline](workflow)
     status = []
     workflow.start(

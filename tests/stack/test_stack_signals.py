@@ -1,4 +1,4 @@
-"""Metrics and log records on their way through the Collector to Prometheus and VictoriaLogs."""
+"""One run, and its trace id in the stores of traces, metrics and logs, by way of one Collector."""
 
 from __future__ import annotations
 
@@ -15,11 +15,26 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from stack_runs import run
 from stack_servers import Collector, Prometheus, VictoriaLogs, until
-from stack_signals import exemplars, log_records, query
+from stack_signals import Stores, check_signals, exemplars, log_records, query
 
 SENT = 5
 """How often each signal is sent."""
+
+
+@pytest.mark.parametrize("pipeline", ["errand", "shop"], ids=["in process", "in children"])
+def test_one_trace_id_in_three_stores(
+    pipeline, collector, jaeger, prometheus, victorialogs, tmp_path
+):
+    """A run with a retry and a failing step is found in each store by its trace id."""
+    program = run(
+        tmp_path, pipeline, otlp=f"http://localhost:{collector.http_port}", FLUSH=60,
+        OTEL_LOGS_EXPORTER="otlp", NAME=f"{pipeline} in three stores",
+    )  # fmt: skip
+    assert program.truth("end")[0]["status"] == "Failed"
+    assert any(task["retry_count"] for task in program.truth("task"))
+    check_signals(Stores(jaeger, prometheus, victorialogs), program)
 
 
 @pytest.fixture
