@@ -26,7 +26,7 @@ class Out(MetricExporter):
 
     What is not taken is not lost: the next export has it in its sums (with delta temporality it
     is). Where nobody asked for metrics by name, an endpoint that takes spans alone is no fault: it
-    is asked once, and never again.
+    is asked once, and never again; what is wrong with its address is said of the spans.
 
     Args:
         settings: Which endpoint.
@@ -88,7 +88,7 @@ class Out(MetricExporter):
         if outcome.is_unknown and not self._is_asked_for:
             self.is_over = True
             self._exporter.close()
-            logger.info(
+            logger.debug(
                 "%s %s. No metrics are exported; OTEL_METRICS_EXPORTER=none says that it is meant.",
                 self.name, outcome.why,
             )  # fmt: skip
@@ -100,10 +100,10 @@ class Out(MetricExporter):
         self._say(f"{why}. Metrics go on to be measured, and are sent when it takes them")
 
     def _say(self, what: str) -> None:
-        """Say something once until the endpoint is well; of what nobody asked for, in a whisper."""
+        """Say something once until the endpoint is well; nothing of what nobody asked for."""
         if what not in self._said and len(self._said) < MOST_SAID:
             self._said.add(what)
-            say = logger.warning if self._is_asked_for else logger.info
+            say = logger.warning if self._is_asked_for else logger.debug
             say("%s %s.", self.name, what)
 
     @property

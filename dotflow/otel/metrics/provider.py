@@ -165,7 +165,8 @@ def _way_out(name: str, settings: OtlpSettings, is_asked_for: bool) -> Any:
         try:
             return Out(settings, is_asked_for)
         except Exception as error:  # noqa: BLE001 - a wrong variable costs this, not the rest
-            warn(f"Metrics are not exported: {error}")
+            if is_asked_for:  # else the same is said of spans
+                warn(f"Metrics are not exported: {error}")
             return None
     for entry in entry_points(group="opentelemetry_metrics_exporter", name=name):
         return entry.load()()
