@@ -79,7 +79,9 @@ def others():
     }  # fmt: skip
     tried = {one.partition("=")[0] for one in [*WRONG, *UNUSABLE, *OF_NO_MATTER]}
     # What a file, or another's credentials, have to be there for is tried elsewhere.
-    left = sorted(name for name in known - tried if not name.endswith(("_PROVIDER", "_KEY")))
+    left = sorted(
+        name for name in known - tried if not name.endswith(("_PROVIDER", "_KEY", "_CONFIG_FILE"))
+    )
     return "\t".join(f"{name}=abc" for name in left)
 
 
