@@ -11,6 +11,7 @@ import pytest
 import requests
 import yaml
 from examples_support import EXAMPLES, TIME
+from support.notices import Webhook
 
 from dotflow.api import ApiServer
 
@@ -67,14 +68,16 @@ def test_celery(serve, run, spans_of, tmp_path, monkeypatch):
 
 
 def test_kubernetes(serve, until, tmp_path, monkeypatch):
-    """SIGTERM is in the records before the pod is gone; the next pod does only what is left."""
+    """SIGTERM is in the records, and people are told, before the pod is gone; the next pod does
+    only what is left."""
     job = yaml.safe_load((EXAMPLES / "kubernetes" / "job.yaml").read_text())
     [pod] = job["spec"]["template"]["spec"]["containers"]
     words = {one["name"]: one.get("value") for one in pod["env"]}
     assert words["SERVER_USER_TOKEN"] is None  # it comes from the secret
     words["DOTFLOW_FLUSH_TIMEOUT"] = str(TIME)
-    with ApiServer(f"sqlite:///{tmp_path}/api.db", "t") as api:
+    with ApiServer(f"sqlite:///{tmp_path}/api.db", "t") as api, Webhook() as hook:
         words |= {"SERVER_BASE_URL": api.url, "SERVER_USER_TOKEN": "t"}
+        words["DOTFLOW_NOTIFY_URLS"] = hook.url
         for name, value in words.items():
             monkeypatch.setenv(name, value.replace("/data", str(tmp_path / "data")))
         _post(api, "workflows", {"id": words["WORKFLOW_ID"], "status": "New"})
@@ -87,6 +90,9 @@ def test_kubernetes(serve, until, tmp_path, monkeypatch):
         assert _statuses(api, words["WORKFLOW_ID"]) == {
             "workflow": "Failed", "extract": "Completed", "transform": "Failed",
         }  # fmt: skip
+        told = {one["title"]: one["message"] for one in hook.wait_for(2)}
+        assert set(told) == {"nightly: task transform failed", "nightly failed"}
+        assert all("interrupted by SIGTERM" in message for message in told.values())
         monkeypatch.setenv("TRANSFORM_SECONDS", "0")
         with serve(*command, cwd=folder) as second:
             assert second.wait(TIME) == 0, second.log.read_text()
