@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class _Kept(logging.Handler):
+MOST = 1000
+"""Characters of a line that are kept."""
+
+
+class Kept(logging.Handler):
     """Keeps what is said, in place of whoever would write it."""
 
     def __init__(self) -> None:
@@ -22,7 +26,7 @@ class _Kept(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line."""
-        self.said.append(record.getMessage())
+        self.said.append(record.getMessage()[:MOST])
 
 
 @contextmanager
@@ -33,7 +37,7 @@ def kept_lines() -> Iterator[list[str]]:
         The lines so far.
     """
     warn.cache_clear()
-    kept = _Kept()
+    kept = Kept()
     handlers, propagates = logger.handlers, logger.propagate
     logger.handlers, logger.propagate = [kept], False
     try:

@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from dotflow import __version__
 from dotflow.cli.doctor import trying
+from dotflow.cli.doctor.lines import Kept
 from dotflow.cli.doctor.remedies import Place, advice
 from dotflow.cli.doctor.trying import Result, Trial
 from dotflow.otel.attributes import SCHEMA_URL, SCOPE, SPAN_DOCTOR
@@ -137,11 +138,14 @@ def _place(endpoint: Endpoint) -> Place:
 
 def _exported(export: Export, span: ReadableSpan) -> Result:
     """Have an exporter of the application's send; what it logs is why it could not."""
-    lines = _Lines()
+    lines = Kept()
     log = logging.getLogger("opentelemetry.exporter.otlp")
     log.addHandler(lines)
+    result: Any = SpanExportResult.FAILURE
     try:
-        result: Any = export.exporter.export([span])
+        result = export.exporter.export([span])
+    except Exception as error:  # noqa: BLE001 - some releases raise what others log
+        lines.said.append(f"took no test span: {type(error).__name__}")
     finally:
         log.removeHandler(lines)
     if result is SpanExportResult.SUCCESS:
@@ -151,15 +155,3 @@ def _exported(export: Export, span: ReadableSpan) -> Result:
         problem=why,
         remedy="mend what the application gives this exporter: its endpoint, headers, certificate",
     )
-
-
-class _Lines(logging.Handler):
-    """Keeps what an exporter says."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line."""
-        self.said.append(record.getMessage()[:300])
