@@ -363,14 +363,13 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
     Args:
         carrier: What the parent sent: `Pipeline.for_a_child` is in it.
     """
-    installed.open_in_child(carrier)
-    if _in_child or declarative.existing() is not None:
-        return
     text = carrier.get(CHILD_KEY)
-    if text is None:
+    if text is None and declarative.existing() is None:
         launch(carrier)
         if declarative.existing() is None:
             declarative.configure()  # where a file says so
+    installed.open_in_child(carrier)
+    if text is None or _in_child or declarative.existing() is not None:
         return
     known = json.loads(text)
     settings = OtlpSettings(known["endpoint"], known["protocol"])

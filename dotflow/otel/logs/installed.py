@@ -145,7 +145,8 @@ class Logs:
     @property
     def for_a_child(self) -> dict[str, str]:
         """What a child that is not forked has records leave by, as this process does."""
-        if self.provider is None or self.provider is not _installed.provider:
+        is_theirs = self.provider is not _installed.provider
+        if self.provider is None or (is_theirs and not self._has_handler):
             return {}
         is_wanted, texts, service_name, set_global = self._known
         known = {
@@ -155,6 +156,7 @@ class Logs:
             "service_name": service_name,
             "set_global": set_global,
             "texts": texts.for_a_child,
+            "is_theirs": is_theirs,
         }
         return {CHILD_KEY: json.dumps(known)}
 
@@ -191,6 +193,8 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
     if text is None or _in_child or _installed.provider is not None:
         return
     known = json.loads(text)
+    if known["is_theirs"] and existing() is None:
+        return  # the program's own code sets up its children
     settings = OtlpSettings(known["endpoint"], known["protocol"])
     texts = Texts.of_parent(**known["texts"])
     is_wanted, service_name, set_global = (
