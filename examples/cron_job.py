@@ -5,7 +5,7 @@ Where a day failed half-way, running it again does only what is left: its result
 under an id that is the day's. An exit status above 0 is what cron, and what watches it, look at.
 
     pip install 'dotflow[notify]'
-    0 3 * * *  DOTFLOW_NOTIFY_URLS=mailto://mail.example.com?to=team@example.com
+    0 3 * * *  DOTFLOW_NOTIFY_URLS='mailto://mail.example.com?from=etl@example.com&to=team@example.com'
                OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318
                /srv/etl/.venv/bin/python /srv/etl/cron_job.py     (in one line)
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -210,6 +211,14 @@ def test_what_is_wrong_is_said_where_it_is_given(monkeypatch, caplog):
     assert Config().notify is Config().notify
     monkeypatch.delenv("DOTFLOW_NOTIFY_URLS")
     assert isinstance(Config().notify, NotifyDefault)
+
+
+def test_the_addresses_of_the_page_are_understood():
+    """Those of mail and of a webhook as they stand; the others have tokens for an example."""
+    page = (Path(__file__).parents[2] / "docs" / "notify.md").read_text(encoding="utf-8")
+    urls = re.findall(r"`((?:mailtos?|jsons)://[^`]+)`", page)
+    assert len(urls) == 3
+    assert repr(NotifyApprise(urls)).count("address") == 3
 
 
 def test_nobody_is_told_of_a_rehearsal(hook):
