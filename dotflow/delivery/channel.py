@@ -173,7 +173,8 @@ class _SharedRelays:
 
     def all(self) -> list[Relay]:
         """All relays that there are."""
-        return list(self._relays.values())
+        with self._lock:
+            return list(self._relays.values())
 
     def leave(self, channel: Channel, destination: Destination) -> bool:
         """Take a user away; whether others are left."""

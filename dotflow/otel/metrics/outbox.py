@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.metrics import Observation
@@ -14,6 +15,13 @@ from dotflow.otel.export.beside import processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def all_of(held: weakref.WeakSet[Any]) -> list[Any]:
+    """What is held weakly, also while another thread adds to it."""
+    while True:
+        with suppress(RuntimeError):  # it changed its size meanwhile
+            return list(held)
 
 
 class Box(NamedTuple):
@@ -70,7 +78,7 @@ class Outboxes:
             yield (
                 relay.name, (relay, counts.delivered, counts.dead), counts.pending, counts.oldest
             )  # fmt: skip
-        for one in list(processors):
+        for one in all_of(processors):
             spans, pending = one.counts, 0 if one.has_ended else one.waiting
             yield one.name, (spans, spans.exported, spans.failed), pending, one.oldest
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PROXY = "_ProxyMeterProvider"
 """The API's stand-in for a provider that is not there yet."""
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may begin a run while it is held
 _tallies: weakref.WeakKeyDictionary[Any, Tally] = weakref.WeakKeyDictionary()
 _made: dict[OtlpSettings, OwnMeterProvider] = {}
 """What was made in this process, by what was said."""
@@ -35,7 +35,7 @@ _made: dict[OtlpSettings, OwnMeterProvider] = {}
 
 def _renew_lock() -> None:
     global _lock  # noqa: PLW0603 - in a forked child nobody holds it
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

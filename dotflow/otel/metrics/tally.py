@@ -16,6 +16,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_conte
 
 from dotflow.logging import logger
 from dotflow.otel.metrics.instruments import Instruments
+from dotflow.otel.metrics.outbox import all_of
 from dotflow.process.forking import renew_in_child
 from dotflow.utils.masking import clean
 
@@ -130,11 +131,11 @@ class Tally:
 
     def is_told_of(self, workflow: str) -> bool:
         """Whether a run under an id is counted here, by who knows more of it."""
-        return any(source.counts(self, workflow) for source in list(self.sources))
+        return any(source.counts(self, workflow) for source in all_of(self.sources))
 
     def under_way(self) -> list[Run]:
         """The runs that are under way, and their tasks; nothing where this process had none."""
-        sources = list(self.sources) if self.is_used else []
+        sources = all_of(self.sources) if self.is_used else []
         return [run for source in sources for run in source.under_way(self)]
 
 
