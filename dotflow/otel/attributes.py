@@ -69,10 +69,12 @@ TASK_GROUP = "dotflow.task.group"
 """The group that the task is in."""
 
 TASK_STATUS = "dotflow.task.status"
-"""What came of the task."""
+"""What came of the task; in a log record where it stands."""
 TASK_STATUS_COMPLETED = "Completed"
 TASK_STATUS_FAILED = "Failed"
 TASK_STATUS_IN_PROGRESS = "In progress"
+TASK_STATUS_NOT_STARTED = "Not started"
+TASK_STATUS_RETRY = "Retry"
 
 TASK_DURATION = "dotflow.task.duration"
 """How long the task took, in seconds; a restored one has none."""

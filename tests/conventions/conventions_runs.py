@@ -16,7 +16,7 @@ from support.fault_server import TOKEN, FaultServer
 from dotflow import Config, DotFlow, action
 from dotflow.cli.doctor.examining import examine
 from dotflow.otel import ServerOtel
-from dotflow.providers import LogDefault, StorageFile
+from dotflow.providers import LogDefault, LogOpenTelemetry, StorageFile
 
 TIMEOUT = 60  # seconds that nothing here takes
 
@@ -62,10 +62,11 @@ def within():
     current[0].flush(TIMEOUT)  # what is under way is measured while it is
 
 
-def run(server, steps, mode="sequential", name="etl", added=None, resume=False, **known):
+def run(server, steps, mode="sequential", name="etl", added=None, resume=False, log=None, **known):
     """Run steps, each with a context that spans cut."""
     storage = {"storage": StorageFile(path="out")} if "workflow_id" in known else {}
-    config = Config(server=server, log=LogDefault(level="ERROR", output="file"), **storage)
+    log = log or LogDefault(level="ERROR", output="file")
+    config = Config(server=server, log=log, **storage)
     flow = DotFlow(config=config, name=name, **known)
     for number, step in enumerate(steps):
         group = f"group {number % 2}" if mode == "sequential_group" else "default"
@@ -105,7 +106,7 @@ def everything(url, patch):
     patch.setattr(_internal, "_LOGGER_PROVIDER", logs)
     patch.setenv("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "logs")
     logging = ServerOtel(endpoint=url, set_global=False)
-    run(logging, [fails])
+    run(logging, [fails, second_time], log=LogOpenTelemetry(output="file"))
     with suppress(SystemExit):
         run(logging, [fine], added={"callback": leaves})
 

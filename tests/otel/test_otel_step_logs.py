@@ -369,3 +369,28 @@ def test_nothing_is_lost_where_the_program_is_killed_with_its_child(
     assert sorted(bodies) == sorted(f"number {number}" for number in range(200))
     assert len({(record.trace_id, record.span_id) for record in otlp.records}) == 1
     assert len(otlp.records[0].span_id) == 16
+
+
+def test_what_is_logged_of_the_delivery_is_not_delivered(otlp, servers, quiet):
+    """At DEBUG the libraries that send log each call: that makes no further one."""
+    before = logging.root.level
+    logging.root.setLevel(logging.DEBUG)
+    try:
+        server = servers(endpoint=otlp.http_url, logs=True)
+        for _ in range(3):
+            run(server, quiet, [sells])
+    finally:
+        logging.root.setLevel(before)
+    assert [record.body for record in otlp.records] == ["sold 3"] * 3
+
+
+def test_exceptions_as_log_records_go_the_same_way(otlp, servers, quiet, monkeypatch):
+    """Where the conventions' variable asks for them they need no provider of the program's."""
+    monkeypatch.setenv("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "logs")
+    server = servers(endpoint=otlp.http_url, logs=True, set_global=True)
+    run(server, quiet, [fails])
+    events = {record.event_name: record for record in otlp.wait_for_records(2)}
+    assert set(events) == {"", "dotflow.task.exception"}
+    told = events["dotflow.task.exception"]
+    assert told.attributes["exception.message"] == "closed"
+    assert (told.trace_id, told.span_id) == (events[""].trace_id, events[""].span_id)

@@ -55,13 +55,11 @@ class OpenTelemetryHandler(logging.Handler):
 
     Args:
         logger_provider: Who gets them; the global one without it, whichever that is by then.
-        scope: The name of the instrumentation scope; that of each record's logger without it.
     """
 
-    def __init__(self, logger_provider: Any = None, scope: str | None = None) -> None:
+    def __init__(self, logger_provider: Any = None) -> None:
         super().__init__()
         self._given = logger_provider
-        self._scope = scope
 
     @property
     def _logger_provider(self) -> Any:
@@ -74,12 +72,15 @@ class OpenTelemetryHandler(logging.Handler):
             return
         _here.is_emitting = True
         try:
-            logger = self._logger_provider.get_logger(self._scope or record.name)
-            emit(logger, **self.said_by(record))
+            emit(self.logger_of(record), **self.said_by(record))
         except Exception:  # noqa: BLE001 - what a handler raises would reach the caller
             self.handleError(record)
         finally:
             _here.is_emitting = False
+
+    def logger_of(self, record: logging.LogRecord) -> Any:
+        """OpenTelemetry's logger for a record: its scope has the name of the one that took it."""
+        return self._logger_provider.get_logger(record.name)
 
     def said_by(self, record: logging.LogRecord) -> dict[str, Any]:
         """What a record says, in OpenTelemetry's words."""

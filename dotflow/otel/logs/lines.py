@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from dotflow import __version__
 from dotflow.abc.words import words_of_last
 from dotflow.otel import attributes as names
 from dotflow.otel.export.endpoint import LOGS, OtlpSettings, is_named
@@ -40,7 +41,8 @@ class LineHandler(OpenTelemetryHandler):
     """
 
     def __init__(self, service_name: str, whole_values: bool | None = None) -> None:
-        super().__init__(scope=service_name)
+        super().__init__()
+        self._scope = service_name
         self._texts = Texts(whole_values=whole_values)
         self._about = threading.local()
         self._alone: Alone | None = None
@@ -55,8 +57,12 @@ class LineHandler(OpenTelemetryHandler):
         """Hand one line on; called by the thread that reports."""
         if self._alone is None:
             with self._making:
-                self._alone = self._alone or Alone(self._scope or names.SCOPE, self._texts)
+                self._alone = self._alone or Alone(self._scope, self._texts)
         super().emit(record)
+
+    def logger_of(self, record: logging.LogRecord) -> Any:  # noqa: ARG002
+        """OpenTelemetry's logger for lines."""
+        return self._logger_provider.get_logger(self._scope, __version__, names.SCHEMA_URL)
 
     def said_by(self, record: logging.LogRecord) -> dict[str, Any]:
         """What a line says: what it is about, and not where in dotflow it was written."""
