@@ -13,7 +13,7 @@ import pytest
 import requests
 import trustme
 from support.certificates import certified
-from support.fault_server import TOKEN, FaultServer, status
+from support.fault_server import TOKEN, FaultServer, Handler, status
 from support.hostile_server import HostileServer, hang, request, say
 from support.otlp import OtlpReceiver
 
@@ -277,13 +277,17 @@ def test_a_state_folder_that_cannot_be_written(doctor, setup, monkeypatch, tmp_p
         assert "belongs to another user" in the_fault(doctor())
 
 
-def test_a_clock_that_is_off(doctor, setup):
-    """How far two clocks are apart is said, by the Date header."""
-    with HostileServer(say(TAKEN % b"Sat, 01 Jan 2000 00:00:00 GMT")) as server:
-        setup(**{ENDPOINT: server.url})
-        said = the_fault(doctor())
-    assert "its clock and this machine's are" in said
-    assert "timedatectl" in said
+def test_a_clock_that_is_off(doctor, setup, fake, monkeypatch):
+    """How far two clocks are apart is said, by the Date header of an answer of either kind."""
+    date = "Sat, 01 Jan 2000 00:00:00 GMT"
+    monkeypatch.setattr(Handler, "date_time_string", lambda *_: date)
+    with HostileServer(say(TAKEN % date.encode())) as server:
+        setup(**{ENDPOINT: server.url}, DOTFLOW_SERVER_URL=fake.url, DOTFLOW_USER_TOKEN=TOKEN)
+        faults = doctor()["faults"]
+    assert [one["about"].split()[0] for one in faults] == ["OTLP", "dotflow-api"]
+    for one in faults:
+        assert "its clock and this machine's are" in one["problem"]
+        assert "timedatectl" in one["remedy"]
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -388,6 +392,7 @@ def test_variables_that_are_wrong(doctor, setup, tmp_path):
         ({ENDPOINT: ""}, "set OTEL_EXPORTER_OTLP_ENDPOINT for traces"),
         ({"DOTFLOW_USER_TOKEN": CANARY}, "DOTFLOW_SERVER_URL is not"),
         ({"DOTFLOW_SERVER": "none"}, "take DOTFLOW_SERVER away"),
+        ({"DOTFLOW_SERVER": "none", ENDPOINT: ""}, "take DOTFLOW_SERVER away"),
     ],
 )
 def test_what_leads_nowhere(variables, words, doctor, setup):

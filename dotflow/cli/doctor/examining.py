@@ -35,7 +35,7 @@ def _look(report: Report, found: Program) -> None:
     configured.look(report, found, forced)
     trials = spans.trials(report, forced, found)
     trials += [records.trial(one.destination, one.variable, one.token) for one in found.apis]
-    if not trials and not forced.exports:
+    if not trials and not forced.exports and not _is_none():
         tell_of_nowhere()
     if state.is_in_memory():
         report.note(
@@ -45,14 +45,27 @@ def _look(report: Report, found: Program) -> None:
         trials.append(state.trial())
         state.look_at_outbox(report)
     trying.try_all(report, trials)
-    _see_to_server(report, found, forced, is_any=len(trials) > 1)
+    _see_to_server(report, found, forced)
 
 
-def _see_to_server(report: Report, found: Program, forced: InForce, is_any: bool) -> None:
+def _is_none() -> bool:
+    """Whether the environment says that nothing is reported."""
+    return _choice() == ServerChoice.NONE
+
+
+def _choice() -> str:
+    return os.environ.get(SERVER_VARIABLE, "").strip().lower()
+
+
+def _see_to_server(report: Report, found: Program, forced: InForce) -> None:
     """Say where the Server does not go with what is configured."""
-    choice = os.environ.get(SERVER_VARIABLE, "").strip().lower()
+    choice = _choice()
     report.in_force["server"] = [_server(found, choice)]
-    if choice == ServerChoice.NONE and is_any:
+    if found.server is None and len(found.apis) > 1:
+        report.note(
+            "records", "both pairs of variables are set: a run reports to the managed dotflow-api"
+        )
+    if _is_none():
         report.fault(
             "runs", f"{SERVER_VARIABLE} is none: no run is reported, whatever the code says",
             f"take {SERVER_VARIABLE} away",

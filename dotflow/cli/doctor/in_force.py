@@ -19,6 +19,7 @@ from dotflow.otel.export.endpoint import (
     endpoint_name,
     endpoint_of,
     is_grpc,
+    is_named,
     shown,
 )
 from dotflow.otel.export.otlp import exports
@@ -118,6 +119,10 @@ def look(report: Report, program: Program) -> InForce:
             "propagators": _propagators(),
         }
     )
+    if is_own and not leaves and is_named():
+        report.note(
+            "traces", "an endpoint is named, and OTEL_TRACES_EXPORTER says that no span leaves"
+        )
     _tell_of_other_signals(report, program)
     _see_to_sampler(report, provider)
     _see_to_twins(report, leaves)
