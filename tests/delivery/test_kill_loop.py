@@ -61,7 +61,7 @@ def deliver_the_rest(url):
     """One more process, which lives long enough; nothing is left, and nothing was refused."""
     variables = dict.fromkeys(("DOTFLOW_SERVER_URL", "SERVER_BASE_URL"), url)
     variables |= dict.fromkeys(("DOTFLOW_USER_TOKEN", "SERVER_USER_TOKEN"), TOKEN)
-    execute(command, "outbox", "flush", "--timeout", 60, **variables)
+    execute(command, "outbox", "flush", "--timeout", 600, **variables)
     left = execute(command, "outbox", "status", "--json", **variables)
     assert left["dead_letters"] == []
     assert [(one["pending"], one["in_use"]) for one in left["destinations"]] == []
