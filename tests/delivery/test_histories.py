@@ -387,7 +387,6 @@ def _machine(examples, steps, derandomize):
     )  # fmt: skip
 
 
-@pytest.mark.no_cover
 def test_no_history_leaves_a_wrong_record(monkeypatch, tmp_path):
     """Whatever processes do, each record ends as it has to; the same histories each time."""
     monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))  # to be put back afterwards

@@ -102,7 +102,6 @@ holders = st.recursive(
 )
 
 
-@pytest.mark.no_cover
 @settings(max_examples=60, deadline=None)
 @given(holders)
 def test_no_secret_is_said(value):
