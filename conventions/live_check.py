@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 SCOPES = frozenset({"dotflow"})
 
+LOGS = ("dotflow.log", "dotflow.line")
+"""What log records without an event's name have."""
+
 LEVELS = {
     "missing_attribute": "violation",
     "template_attribute": "information",
@@ -129,7 +132,9 @@ class LiveCheck:
         return max(fit, key=lambda one: _share(one, values), default=None)
 
     def _group(self, name: str, attributes: Pairs) -> None:
-        self._attributes(name, attributes, self.registry.groups[name])
+        known = self.registry.groups[name]
+        self._signal(known, name)
+        self._attributes(name, attributes, known)
 
     # Events.
 
@@ -137,8 +142,12 @@ class LiveCheck:
         for record in of_scope.log_records:
             if record.event_name:
                 self._event(record.event_name, record.attributes)
-            else:
-                self._attributes("log", record.attributes, None)
+            elif record.attributes:
+                values = _values(record.attributes)
+                groups = [self.registry.groups[name] for name in LOGS]
+                self._group(
+                    max(groups, key=lambda one: _share(one, values)).name, record.attributes
+                )
 
     def _event(self, name: str, attributes: Pairs) -> None:
         known = self.registry.events.get(name)

@@ -111,7 +111,7 @@ class Registry:
 def documents(folder: Path) -> list[dict[str, Any]]:
     """The files of a folder, each as what its YAML says."""
     found = sorted(folder.glob("*.yaml"))
-    # Attributes first: the order of the pages is that of the files.
+    # What is deprecated comes last: the order of what is made is that of the files.
     found.sort(key=lambda one: one.stem == "deprecated")
     return [
         yaml.load(one.read_text("utf-8"), LOADER)  # noqa: S506 - both are safe

@@ -11,13 +11,18 @@ if TYPE_CHECKING:
 
 OURS = 'instrumentation_scope != null && instrumentation_scope.name == "dotflow"'
 
-GROUPS = {"resource": "dotflow.resource", "span_link": "dotflow.link"}
-"""The groups that hold what has no name of its own, by what Weaver calls that."""
+GROUPS = (
+    ("dotflow.resource", "resource", ""),
+    ("dotflow.link", "span_link", ""),
+    ("dotflow.log", "log", 'event_name == "" && "code.file.path" in attributes'),
+    ("dotflow.line", "log", 'event_name == "" && "dotflow.task.id" in attributes'),
+)
+"""The groups, what Weaver calls that which has them, and when it has."""
 
 
 def settings(registry: Registry) -> str:
     """The text of a `.weaver.toml`: how Weaver knows a span, which has no id of its kind."""
-    found = [_matcher(f"dotflow.{kind}", kind, "", group=name) for kind, name in GROUPS.items()]
+    found = [_matcher(name, kind, when, group=name) for name, kind, when in GROUPS]
     found += [
         _matcher(one.name, "span", f"{OURS} && {_when(one)}", signal=one.name)
         for one in registry.spans.values()

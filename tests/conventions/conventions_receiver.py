@@ -25,7 +25,7 @@ class RequestReceiver(SignalReceiver):
 
 def checked(requests, registry=None):
     """A check that has read all of them."""
-    check = LiveCheck(registry or read())
+    check = LiveCheck(registry or read(), frozenset({"dotflow", "shop"}))
     for one in requests:
         check.read(one)
     return check

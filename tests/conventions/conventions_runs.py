@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -57,6 +58,14 @@ def leaves(task):
 
 
 @action
+def speaks():
+    try:
+        raise ValueError("no rows")
+    except ValueError:
+        logging.getLogger("shop").exception("of %s", "penguins")
+
+
+@action
 def within():
     run(current[0], [fine], name="inner")
     current[0].flush(TIMEOUT)  # what is under way is measured while it is
@@ -105,12 +114,12 @@ def everything(url, patch):
     logs.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter(f"{url}/v1/logs")))
     patch.setattr(_internal, "_LOGGER_PROVIDER", logs)
     patch.setenv("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "logs")
-    logging = ServerOtel(endpoint=url, set_global=False)
-    run(logging, [fails, second_time], log=LogOpenTelemetry(output="file"))
+    talking = ServerOtel(endpoint=url, set_global=False, logs=True)
+    run(talking, [fails, speaks, second_time], log=LogOpenTelemetry(output="file"))
     with suppress(SystemExit):
-        run(logging, [fine], added={"callback": leaves})
+        run(talking, [fine], added={"callback": leaves})
 
-    for server in (plain, marked, logging):
+    for server in (plain, marked, talking):
         assert server.flush(TIMEOUT).complete
         server.close(TIMEOUT)
     logs.shutdown()

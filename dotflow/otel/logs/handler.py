@@ -80,7 +80,7 @@ class OpenTelemetryHandler(logging.Handler):
 
     def logger_of(self, record: logging.LogRecord) -> Any:
         """OpenTelemetry's logger for a record: its scope has the name of the one that took it."""
-        return self._logger_provider.get_logger(record.name)
+        return self._logger_provider.get_logger(record.name, schema_url=names.SCHEMA_URL)
 
     def said_by(self, record: logging.LogRecord) -> dict[str, Any]:
         """What a record says, in OpenTelemetry's words."""
