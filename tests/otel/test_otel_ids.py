@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -208,10 +207,7 @@ PROGRAM = textwrap.dedent("""
 LAUNCHER = Path(sys.executable).with_name("opentelemetry-instrument")
 
 
-@pytest.mark.skipif(
-    find_spec("opentelemetry.distro") is None,
-    reason="opentelemetry-distro is not installed beside this Python",
-)
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 @pytest.mark.parametrize("generator", ["dotflow", "random", None])
 def test_an_auto_instrumented_program_needs_no_line_of_set_up(generator, mode, otlp, api, tmp_path):
