@@ -15,6 +15,10 @@ SCOPES = frozenset({"dotflow"})
 LOGS = ("dotflow.log", "dotflow.line")
 """What log records without an event's name have."""
 
+OVERFLOW = "otel.metric.overflow"
+"""All that a point says that holds what there are too many sets of attributes of. It is a word of
+the specification of SDKs, and of no registry."""
+
 LEVELS = {
     "missing_attribute": "violation",
     "template_attribute": "information",
@@ -169,6 +173,8 @@ class LiveCheck:
                 self._signal(known, metric.name)
                 self._measured(known, metric, _instrument(data, getattr(metric, data)))
             for point in getattr(metric, data).data_points:
+                if OVERFLOW in _values(point.attributes):
+                    continue
                 self._attributes(metric.name, point.attributes, known)
 
     def _measured(self, known: Signal, metric: Any, instrument: str) -> None:
