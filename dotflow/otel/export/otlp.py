@@ -20,6 +20,7 @@ from dotflow.otel.export.endpoint import (
     GRPC,
     HTTP,
     LOGS,
+    METRICS,
     TRACES,
     OtlpSettings,
     is_grpc,
@@ -157,7 +158,8 @@ def exports(settings: OtlpSettings) -> list[Export]:
 def tell_of_nowhere() -> None:
     """Say once that runs are reported to nobody, unless the environment says that this is meant."""
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
-    is_meant = is_disabled or _names() or is_named()  # what is wrong with those was said
+    # What is wrong with those was said; who wants metrics alone gets these.
+    is_meant = is_disabled or _names() or is_named() or is_named(METRICS)
     if not is_meant and multiprocessing.parent_process() is None:
         warn(
             "ServerOtel reports to nobody: set OTEL_EXPORTER_OTLP_ENDPOINT for traces "
