@@ -1,6 +1,7 @@
 """A small workflow library whose every run can be seen while it happens."""
 
-__version__ = "2.0.0.dev1"
+from dotflow.version import __version__ as __version__
+
 __description__ = (
     "dotflow: workflows whose every run is an OpenTelemetry trace and a set of records."
 )

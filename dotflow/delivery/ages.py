@@ -25,7 +25,9 @@ def _of_first(unit: Unit) -> int | None:
     if unit.owes_first:
         return head.began_at
     for task in unit.owing:  # in the order in which they came to owe something
-        record = unit.tasks[task]
+        record = unit.tasks.get(task)
+        if record is None:  # messages of the version before say no time
+            return None
         at = record.ended_at if record.posted and record.ended_at else record.began_at
         return at or head.began_at  # a task that is only planned has no time of its own
     return head.ended_at if unit.owes_end else None

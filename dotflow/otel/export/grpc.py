@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
 
-from dotflow import __version__
 from dotflow.delivery.answers import LONGEST_RETRY_AFTER
 from dotflow.otel.export import mistakes
 from dotflow.otel.export.endpoint import Unusable, as_exporters_read, compression
 from dotflow.otel.export.outcome import Outcome, told
 from dotflow.otel.export.quiet import quietly
+from dotflow.version import __version__
 
 if TYPE_CHECKING:
     from dotflow.otel.export.endpoint import Endpoint

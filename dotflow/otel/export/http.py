@@ -17,13 +17,13 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from requests.structures import CaseInsensitiveDict
 
-from dotflow import __version__
 from dotflow.delivery.answers import read_body, retry_after
 from dotflow.delivery.connections import BoundedAdapter, Call
 from dotflow.otel.export import mistakes
 from dotflow.otel.export.endpoint import Unusable, as_exporters_read, credentials_of
 from dotflow.otel.export.outcome import Outcome, told
 from dotflow.otel.export.quiet import quietly
+from dotflow.version import __version__
 
 if TYPE_CHECKING:
     from dotflow.otel.export.endpoint import Endpoint, Signal

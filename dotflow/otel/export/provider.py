@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace import (
     ReadableSpan,
 )
 
-from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.export import declarative, delivering
@@ -38,6 +37,7 @@ from dotflow.process import at_exit, watch
 from dotflow.process.variables import mended
 from dotflow.runlog.texts import Texts
 from dotflow.runlog.writer import run_log
+from dotflow.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor

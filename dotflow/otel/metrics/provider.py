@@ -13,13 +13,13 @@ from opentelemetry import metrics
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 
-from dotflow import __version__
 from dotflow.otel.attributes import SCHEMA_URL, SCOPE
 from dotflow.otel.export import declarative
 from dotflow.otel.export.endpoint import METRICS, OtlpSettings, has_path, is_grpc, is_named
 from dotflow.otel.export.otlp import OTLP, PROTOCOLS
 from dotflow.otel.metrics.tally import Tally
 from dotflow.process.variables import mended, warn
+from dotflow.version import __version__
 
 if TYPE_CHECKING:
     from dotflow.otel.metrics.own import OwnMeterProvider

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, trace
 
-from dotflow import __version__
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.logs.handler import emit
 from dotflow.otel.spans.record import ErrorSaid
+from dotflow.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
