@@ -11,6 +11,9 @@ import inspect
 import pkgutil
 
 from opentelemetry.propagators.textmap import Getter
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.trace import (
     Event,
     ReadableSpan,
@@ -112,9 +115,40 @@ KNOWN = {
         "__init__": "context attributes",
         **dict.fromkeys(("context", "attributes", "dropped_attributes")),
     },
+    LoggerProvider: {
+        "__init__": "resource shutdown_on_exit multi_log_record_processor meter_provider"
+        " log_record_limits _logger_configurator",
+        "add_log_record_processor": "log_record_processor",
+        "get_logger": "name version schema_url attributes",
+        "force_flush": "timeout_millis",
+        "resource": None,
+        "shutdown": "",
+    },
+    LogRecordProcessor: {
+        "on_emit": "log_record log_data",
+        "emit": "log_data",
+        "enabled": "context instrumentation_scope severity_number event_name",
+        "shutdown": "",
+        "force_flush": "timeout_millis",
+    },
+    MeterProvider: {
+        "__init__": "metric_readers resource exemplar_filter shutdown_on_exit views"
+        " _meter_configurator",
+        "add_metric_reader": "metric_reader",
+        "remove_metric_reader": "metric_reader",
+        "get_meter": "name version schema_url attributes",
+        "force_flush": "timeout_millis",
+        "shutdown": "timeout_millis",
+    },
+    MetricExporter: {
+        **_EXPORTER,
+        "__init__": "preferred_temporality preferred_aggregation",
+        "export": "metrics_data timeout_millis kwargs",
+    },
 }  # fmt: skip
 
 _OWN_PROVIDER = "the SDK's, on our processor"
+_OWN_READER = "the SDK's, on our reader"
 _BODY = "the SDK's: that is what it is for"
 _AS_IS = "as it was written down"
 
@@ -123,6 +157,11 @@ MET = {
     "own.OwnTracerProvider": dict.fromkeys(
         ("get_tracer", "add_span_processor", "force_flush", "resource", "shutdown"), _OWN_PROVIDER
     ),
+    "provider.OwnLoggerProvider": dict.fromkeys(KNOWN[LoggerProvider], _OWN_PROVIDER),
+    "own.OwnMeterProvider": dict.fromkeys(KNOWN[MeterProvider], _OWN_READER),
+    "processor.OtlpRecords": {"enabled": "whatever is handed on is wanted"},
+    "out.Out": {},
+    "named.NamedSpanExporter": {},
     "processor.DotflowSpanProcessor": {"_on_ending": "a report begins or ends, nothing between"},
     "processor.OwnSpanProcessor": {"_on_ending": "as DotflowSpanProcessor"},
     "exporter.DotflowSpanExporter": {},

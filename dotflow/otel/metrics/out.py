@@ -55,7 +55,7 @@ class Out(MetricExporter):
         self,
         metrics_data: MetricsData,
         timeout_millis: float = 10_000,  # noqa: ARG002 - the endpoint has its own
-        **_: Any,
+        **kwargs: Any,  # noqa: ARG002 - the SDK gives none yet
     ) -> MetricExportResult:
         """Export once, within the endpoint's timeout."""
         if self.is_over:
@@ -115,7 +115,7 @@ class Out(MetricExporter):
         """Nothing waits here."""
         return True
 
-    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:  # noqa: ARG002
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002
         """Release the connection; called by an application that ends the provider."""
         self.is_over = True
         self._exporter.close()
