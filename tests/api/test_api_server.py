@@ -111,6 +111,7 @@ def test_url_of_ipv6_has_brackets(sqlite_url: str) -> None:
     assert ApiServer(sqlite_url, host="::1", port=8000).url == "http://[::1]:8000"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_foreground_ends_on_a_signal(sqlite_url: str, kind: signal.Signals) -> None:
     """The command announces its URL, serves until it is told to end, and logs no secret."""

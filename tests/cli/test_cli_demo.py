@@ -69,6 +69,7 @@ def test_spans_go_to_the_endpoint_that_is_configured(demo_json, monkeypatch):
     assert of_tasks == {task["span_id"] for task in found["tasks"]}
 
 
+@pytest.mark.slow
 def test_a_configured_dotflow_api_gets_the_records(demo_json, monkeypatch, tmp_path):
     """With a server in the environment none is started."""
     with ApiServer(f"sqlite:///{tmp_path}/own.db", "t") as api:
@@ -84,6 +85,7 @@ def test_a_configured_dotflow_api_gets_the_records(demo_json, monkeypatch, tmp_p
     assert not (tmp_path / ".output").exists()
 
 
+@pytest.mark.slow
 def test_the_status_is_not_zero_where_a_report_was_not_delivered(demo_json, monkeypatch):
     """A server that is away costs the exit status, not the run."""
     monkeypatch.setattr("dotflow.cli.commands.demo.FLUSH_TIMEOUT", 0.3)
@@ -98,6 +100,7 @@ def test_the_status_is_not_zero_where_a_report_was_not_delivered(demo_json, monk
     assert [task["name"] for task in found["tasks"]] == NAMES
 
 
+@pytest.mark.slow
 def test_people_see_the_trace_the_records_and_where_to_look(capsys, monkeypatch):
     """The page has the waterfall with the failed attempt, the records, and the next step."""
     monkeypatch.setenv("COLUMNS", "140")
@@ -172,6 +175,7 @@ def test_the_console_script_runs_it(tmp_path):
     assert (tmp_path / ".output" / "dotflow-demo.db").exists()
 
 
+@pytest.mark.slow
 def test_the_example_runs_by_itself(capsys, monkeypatch):
     """`python examples/penguins.py` prints a summary of each species."""
     monkeypatch.setenv("DOTFLOW_SERVER", "")

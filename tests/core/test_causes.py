@@ -194,6 +194,7 @@ def _grouped(held):
 GROUPS = [_grouped] if sys.version_info >= (3, 11) else []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("mode", IN_PROCESS)
 @pytest.mark.parametrize("options", [{}, {"retry": 3, "retry_delay": 0}, {"timeout": 60}])

@@ -132,6 +132,7 @@ def callback(task):
 MODES = ["sequential", "sequential_group", "background", "parallel"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "step",

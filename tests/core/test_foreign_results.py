@@ -88,6 +88,7 @@ def outcomes(flow):
     return {task.task_id: task.status for task in flow.task.queue}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENDINGS)
 @pytest.mark.parametrize("cls", [Unreadable, Unwritable])
 def test_a_result_that_raises_fails_its_task_alone(flow, cls, kind):

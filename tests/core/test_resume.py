@@ -286,6 +286,7 @@ def test_an_older_two_argument_storage_goes_on_working(quiet):
     assert all(task.restored for task in flow.task.queue)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [*MODES, "parallel"])
 @pytest.mark.parametrize("workflow_id", ["a/b/../c", "x" * 255, ".hidden", "%2E", "ü €" * 60])
 def test_odd_ids_with_files(mode, workflow_id):

@@ -36,6 +36,7 @@ class Failing(RecordingStorage):
         return super().key(task)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", ["post", "key"])
 @pytest.mark.parametrize("keep_going", [False, True])

@@ -241,6 +241,7 @@ def impatient(monkeypatch):
             thread.join(30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "background"])
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_whatever_a_value_does(record, impatient, kind, mode):

@@ -187,6 +187,7 @@ def test_a_kill_in_the_middle_repeats_what_was_under_way(api, default, after):
     assert nothing_is_left()
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_ends_changes_no_id(api, managed):
     """The ends are written before the first of them is sent: a later process repeats them."""
     left_by_before("twice", managed)
@@ -205,6 +206,7 @@ def test_a_kill_between_the_ends_changes_no_id(api, managed):
     assert nothing_is_left()
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_what_is_left(api, default):
     """Several processes that find the same files send each message once."""
     waited = messages_in(left_by_before("away", default))

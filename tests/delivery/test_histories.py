@@ -390,7 +390,7 @@ def _machine(examples, steps, derandomize):
 def test_no_history_leaves_a_wrong_record(monkeypatch, tmp_path):
     """Whatever processes do, each record ends as it has to; the same histories each time."""
     monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))  # to be put back afterwards
-    _machine(15, 40, derandomize=True)
+    _machine(10, 40, derandomize=True)
 
 
 @pytest.mark.slow

@@ -148,6 +148,7 @@ def test_the_secrets_are_there(otlp, tmp_path, server):
     assert [number for number in numbers if f"{MARK}{number:02}" not in said] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["redact", slowly("no contexts")])
 @pytest.mark.parametrize("server", ["otel", slowly("default")])
 def test_a_free_text_is_hidden_by_redact(otlp, tmp_path, options, server):
@@ -190,6 +191,7 @@ def test_what_waits_and_what_was_refused(otlp, tmp_path):
     check({**found, "sent": sent, "shown": shown, "printed": printed})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", slowly("parallel")])
 def test_a_killed_run_and_the_process_that_delivers_it(otlp, tmp_path, mode):
     """What is on the disk when the program is killed, and what the next process sends of it."""

@@ -53,6 +53,7 @@ PROGRAM = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["normal", "killed"])
 def test_what_a_later_process_delivers_names_the_span_too(end, web, tmp_path):
     """The header is kept with the message: it is the span's of the process that is gone."""

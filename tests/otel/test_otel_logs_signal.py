@@ -102,6 +102,7 @@ def events(span):
     return [name for name, _ in span.events]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 @pytest.mark.parametrize(
     ("opt_in", "has_events", "has_logs"),

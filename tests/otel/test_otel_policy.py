@@ -191,6 +191,7 @@ def in_a_program(otlp, mode="sequential", **variables):
     return {span.name: span for span in otlp.wait_for(3)}, done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])
 @pytest.mark.parametrize(
     ("propagators", "variables", "parent"),
@@ -213,6 +214,7 @@ def test_the_configured_propagators_read_the_environment(
     assert "TRACEPARENT" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "named",
     ["", "00-nonsense", "ff-" + PARENT[3:], f"00-{'0' * 32}-{SPAN}-01", PARENT[:-1], PARENT.upper(),

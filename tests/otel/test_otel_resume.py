@@ -157,6 +157,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_spans_of_one_that_was_killed(otlp, tmp_path):
     """The notes are on the disk when the result is: kill -9 takes none of them."""
     program = tmp_path / "program.py"

@@ -20,12 +20,6 @@ from dotflow.otel.logs.handler import StepHandler
 shop = logging.getLogger("shop.steps")
 
 
-@pytest.fixture(autouse=True)
-def logger_of_the_steps(monkeypatch):
-    """On, also where another test has configured logging, which switches off all there are."""
-    monkeypatch.setattr(shop, "disabled", False)
-
-
 @action
 def sells():
     shop.warning("sold %d", 3, extra={"order": 7, "api_key": "k-1", "parts": {"a": [1, None]}})
@@ -70,6 +64,7 @@ def step_handlers():
     return [one for one in logging.root.handlers if isinstance(one, StepHandler)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"mode": "sequential"}, {"mode": "parallel"}, {"mode": "parallel", "start_method": "spawn"}],

@@ -185,7 +185,7 @@ def test_a_file_is_written_after_logging_was_configured(task):
     log = LogDefault(output="file", path="flow.log")
     log.info(task=task)
     handlers, levels = logging.root.handlers[:], logging.root.level
-    logging.config.dictConfig({"version": 1})
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
     logging.root.handlers[:], logging.root.level = handlers, levels
     log.error(task=task)
     assert "ERROR" in Path("flow.log").read_text()

@@ -123,6 +123,7 @@ def test_no_damage_to_receipts_or_claims_raises(damages):
             assert kept.owner(json.loads(one)["w"]) is not None
 
 
+@pytest.mark.slow
 @fuzzed
 @given(st.lists(st.integers(1, 400), max_size=30), st.sampled_from([40, reader.SLICE]))
 def test_a_live_file_is_read_up_to_its_last_newline(portions, most):
