@@ -168,6 +168,12 @@ class _SharedRelays:
                 )
                 relay.look = partial(_look, relay.key, destination)
                 self._users[relay] = weakref.WeakSet()
+            is_other = relay.use(destination.token)
+            if is_other and self._users[relay]:
+                logger.warning(
+                    "Two tokens were given for %s: from now on all reports of this process go "
+                    "there with the newer one. For two accounts use two processes.", relay.name,
+                )  # fmt: skip
             self._users[relay].add(channel)
             return relay
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import requests
@@ -86,6 +87,18 @@ class Client:
         self._connections: list[Connections] = []
         self._names_tasks = False
         self.date = ""
+
+    def use(self, token: str) -> bool:
+        """Go on with another token; any thread may call it. Whether it is another.
+
+        Args:
+            token: What the server knows us by from the next call on.
+        """
+        if token == self.destination.token:
+            return False
+        self.destination = replace(self.destination, token=token)
+        self._headers = _default_headers(self.destination)
+        return True
 
     @property
     def bulk_limit(self) -> int:

@@ -29,7 +29,7 @@ class Destination:
 
     Args:
         url: Its address; a slash at the end makes no difference.
-        token: What it knows us by; shown in no `repr`.
+        token: What it knows us by; shown in no `repr`. Of several in a process the newest counts.
         dialect: Which routes and which header it has.
         timeout: Seconds for one call; of several in a process the first one's counts.
 
@@ -39,7 +39,7 @@ class Destination:
     """
 
     url: str
-    token: str = field(repr=False)
+    token: str = field(repr=False, compare=False)
     dialect: Dialect = Dialect.DEFAULT
     timeout: float = field(default=15.0, compare=False)
 

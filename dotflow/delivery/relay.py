@@ -143,6 +143,13 @@ class Relay:
         self._rounds.owes_look = True
         self._ring()
 
+    def use(self, token: str) -> bool:
+        """Go on with this token, which may mend a refusal; whether it is another."""
+        is_other = self._sender.use(token)
+        if is_other:
+            self.hurry()
+        return is_other
+
     def counts(self) -> Counts:
         """How many messages there are, as the relay's thread last saw it."""
         return self._rounds.counts

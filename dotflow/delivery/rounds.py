@@ -60,6 +60,9 @@ class Sender(Protocol):
     def close(self) -> None:
         """Release what all threads hold."""
 
+    def use(self, token: str) -> bool:
+        """Go on with this token; whether it is another."""
+
     def renewed(self) -> Sender:
         """One for a forked child, which has none of the parent's connections."""
 

@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import pytest
 import requests
@@ -134,6 +135,20 @@ def test_plain_http_to_another_machine_is_warned_of_once(channels, caplog):
     channels(destination)
     channels(destination)
     assert caplog.text.count("plain http") == 1
+    assert TOKEN not in caplog.text
+
+
+def test_a_newer_token_takes_the_place_of_an_older_one(api, default, channels, caplog):
+    """A record goes out once, and never to an account that it is not for by two roads."""
+    first = channels(default)
+    newer = channels(replace(default, token=f"{TOKEN}-2"))
+    for channel, workflow in ((first, "a"), (newer, "b")):
+        put_workflow(channel, workflow)
+        channel.flush(10)
+    posted = [seen for seen in api.seen if seen.method == "POST" and seen.path == "/workflows"]
+    assert len(posted) == 2
+    assert {seen.headers["x-user-token"] for seen in posted} == {f"{TOKEN}-2"}
+    assert caplog.text.count("Two tokens") == 1
     assert TOKEN not in caplog.text
 
 

@@ -116,7 +116,7 @@ def test_times_are_true(mode, otlp, servers, quiet):
     naps = [span for span in spans if span.name == "nap"]
     for span in naps:
         assert begin <= root.start <= span.start < span.end <= root.end <= end
-        assert 0.1 <= span.seconds < 1
+        assert span.seconds >= 0.1
     by_id = {span.attributes["dotflow.task.id"]: span for span in naps}
     for task in flow.result_task():
         assert by_id[task.task_id].seconds == pytest.approx(task.duration, abs=1e-6)

@@ -64,6 +64,17 @@ def step_handlers():
     return [one for one in logging.root.handlers if isinstance(one, StepHandler)]
 
 
+def test_a_value_that_raises_beyond_exception_costs_its_record_alone():
+    """Whatever a logged value raises in its text, the step that logged it goes on."""
+
+    class Odd:
+        def __str__(self):
+            raise GeneratorExit
+
+    record = logging.makeLogRecord({"msg": "%s", "args": (Odd(),), "levelno": logging.INFO})
+    StepHandler().emit(record)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import _logs, context
 
 from dotflow.otel import attributes as names
+from dotflow.runlog.shown import is_from_signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,9 @@ class OpenTelemetryHandler(logging.Handler):
         _here.is_emitting = True
         try:
             emit(self.logger_of(record), **self.said_by(record))
-        except Exception:  # noqa: BLE001 - what a handler raises would reach the caller
+        except BaseException as error:  # what a handler raises would reach the caller
+            if is_from_signal(error):
+                raise
             self.handleError(record)
         finally:
             _here.is_emitting = False
