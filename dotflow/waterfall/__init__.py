@@ -1,0 +1,1 @@
+"""Draws runs: pure functions on bars, of the standard library only."""
