@@ -110,6 +110,7 @@ class Relay:
         self._thread: threading.Thread | None = None
         self._worker: int | None = None
         self._is_running = self._is_asleep = False
+        self._has_worked = False
         self._flushes: set[Flush] = set()
         self._owes_hurry = False
         self._pace = Pace()
@@ -156,8 +157,9 @@ class Relay:
 
     def hurry(self) -> None:
         """Try all that waits now, except what the server asked to wait; do not wait for it."""
-        self._owes_hurry = True
-        self._ring()
+        if not self._is_bystander:
+            self._owes_hurry = True
+            self._ring()
 
     def flush(self, timeout: float) -> Counts:
         """Wait until all is delivered or dead, or cannot be in time; at most `timeout` seconds."""
@@ -173,6 +175,8 @@ class Relay:
         return counts
 
     def _flush(self, timeout: float, mine: Flush) -> Counts:
+        if self._is_bystander:
+            return self._rounds.counts
         deadline = time.monotonic() + timeout
         self._flushes.add(mine)
         try:
@@ -231,6 +235,14 @@ class Relay:
         self._sender = self._sender.renewed()
         self._begin()
 
+    @property
+    def _is_bystander(self) -> bool:
+        """Whether this is a child that has nothing to say: what others left is its parent's care.
+
+        A hundred children at a time would each look at the logs of all others.
+        """
+        return not self._has_worked and at_exit.is_child()
+
     def _ring(self) -> None:
         """Wake the relay's thread, or start one."""
         with contextlib.suppress(RuntimeError):  # somebody else did it
@@ -248,7 +260,7 @@ class Relay:
             if self._is_running:
                 return
             thread = threading.Thread(target=self._work, name="dotflow-relay", daemon=True)
-            self._is_running = True
+            self._is_running = self._has_worked = True
             try:
                 thread.start()
             except RuntimeError:  # none may start when the interpreter ends: see _work_here()

@@ -81,10 +81,15 @@ def flush_timeout() -> float:
     return seconds_from_environment("DOTFLOW_FLUSH_TIMEOUT", DEFAULT_TIMEOUT)
 
 
+def is_child() -> bool:
+    """Whether this process is a child of `multiprocessing`."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
 def close_in_child() -> None:
     """Have a child of `multiprocessing` close at its end too: `atexit` does not run there."""
-    process = sys.modules.get("multiprocessing.process")
-    if process is None or process.parent_process() is None or os.getpid() in _children:
+    if not is_child() or os.getpid() in _children:
         return
     from multiprocessing.util import Finalize
 

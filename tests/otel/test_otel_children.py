@@ -4,15 +4,42 @@ from __future__ import annotations
 
 import threading
 import time
+from multiprocessing.util import Finalize
 
 import pytest
 from opentelemetry import trace
+from support.fault_server import TOKEN
 
 from dotflow import DotFlow, action
 from dotflow.runlog import files
 from dotflow.runlog.writer import run_log
 
 PATIENCE = 60.0  # seconds
+
+
+def test_a_child_that_ends_delivers_nothing_by_itself(otlp, api, servers, quiet, tmp_path):
+    """A hundred children at a time would all look at the logs of all others."""
+    said = tmp_path / "threads"
+
+    @action
+    def step():
+        start = threading.Thread.start
+
+        def noted(thread):
+            with said.open("a") as file:
+                file.write(f"{thread.name}\n")
+            start(thread)
+
+        threading.Thread.start = noted
+        Finalize(None, lambda: said.open("a").write("end\n"), exitpriority=-1)
+
+    server = servers(endpoint=otlp.http_url, base_url=api.url, user_token=TOKEN)
+    flow = DotFlow(config=quiet(server), name="etl")
+    flow.task.add(step)
+    assert flow.start(mode="parallel").ok
+    started = said.read_text().split()
+    assert started[-1] == "end"
+    assert not {"dotflow-otlp", "dotflow-relay", "dotflow-sender", "dotflow-watch"} & {*started}
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

@@ -170,7 +170,12 @@ class Outgoing:
         self._wake()
 
     def begin_flush(self, timeout: float) -> Callable[[float], bool]:
-        """Begin to send all; return what waits for it, at most some seconds, and says if all is."""
+        """Begin to send all; return what waits for it, at most some seconds, and says if all is.
+
+        A child that only writes has nothing to send, and looks at nobody else's.
+        """
+        if step_child.only_writes:
+            return _nothing_waits
         answer: SimpleQueue[bool] = SimpleQueue()
         self._hurry_until = max(self._hurry_until, time.monotonic() + timeout)
         self._look_at = 0.0
@@ -362,3 +367,7 @@ class Outgoing:
         self._hurry_until = 0.0
         while self._waiters:
             self._waiters.popleft().put(is_all)
+
+
+def _nothing_waits(_seconds: float) -> bool:
+    return True
