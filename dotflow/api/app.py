@@ -15,6 +15,7 @@ from dotflow.api.auth import TokenCheck, check_token, describe_security
 from dotflow.api.database import open_engine
 from dotflow.api.errors import UNAVAILABLE, ConflictError, KeyReusedError, NotFoundError
 from dotflow.api.limits import BodyLimit, EncodedPath
+from dotflow.api.reading import Reading
 from dotflow.api.routes import bulk_router, router
 from dotflow.api.store import Store
 from dotflow.api.strict import answer_invalid
@@ -41,7 +42,8 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
     """
     if token is not None:
         check_token(token)
-    store = Store(open_engine(database_url))
+    engine = open_engine(database_url)
+    store = Store(engine)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -59,6 +61,7 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.store = store
+    app.state.reading = Reading(engine)
     for routes in (router, bulk_router):
         app.include_router(routes, responses={503: {"model": schemas.Refusal}})
     _add_error_answers(app)

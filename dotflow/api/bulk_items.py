@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.routing import compile_path
 
 from dotflow.api import schemas
+from dotflow.api.envelope import Envelope
 from dotflow.api.limits import decode_part, decode_path
 from dotflow.api.strict import Unreadable, name_fault
-from dotflow.api.writing import Envelope, Record, Writing
+from dotflow.api.times import read_value
+from dotflow.api.writing import Record, Writing
 
 Parts: TypeAlias = dict[str, Any]
 Faults: TypeAlias = list[dict[str, Any]]
@@ -80,6 +82,8 @@ def _read(route: _Route, raw: Mapping[str, str], item: schemas.BulkItem) -> Call
     if faults:
         return Call(name, is_post, faults[:_MOST_FAULTS], _refuse)
     values, envelope = body.columns(), headers.envelope()
+    if item.times is not None:
+        envelope = replace(envelope, times=read_value(item.times))
     return Call(name, is_post, [], lambda writing: route.make(writing, parts, values, envelope))
 
 

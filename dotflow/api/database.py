@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.schema import CreateIndex, CreateTable
 
-from dotflow.api.tables import metadata
+from dotflow.api.earlier import bring_up_to_date
+from dotflow.api.tables import INDEXES, metadata
 
 EXAMPLES = "give sqlite:///dotflow-api.db or postgresql://USER:PASSWORD@HOST/DATABASE"
 # Options of a connection: that it will write, and how long it waits for a lock if not as ever.
@@ -137,6 +138,12 @@ def _set_pragmas(connection: Any, _record: object) -> None:
     # last moments, never the file.
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    # SQLite's own knows the letters of English alone; searches are for everybody.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _begin(connection: Connection) -> None:
@@ -163,19 +170,12 @@ def _create_tables(engine: Engine) -> None:
         if connection.dialect.name == "postgresql":
             # Two servers that start at once would both find the tables missing.
             connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _CREATION_LOCK})
-        metadata.create_all(connection)
-        _add_missing_columns(connection)
-
-
-def _add_missing_columns(connection: Connection) -> None:
-    """Brings the tables of an earlier version up to date: each new column may be empty."""
-    inspector = inspect(connection)
-    for table in metadata.sorted_tables:
-        present = {column["name"] for column in inspector.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in present:
-                definition = CreateColumn(column).compile(dialect=connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+        # Tables first: an index may want a column that an earlier version's table has not yet.
+        for table in metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+        bring_up_to_date(connection)
+        for index in INDEXES:
+            connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def _explain(url: URL, error: DatabaseError) -> None:

@@ -4,6 +4,7 @@ StoreError
   NotFoundError     no such workflow or task
   ConflictError     the id is taken; carries what holds it
   KeyReusedError    the Idempotency-Key belongs to another request
+  BadCursorError    what a list is to begin after is none that a page gave
   BusyError         other writers took all the time that there was
 """
 
@@ -51,6 +52,17 @@ class KeyReusedError(StoreError):
     def fault(self) -> dict[str, Any]:
         """Gives it as a fault of the request's header."""
         return {"loc": ["header", "Idempotency-Key"], "msg": str(self), "type": "key_reused"}
+
+
+class BadCursorError(StoreError):
+    """What a list is to begin after is no cursor that a page gave."""
+
+    def __init__(self) -> None:
+        super().__init__("give the `next` of the page before, as it was given")
+
+    def fault(self) -> dict[str, Any]:
+        """Gives it as a fault of the request's query."""
+        return {"loc": ["query", "after"], "msg": str(self), "type": "bad_cursor"}
 
 
 class BusyError(StoreError):

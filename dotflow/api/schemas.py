@@ -19,8 +19,9 @@ from pydantic import (
 )
 from typing_extensions import Self, TypedDict
 
+from dotflow.api.envelope import Envelope
 from dotflow.api.limits import decode_part
-from dotflow.api.writing import Envelope
+from dotflow.api.times import read_header
 
 MAX_INTEGER = 2**63 - 1
 MAX_FIELDS = 64
@@ -61,6 +62,11 @@ def _few_fields(value: Any) -> Any:
     if isinstance(value, dict) and len(value) > MAX_FIELDS:
         raise ValueError(f"has more than {MAX_FIELDS} fields")
     return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    # No report is refused for its times.
+    return value if isinstance(value, str) else None
 
 
 def _partial_schema(schema: dict[str, Any]) -> None:
@@ -134,10 +140,19 @@ class PostHeaders(BaseModel):
         alias="Dotflow-Opens",
         description="the run that opens the record with this message",
     )
+    times: Annotated[str | None, BeforeValidator(_text_or_none)] = Field(
+        default=None,
+        alias="Dotflow-Times",
+        description=(
+            "when the run or the task began and ended by its own clock, as JSON: "
+            '{"started_at": ..., "finished_at": ..., "attempts": [[start, end], ...]}, each an '
+            "RFC 3339 time with its zone; what cannot be read is passed over"
+        ),
+    )
 
     def envelope(self) -> Envelope:
         """Gives it in the store's words."""
-        return Envelope(self.key, self.opens)
+        return Envelope(self.key, self.opens, times=read_header(self.times))
 
 
 class PatchHeaders(PostHeaders):
@@ -155,7 +170,7 @@ class PatchHeaders(PostHeaders):
 
     def envelope(self) -> Envelope:
         """Gives it in the store's words."""
-        return Envelope(self.key, self.opens, self.run)
+        return Envelope(self.key, self.opens, self.run, read_header(self.times))
 
 
 class Body(BaseModel):
@@ -351,7 +366,7 @@ class BulkItem(BaseModel):
     )
     idempotency_key: Any = Field(default=None, description="the header Idempotency-Key")
     headers: dict[str, Any] | None = Field(default=None, description="the call's other headers")
-    times: Any = Field(default=None, description="let through unread")
+    times: Any = Field(default=None, description="what the header Dotflow-Times says, as JSON")
     body: Any = Field(default=None, description="the single call's body")
 
 

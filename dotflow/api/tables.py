@@ -19,6 +19,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
+    literal_column,
 )
 
 
@@ -43,6 +45,14 @@ class UtcTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    def process_bind_param(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> datetime | None:
+        """Turns a moment to UTC: SQLite keeps what the clock showed, whatever the zone."""
+        return None if value is None else value.astimezone(timezone.utc)
+
     def process_result_value(
         self,
         value: datetime | None,
@@ -58,6 +68,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
+# What may be large stands last: SQLite reads a row from its beginning.
 workflows = Table(
     "workflows",
     metadata,
@@ -67,12 +78,15 @@ workflows = Table(
     Column("status", String(32), nullable=False),
     Column("trace_id", String(32)),
     Column("duration", Double),
-    Column("tasks", JsonText, nullable=False, server_default="[]"),
     Column("opened_by", String(255)),  # the run that last opened it, if it said so
+    # By the run's own clock: when it was first opened, and when it last ended.
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    # By this server's clock.
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
-    Index("workflows_by_age", "created_at", "id"),
-    Index("workflows_by_status", "status", "created_at", "id"),
+    Column("planned", Integer),  # how many tasks the plan has
+    Column("tasks", JsonText, nullable=False, server_default="[]"),
 )
 
 tasks = Table(
@@ -86,15 +100,36 @@ tasks = Table(
     Column("status", String(32), nullable=False),
     Column("duration", Double),
     Column("retry_count", BigInteger, nullable=False, server_default="0"),
+    Column("opened_by", String(255)),
+    # By the run's own clock, as are the attempts: those of the last time that it ran.
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    # What its errors say in short: how many, the class of the last one, words to search in.
+    Column("error_count", Integer, nullable=False, server_default="0"),
+    Column("last_error", Text),
+    Column("error_text", Text),
+    Column("attempts", JsonText, nullable=False, server_default="[]"),
     Column("errors", JsonText, nullable=False, server_default="[]"),
     Column("initial_context", JsonText),
     Column("current_context", JsonText),
     Column("previous_context", JsonText),
-    Column("opened_by", String(255)),
-    Column("created_at", UtcTime, nullable=False),
-    Column("updated_at", UtcTime, nullable=False),
     UniqueConstraint("workflow_id", "task_id"),
     sqlite_autoincrement=True,
+)
+
+# Each run that opened a workflow's record: the first one, and one for each time that it went on.
+openings = Table(
+    "openings",
+    metadata,
+    Column("workflow_id", String(255), ForeignKey("workflows.id"), primary_key=True),
+    Column("run", String(255), primary_key=True),  # empty for those that do not say their name
+    Column("status", String(32), nullable=False),
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # One row a message that was applied: written in the transaction of its effect, never without it.
@@ -106,3 +141,29 @@ idempotency_keys = Table(
     Column("applied_at", UtcTime, nullable=False),
     sqlite_with_rowid=False,
 )
+
+began = func.coalesce(workflows.c.started_at, workflows.c.created_at)
+"""When a workflow began, as far as it is known: what lists are ordered by."""
+
+# A whole name may be longer than a key of an index.
+NAME_LENGTH = 200
+name_start = func.substr(workflows.c.name, literal_column("1"), literal_column(str(NAME_LENGTH)))
+"""The beginning of a workflow's name."""
+
+_ERRED = tasks.c.last_error.is_not(None)
+
+INDEXES = (
+    Index("workflows_by_beginning", began, workflows.c.id),
+    Index("workflows_of_status", workflows.c.status, began, workflows.c.id),
+    Index("workflows_of_name", name_start, began, workflows.c.id),
+    Index("workflows_by_change", workflows.c.updated_at, workflows.c.id),
+    Index("tasks_of_status", tasks.c.workflow_id, tasks.c.status, tasks.c.task_id),
+    Index("tasks_by_change", tasks.c.updated_at, tasks.c.workflow_id),
+    Index(
+        *("tasks_that_erred", tasks.c.workflow_id),
+        sqlite_where=_ERRED,
+        postgresql_where=_ERRED,
+    ),
+)
+EARLIER_INDEXES = ("workflows_by_age", "workflows_by_status")
+"""What earlier versions had, and nothing uses any more."""

@@ -6,18 +6,32 @@ that the work is done. A change that raises leaves its transaction to be rolled 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, delete, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
+from dotflow.api.digests import digest_errors, digest_plan
+from dotflow.api.envelope import Envelope, columns_of, note_opening
 from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
-from dotflow.api.tables import idempotency_keys, tasks, workflows
+from dotflow.api.tables import idempotency_keys, openings, tasks, workflows
 
 Record: TypeAlias = dict[str, Any]
 
+_NEW = "New"
 _BEGINS = "In progress"
 _FINAL = ("Completed", "Failed")
 
@@ -31,6 +45,7 @@ _HOLD_ALONE = _EXISTS[workflows].with_for_update()
 _DELETE = {
     workflows: delete(workflows).where(workflows.c.id == bindparam("this")),
     tasks: delete(tasks).where(tasks.c.workflow_id == bindparam("this")),
+    openings: delete(openings).where(openings.c.workflow_id == bindparam("this")),
 }
 _UPDATE = {table: update(table).where(table.c.id == bindparam("this")) for table in _RECORDS}
 # A run that did not say its name when it opened the record may be any: only its end is believed.
@@ -61,24 +76,13 @@ _INSERT = {
     }
     for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
+# A run that goes on began when it was first opened.
+_SAID_START = bindparam("began", type_=workflows.c.started_at.type)
+_FIRST_START = case(
+    (workflows.c.started_at < _SAID_START, workflows.c.started_at), else_=_SAID_START
+)
 # Counted, not RETURNING, which SQLite has only since 3.35.
 _COUNTED = {"preserve_rowcount": True}
-
-
-@dataclass(frozen=True)
-class Envelope:
-    """What a message says beside its values.
-
-    Args:
-        key: Its idempotency key; a repeat changes nothing and is answered as the first was.
-        opens: The run that opens the record with it.
-        run: The run whose end it is, told by another process: it is applied only while the
-            record was last opened by that run, or is open and nobody said by whom.
-    """
-
-    key: str | None = None
-    opens: str | None = None
-    run: str | None = None
 
 
 PLAIN = Envelope()
@@ -93,7 +97,8 @@ class Writing:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._insert = _INSERT[connection.dialect.name]
+        self._dialect = connection.dialect.name
+        self._insert = _INSERT[self._dialect]
 
     def add_workflow(self, values: Mapping[str, Any], envelope: Envelope = PLAIN) -> Record:
         """Adds a workflow and gives its id.
@@ -107,10 +112,12 @@ class Writing:
             KeyReusedError: The key was applied to something else.
         """
         answer = {"id": values["id"]}
-        if self._claim(envelope.key, f"add workflow {values['id']}") and not self._add(
-            workflows, values, envelope
-        ):
+        if not self._claim(envelope.key, f"add workflow {values['id']}"):
+            return answer
+        if not self._add(workflows, _with_plan(values), envelope):
             raise ConflictError("workflow", answer)
+        if envelope.opens is not None or values["status"] != _NEW:
+            note_opening(self._connection, values["id"], values, envelope)
         return answer
 
     def change_workflow(
@@ -128,7 +135,10 @@ class Writing:
             KeyReusedError: The key was applied to something else.
         """
         what = f"change workflow {workflow_id}"
-        self._change_once(what, workflows, workflow_id, changes, envelope)
+        if self._change_once(what, workflows, workflow_id, _with_plan(changes), envelope) and (
+            envelope.opens is not None or changes.get("status", _NEW) != _NEW
+        ):
+            note_opening(self._connection, workflow_id, changes, envelope)
 
     def delete_workflow(self, workflow_id: str) -> None:
         """Deletes a workflow and its tasks.
@@ -142,7 +152,7 @@ class Writing:
             NotFoundError: There is no such workflow.
         """
         self._hold(workflow_id, _HOLD_ALONE)
-        for table in (tasks, workflows):
+        for table in (openings, tasks, workflows):
             self._connection.execute(_DELETE[table], {"this": workflow_id})
 
     def add_task(
@@ -184,6 +194,8 @@ class Writing:
             NotFoundError: There is no such task.
             KeyReusedError: The key was applied to something else.
         """
+        if "errors" in changes:
+            changes = {**changes, **digest_errors(changes["errors"])}
         self._change_once(f"change task {server_id}", tasks, server_id, changes, envelope)
 
     def server_id(self, workflow_id: str, task_id: int) -> int:
@@ -228,6 +240,7 @@ class Writing:
     def _add(self, table: Table, values: Mapping[str, Any], envelope: Envelope) -> bool:
         now = _now()
         row = {**values, "opened_by": envelope.opens, "created_at": now, "updated_at": now}
+        row.update(columns_of(envelope.times, values, of_task=table is tasks))
         return self._insert_new(table, row)
 
     def _insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
@@ -238,15 +251,22 @@ class Writing:
     def _change_once(
         self, what: str, table: Table, record_id: str | int, changes: Mapping[str, Any],
         envelope: Envelope,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
+        """Says whether the message is a new one; of a run that has gone, nothing is changed."""
         first = self._claim(envelope.key, what)
         if not (first and self._change(table, record_id, changes, envelope)):
             self._require(table, record_id)
+        return first
 
     def _change(
         self, table: Table, record_id: str | int, changes: Mapping[str, Any], envelope: Envelope
     ) -> bool:
-        values = {**changes, "updated_at": _now(), "this": record_id}
+        values = {
+            **changes,
+            **columns_of(envelope.times, changes, of_task=table is tasks),
+            "updated_at": _now(),
+        }
+        values["this"] = record_id
         if envelope.opens is not None or changes.get("status") == _BEGINS:
             values["opened_by"] = envelope.opens
         statement = _UPDATE[table]
@@ -254,6 +274,9 @@ class Writing:
             by = _UPDATE_OF_RUN if envelope.opens is None else _UPDATE_OF_OPENING_RUN
             statement = by[table]
             values["run"] = envelope.run
+        if table is workflows and "started_at" in values:
+            values["began"] = values.pop("started_at")
+            statement = statement.values(started_at=_FIRST_START)
         return self._connection.execute(statement, values).rowcount == 1
 
     def _require(self, table: Table, record_id: str | int) -> None:
@@ -300,6 +323,10 @@ def require(connection: Connection, table: Table, record_id: str | int) -> None:
 def as_record(row: Row[Any]) -> Record:
     """Gives a row's values by the names of their columns."""
     return dict(row._mapping)
+
+
+def _with_plan(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**values, **digest_plan(values["tasks"])} if "tasks" in values else values
 
 
 def _unknown(table: Table, record_id: str | int) -> NotFoundError:

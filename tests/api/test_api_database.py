@@ -10,10 +10,10 @@ from sqlalchemy import create_engine, inspect, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from dotflow.api.database import describe, open_engine
+from dotflow.api.envelope import Envelope
 from dotflow.api.server import ApiServer
 from dotflow.api.store import Store
 from dotflow.api.tables import tasks, workflows
-from dotflow.api.writing import Envelope
 
 # The tables as the version before made them.
 EARLIER = """

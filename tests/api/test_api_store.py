@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import func, select
 
 from dotflow.api.database import open_engine
+from dotflow.api.envelope import Envelope
 from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
 from dotflow.api.store import Store
 from dotflow.api.tables import idempotency_keys
-from dotflow.api.writing import Envelope
 
 TASK = {"task_id": 1, "name": "step", "group_name": "default", "status": "Not started"}
 

@@ -1,0 +1,100 @@
+"""What a message says beside its values: which run it is of, and when things happened in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dotflow.api.tables import openings, workflows
+from dotflow.api.times import Times
+
+_BEGINS = "In progress"
+_FINAL = ("Completed", "Failed")
+
+_OPENED_BY = func.coalesce(
+    select(workflows.c.opened_by).where(workflows.c.id == bindparam("this")).scalar_subquery(), ""
+)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What a message says beside its values.
+
+    Args:
+        key: Its idempotency key; a repeat changes nothing and is answered as the first was.
+        opens: The run that opens the record with it.
+        run: The run whose end it is, told by another process: it is applied only while the
+            record was last opened by that run, or is open and nobody said by whom.
+        times: When the run or the task began and ended; None if the message does not say.
+    """
+
+    key: str | None = None
+    opens: str | None = None
+    run: str | None = None
+    times: Times | None = None
+
+
+def columns_of(times: Times | None, values: Mapping[str, Any], *, of_task: bool) -> dict[str, Any]:
+    """Gives the columns that say when a run or a task began and ended.
+
+    Args:
+        times: What its message says of that.
+        values: The columns that the message sets.
+        of_task: Whether it is a task's.
+    """
+    if times is None:
+        return {"finished_at": None} if values.get("status") == _BEGINS else {}
+    said: dict[str, Any] = {"finished_at": times.finished_at}
+    if times.started_at is not None:
+        said["started_at"] = times.started_at
+    return {**said, "attempts": times.attempts} if of_task else said
+
+
+def note_opening(
+    connection: Connection, workflow_id: str, values: Mapping[str, Any], envelope: Envelope
+) -> None:
+    """Keeps what a message says of its run, also where it no longer changes the record.
+
+    Args:
+        connection: The transaction that the message is applied in.
+        workflow_id: The record that the run opened.
+        values: The columns that the message sets.
+        envelope: What it says beside them.
+    """
+    run = envelope.run or envelope.opens
+    status, times = values.get("status", _BEGINS), envelope.times
+    row = {
+        "workflow_id": workflow_id,
+        "status": status,
+        "started_at": times.started_at if times else None,
+        "finished_at": times.finished_at if times and status in _FINAL else None,
+        "created_at": datetime.now(timezone.utc),
+        **({"this": workflow_id} if run is None else {"run": run}),
+    }
+    connection.execute(_NOTE[connection.dialect.name, run is not None], row)
+
+
+def _noting(insert: Any, is_named: bool) -> Any:
+    """Gives the statement that notes what a message says of the run that opened its workflow."""
+    adds = insert(openings)
+    if not is_named:
+        adds = adds.values(run=_OPENED_BY)
+    new = adds.excluded
+    return adds.on_conflict_do_update(
+        index_elements=[openings.c.workflow_id, openings.c.run],
+        set_={
+            "status": new.status,
+            "started_at": func.coalesce(new.started_at, openings.c.started_at),
+            "finished_at": new.finished_at,
+        },
+    )
+
+
+_NOTE = {
+    (dialect, is_named): _noting(insert, is_named)
+    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+    for is_named in (True, False)
+}
