@@ -79,6 +79,12 @@ class DotFlow:
         name = masked_by_default(f"{self.name!r}, {self.workflow_id}")
         return f"<workflow {name}: {many} task{'' if many == 1 else 's'}, {self.config!r}>"
 
+    def _repr_html_(self) -> str:
+        """The tasks as a small waterfall, for notebooks; what looks like a credential is masked."""
+        from dotflow.core.picture import of_workflow  # here, for only notebooks ask for it
+
+        return of_workflow(self)
+
     def start(
         self,
         *,

@@ -51,3 +51,9 @@ class TaskInstance:
     _status: str | None = None
     _duration: float | None = None
     _errors: list[TaskError] | None = None
+
+    def _repr_html_(self: Any) -> str:
+        """The task as a small picture, for notebooks; what looks like a credential is masked."""
+        from dotflow.core.picture import of_task  # here, for only notebooks ask for it
+
+        return of_task(self)

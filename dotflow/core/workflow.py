@@ -222,6 +222,12 @@ class Manager(Outcome):
             self.raise_for_failure()
         return has_ended
 
+    def _repr_html_(self) -> str:
+        """The run as a small waterfall, for notebooks; what looks like a credential is masked."""
+        from dotflow.core.picture import of_run  # here, for only notebooks ask for it
+
+        return of_run(self)
+
     def _prepare_storage(self, groups: dict[str, list[Task]], resume: bool) -> None:
         if self.config is None:
             return
