@@ -7,7 +7,7 @@ try:
     from dotflow.api.app import create_app
     from dotflow.api.server import ApiServer
 except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in {"fastapi", "sqlalchemy", "uvicorn"}:
+    if (error.name or "").partition(".")[0] not in {"fastapi", "jinja2", "sqlalchemy", "uvicorn"}:
         raise
     raise ModuleNotFoundError(
         f"dotflow.api needs {error.name}: pip install 'dotflow[api]'", name=error.name

@@ -19,6 +19,7 @@ from dotflow.api.reading import Reading
 from dotflow.api.routes import bulk_router, router
 from dotflow.api.store import Store
 from dotflow.api.strict import answer_invalid
+from dotflow.api.web import add_pages
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
     app.state.reading = Reading(engine)
     for routes in (router, bulk_router):
         app.include_router(routes, responses={503: {"model": schemas.Refusal}})
+    add_pages(app)
     _add_error_answers(app)
     # The last one added is the first to see a request: no stranger's body is ever held.
     app.add_middleware(EncodedPath)

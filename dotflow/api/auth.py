@@ -11,6 +11,15 @@ from dotflow.api.limits import header, refuse
 OPEN_PATHS = frozenset({"/healthz", "/docs", "/openapi.json"})
 
 
+# Style, scripts and pictures of the pages: files of the package.
+OPEN_FOLDER = "/static/"
+
+
+def is_open(path: str) -> bool:
+    """Whether a path says nothing about any run."""
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+
+
 class TokenCheck:
     """Hands on requests with the right token and answers 401 to the others, their body unread.
 
@@ -25,7 +34,7 @@ class TokenCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls the application if the request may come in."""
-        guarded = scope["type"] == "http" and scope["path"] not in OPEN_PATHS
+        guarded = scope["type"] == "http" and not is_open(scope["path"])
         if guarded and not self._admits(scope):
             detail = "no token, or a wrong one: send X-User-Token or Authorization: Bearer"
             headers = {b"www-authenticate": b"Bearer"}

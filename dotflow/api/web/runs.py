@@ -1,0 +1,43 @@
+"""The list of runs."""
+
+from fastapi import Request, Response
+
+from dotflow.api.errors import BadCursorError
+from dotflow.api.reading import Page, Run
+from dotflow.api.web.asked import PERIODS, STATUSES, Asked
+from dotflow.api.web.page import pages, reading, show
+from dotflow.api.web.shares import shares
+
+LIMIT = 50
+
+router = pages()
+
+
+@router.get("/")
+def list_runs(request: Request) -> Response:
+    """Show runs, newest first."""
+    asked = Asked.of(request.query_params)
+    page: Page[Run, str] = Page([])
+    fault = ""
+    try:
+        page = reading(request).runs(asked.wanted(), LIMIT, asked.after or None)
+    except ValueError as error:
+        fault = str(error)
+    except BadCursorError:
+        fault = "this page of the list is not known: begin with the newest runs"
+    return show(
+        request,
+        "runs.html",
+        title="Runs",
+        status=422 if fault else 200,
+        live=True,
+        asked=asked,
+        fault=fault,
+        runs=page.items,
+        older=page.next,
+        statuses=STATUSES,
+        periods=PERIODS,
+        names=reading(request).names(limit=200),
+        shares=shares,
+        address=str(request.base_url).rstrip("/"),
+    )

@@ -1,0 +1,152 @@
+// What every page does: times in the reader's own zone, clocks that go on, and news of changes.
+// A part of a page that wants to be asked for anew has hx-trigger="changed from:body".
+
+const OFTEN = 1000; // milliseconds between two refreshes, at least
+const POLL = 5000;
+const DAY = 86400000;
+
+// How far the server's clock is ahead of ours: durations so far are measured by the server's.
+const skew = Date.parse(document.querySelector("meta[name=now]")?.content ?? "") - Date.now() || 0;
+
+// ---- times ----
+
+const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const short = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const year = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
+const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
+
+export function clock(moment, now = new Date()) {
+  if (moment.toDateString() === now.toDateString()) return time.format(moment);
+  const yesterday = new Date(now.getTime() - DAY);
+  if (moment.toDateString() === yesterday.toDateString()) return `Yesterday ${short.format(moment)}`;
+  if (moment.getFullYear() === now.getFullYear()) return `${day.format(moment)}, ${short.format(moment)}`;
+  return year.format(moment);
+}
+
+// The same words as words.py's `lasting`.
+export function lasting(seconds) {
+  if (seconds < 1) return seconds < 0.01 ? `${(seconds * 1000).toFixed(1)} ms` : `${(seconds * 1000).toFixed(0)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+  const whole = Math.round(seconds);
+  const two = (number) => String(number).padStart(2, "0");
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+}
+
+function localise(root) {
+  for (const one of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    const moment = new Date(one.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    one.dataset.local = "";
+    one.textContent = clock(moment);
+    one.title = (one.classList.contains("received") ? "Received " : "") + exact.format(moment);
+  }
+}
+
+function tick() {
+  for (const one of document.querySelectorAll(".ticking")) {
+    const seconds = (Date.now() + skew - Date.parse(one.dataset.since)) / 1000;
+    // Whole seconds: a number that flickers is not read.
+    one.textContent = seconds < 60 ? `${Math.max(0, Math.floor(seconds))} s` : lasting(seconds);
+  }
+}
+
+// ---- changes ----
+
+let source = null;
+let polling = 0;
+let due = 0;
+let last = 0;
+
+// Several changes in a second are one refresh.
+function changed() {
+  if (due || document.hidden) return;
+  due = setTimeout(() => {
+    due = 0;
+    last = Date.now();
+    document.body.dispatchEvent(new CustomEvent("changed"));
+  }, Math.max(0, last + OFTEN - Date.now()));
+}
+
+const WORDS = { live: "Live", polling: "Live, every 5 s", away: "No connection" };
+
+function say(state) {
+  const sign = document.getElementById("live");
+  if (!sign || sign.dataset.state === state) return;
+  sign.dataset.state = state;
+  sign.textContent = WORDS[state];
+}
+
+function poll(on) {
+  if (on === Boolean(polling)) return;
+  if (on) polling = setInterval(changed, POLL);
+  else polling = clearInterval(polling) ?? 0;
+}
+
+function listen() {
+  const address = document.body.dataset.events;
+  if (!address || source) return;
+  if (!("EventSource" in window)) return poll(true);
+  source = new EventSource(address);
+  source.onopen = () => {
+    poll(false);
+    say("live");
+    changed(); // what happened while nobody listened
+  };
+  source.addEventListener("changed", changed);
+  source.onerror = () => {
+    poll(true);
+    say("polling");
+    // It tries again by itself, but not where the answer was no stream.
+    if (source?.readyState === EventSource.CLOSED) source = null;
+  };
+}
+
+function rest() {
+  source?.close();
+  source = null;
+  poll(false);
+}
+
+// Nobody looks at a hidden tab: it costs the server nothing, and is anew when it is seen.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return rest();
+  listen();
+  changed();
+});
+window.addEventListener("pagehide", rest);
+window.addEventListener("pageshow", (event) => event.persisted && (listen(), changed()));
+
+// ---- parts that are asked for anew ----
+
+const shown = new Map(); // the last answer by the id of the part that it was for
+
+document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const { xhr, target, pathInfo } = detail;
+  // Whoever has no session any more is led to the page to log in: that is no part of this one.
+  if (new URL(xhr.responseURL).pathname !== new URL(pathInfo.finalRequestPath, location).pathname) {
+    detail.shouldSwap = false;
+    location.reload();
+    return;
+  }
+  if (xhr.status === 422) detail.shouldSwap = true; // it says what is wrong, in place
+  // What is as it was stays: a text that somebody marked, and the place of the keyboard.
+  const answer = detail.serverResponse.replace(/^[^]*<body/, "");
+  if (target.id && shown.get(target.id) === answer) detail.shouldSwap = false;
+  shown.set(target.id, answer);
+});
+document.body.addEventListener("htmx:afterSettle", (event) => localise(event.target.parentNode ?? document));
+document.body.addEventListener("htmx:sendError", () => say("away"));
+document.body.addEventListener("htmx:afterOnLoad", () => polling && say("polling"));
+
+// A filter that is not set is not in the address.
+document.addEventListener("formdata", ({ formData }) => {
+  for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+});
+
+localise(document);
+tick();
+setInterval(tick, 1000);
+listen();
