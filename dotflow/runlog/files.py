@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER", "LOCK", "LifeSign", "OwnFile", "alone", "delete_log", "file_system", "folder",
     "is_alive", "last_seen", "lock", "log_path", "logs", "make_folder", "pid_of", "read_file",
-    "reader_key", "receipts_path", "state_dir", "write_all",
+    "reader_key", "receipts_path", "segments_in", "state_dir", "write_all",
 ]  # fmt: skip
 
 LOG, RECEIPTS, CLAIMS = ".log", ".receipts", ".claims"
@@ -30,23 +30,31 @@ ADOPTION = "adoption.lock"
 PATIENCE = 2.0
 """Seconds to wait for another process that takes over what was left."""
 
-_LOG_NAME = re.compile(r"(?P<id>[0-9a-f]{32})-(?P<segment>\d{6,18})\.log")
+_LOG_NAME = re.compile(r"(?P<id>[0-9a-f]{32})-(?P<segment>\d{6,18})\.(?:log|raw)")
 _HEAD = 4096
 
 
 def logs() -> dict[str, list[Path]]:
     """The segments that are there, in order, by the log's id."""
-    place = folder()
+    found: dict[str, list[tuple[int, Path]]] = {}
+    for log, number, path in segments_in(folder(), LOG):
+        found.setdefault(log, []).append((number, path))
+    return {log: [path for _, path in sorted(parts)] for log, parts in found.items()}
+
+
+def segments_in(place: Path, end: str) -> list[tuple[str, int, Path]]:
+    """The segments in a folder: each one's log, its number, and its file.
+
+    Args:
+        place: The folder.
+        end: How the names of the files end.
+    """
     try:
         names = os.listdir(place)  # noqa: PTH208 - names are enough
     except OSError:
-        return {}
-    found: dict[str, list[tuple[int, Path]]] = {}
-    for name in names:
-        match = _LOG_NAME.fullmatch(name)
-        if match:
-            found.setdefault(match["id"], []).append((int(match["segment"]), place / name))
-    return {log: [path for _, path in sorted(parts)] for log, parts in found.items()}
+        return []
+    matches = (_LOG_NAME.fullmatch(name) for name in names if name.endswith(end))
+    return [(one["id"], int(one["segment"]), place / one[0]) for one in matches if one]
 
 
 def log_path(log: str, segment: int) -> Path:
