@@ -23,6 +23,10 @@ NOT_TO_RUN = (
     "dotflow.core.serializers", "dotflow.core.children.lane",
 )  # fmt: skip
 
+NOT_TO_EXPORT = (
+    "requests", "urllib3", "sqlite3", "dotflow.delivery.channel", "dotflow.otel.export.provider",
+)  # fmt: skip
+
 RUN = """
 @dotflow.action
 def step():
@@ -141,6 +145,20 @@ def test_what_is_not_loaded(run, heavy):
         [sys.executable, "-I", "-W", "error", "-c", program],
         env={"DOTFLOW_SERVER": "none"},
         capture_output=True, text=True, timeout=20, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
+
+
+def test_a_server_that_exports_nothing_yet_loads_nothing_that_exports():
+    """`from dotflow.otel import ServerOtel` leaves the exporters and the relay to the first run."""
+    program = (
+        "import sys\nfrom opentelemetry.sdk.trace import TracerProvider\nbefore = set(sys.modules)\n"
+        "from dotflow.otel import ServerOtel\nServerOtel()\n"
+        f"print([name for name in {NOT_TO_EXPORT} if name in set(sys.modules) - before])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", program],
+        env={}, capture_output=True, text=True, timeout=20, check=True,
     )  # fmt: skip
     assert done.stdout == "[]\n"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import requests
-
 from dotflow.logging import logger
 from dotflow.utils.tools import unused_task_id
 
@@ -15,6 +13,8 @@ if TYPE_CHECKING:
 
 def next_task_id(channel: Channel, workflow: str) -> int:
     """The number that dotflow-api says; where it says none, one that no earlier task can have."""
+    import requests  # here, for who only traces has no need of it
+
     try:
         return channel.next_task_id(workflow)
     except requests.RequestException as error:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from dotflow.delivery.channel import Channel
 from dotflow.delivery.environment import find_destination
 from dotflow.logging import logger
 from dotflow.process.at_exit import LONGEST_TIMEOUT, seconds_from_environment
@@ -75,6 +74,9 @@ class DotflowSpanExporter(SpanExporter):
                 "where is dotflow-api? Give base_url and user_token, or set DOTFLOW_SERVER_URL and "
                 "DOTFLOW_USER_TOKEN (managed: SERVER_BASE_URL and SERVER_USER_TOKEN)"
             )
+        # Here, for requests and what it brings are half of what there is to import.
+        from dotflow.delivery.channel import Channel
+
         self.channel = Channel(destination)
         if wait is None:
             wait = seconds_from_environment(WAIT_VARIABLE, WAIT)

@@ -16,7 +16,6 @@ from dotflow.delivery.numbering import next_task_id
 from dotflow.otel import propagation
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import load, tell_of_nowhere
-from dotflow.otel.export.provider import Pipeline, open_in_child
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.flushing import FlushedServer
 from dotflow.otel.hooks import HookedServer
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier, Fact
     from dotflow.abc.task import Failure, TaskView
     from dotflow.abc.words import Words
+    from dotflow.otel.export.provider import Pipeline
     from dotflow.otel.spans.runs import TaskRun
 
 
@@ -246,6 +246,8 @@ class ServerOtel(FlushedServer):
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:
         """Make the span that a carrier leads to current, in a child process."""
+        from dotflow.otel.export.provider import open_in_child
+
         propagation.be_a_child(carrier)
         open_in_child(carrier)
         return propagation.attached(carrier)
@@ -256,6 +258,9 @@ class ServerOtel(FlushedServer):
         """The tracer provider, found or made when the first run starts."""
         pipeline = self._pipeline
         if pipeline is None:
+            # Here, for a program that only has a ServerOtel exports nothing.
+            from dotflow.otel.export.provider import Pipeline
+
             exporter = self._open_exporter()
             with self._lock:
                 if self._pipeline is None:

@@ -10,13 +10,13 @@ place.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from functools import lru_cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import requests
 from opentelemetry.sdk import resources
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
 
@@ -60,10 +60,10 @@ def _guarded(part: Any) -> None:
 
 
 def _renew(part: Any) -> None:
-    if isinstance(part, requests.adapters.HTTPAdapter):
+    if isinstance(part, _loaded("requests.adapters", "HTTPAdapter")):
         # Not closed, for a lock of theirs may be held.
         _theirs.append((part.poolmanager, part.proxy_manager))
-        part.__setstate__(part.__getstate__())  # type: ignore[attr-defined]
+        part.__setstate__(part.__getstate__())
         return
     state = vars(part)
     for name, value in list(state.items()):
@@ -78,6 +78,11 @@ def _renew(part: Any) -> None:
     if hasattr(part, RECONNECT):
         _theirs.append(state.get("_channel"))
         getattr(part, RECONNECT)()
+
+
+def _loaded(module: str, name: str) -> Any:
+    """A class, as `isinstance` takes it; none if its module is not loaded: nothing is one then."""
+    return getattr(sys.modules.get(module), name, ())
 
 
 def _of_this_process(resource: Resource) -> Resource:
@@ -116,7 +121,7 @@ def _parts(roots: Iterable[Any]) -> Iterator[Any]:
             waiting += one
         elif cls is MethodType:  # by which a reader collects from its provider
             waiting.append(one.__self__)
-        elif issubclass(cls, requests.Session):
+        elif issubclass(cls, _loaded("requests", "Session")):
             yield from one.adapters.values()
         elif _is_telemetry(cls):
             yield one
