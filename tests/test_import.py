@@ -152,7 +152,8 @@ def test_what_is_not_loaded(run, heavy):
 def test_a_server_that_exports_nothing_yet_loads_nothing_that_exports():
     """`from dotflow.otel import ServerOtel` leaves the exporters and the relay to the first run."""
     program = (
-        "import sys\nfrom opentelemetry.sdk.trace import TracerProvider\nbefore = set(sys.modules)\n"
+        "import sys\nfrom opentelemetry.sdk.trace import TracerProvider\n"
+        "before = set(sys.modules)\n"
         "from dotflow.otel import ServerOtel\nServerOtel()\n"
         f"print([name for name in {NOT_TO_EXPORT} if name in set(sys.modules) - before])"
     )
