@@ -39,6 +39,10 @@ class Links:
         """The page of a task."""
         return self._path(f"/runs/{_part(workflow_id)}/tasks/{task_id}", options)
 
+    def workflows(self) -> str:
+        """The workflows that ran lately."""
+        return self._path("/trends")
+
     def trends(self, name: str, **options: object) -> str:
         """How the last runs of a workflow went."""
         return self._path(f"/trends/{_part(name)}", options)

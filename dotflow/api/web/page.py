@@ -1,5 +1,6 @@
 """What every page has in common: the templates, the answer, and what is said when one fails."""
 
+import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timezone
 from typing import Any
@@ -15,6 +16,8 @@ from dotflow.api.web import words
 from dotflow.api.web.links import Links
 from dotflow.version import __version__
 
+logger = logging.getLogger(__name__)
+
 _environment = Environment(
     loader=PackageLoader("dotflow.api.web"),
     autoescape=True,  # whatever the template's name
@@ -22,7 +25,10 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-for _filter in (words.lasting, words.clock, words.exactly, words.since, words.shown, words.whole):
+for _filter in (
+    *(words.lasting, words.clock, words.exactly, words.since),
+    *(words.even, words.many, words.shown, words.whole, words.brief),
+):
     _environment.filters[_filter.__name__] = _filter
 _environment.globals["version"] = __version__
 
@@ -68,18 +74,17 @@ class PageRoute(APIRoute):
         """Gives the handler, with an answer for what it may raise."""
         handle = super().get_route_handler()
 
-        async def answer(request: Request) -> Response:
+        async def handle_for_people(request: Request) -> Response:
             try:
                 return await handle(request)
             except NotFoundError as error:
                 return problem(request, 404, "Not found", _unknown(error))
             except RequestValidationError:
                 return problem(request, 422, "Not understood", "This address is not complete.")
-            except UNAVAILABLE:
-                words = "The database does not answer. This page tries again by itself."
-                return problem(request, 503, "Not available", words)
+            except UNAVAILABLE as error:
+                return _unavailable(request, error)
 
-        return answer
+        return handle_for_people
 
 
 def pages() -> APIRouter:
@@ -97,6 +102,15 @@ def problem(request: Request, status: int, title: str, text: str) -> Response:
         text: In a sentence or two, with what to do.
     """
     return show(request, "problem.html", title=title, status=status, text=text)
+
+
+def _unavailable(request: Request, error: Exception) -> Response:
+    # The driver's own words, without SQLAlchemy's: those would quote the statement.
+    logger.error("the database does not answer: %s", getattr(error, "orig", error))
+    text = "The database does not answer. This page tries again by itself."
+    answer = problem(request, 503, "Not available", text)
+    answer.headers["Refresh"] = "5"  # seconds
+    return answer
 
 
 def _unknown(error: NotFoundError) -> str:

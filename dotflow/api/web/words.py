@@ -8,6 +8,7 @@ NO_NAME = "(no name)"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _FEW = 10
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UUID = re.compile("[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _TURNING = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 
 
@@ -33,6 +34,20 @@ def lasting(seconds: float | None) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
+def even(seconds: float) -> str:
+    """A round number of seconds, as a scale has it: `500 ms`, `1.5 s`, `4 min`, `2 h`."""
+    if seconds < 1:
+        return f"{seconds * 1000:g} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:g} s"
+    return re.sub(" 0+ (s|min|h)$", "", lasting(seconds))
+
+
+def many(number: int) -> str:
+    """A number for people: `10,000`."""
+    return f"{number:,}"
+
+
 def clock(moment: datetime) -> str:
     """A moment for people, where the browser does not put it into their own time."""
     return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
@@ -46,6 +61,11 @@ def exactly(moment: datetime) -> str:
 def since(moment: datetime) -> float:
     """The seconds since a moment; 0 where clocks differ and it is still to come."""
     return max(0.0, (datetime.now(timezone.utc) - moment).total_seconds())
+
+
+def brief(workflow_id: str) -> str:
+    """An id as a list shows it: the beginning of a UUID says as much as all of it."""
+    return workflow_id[:8] if _UUID.fullmatch(workflow_id) else shown(workflow_id)
 
 
 def shown(text: str | None) -> str:

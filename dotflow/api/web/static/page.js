@@ -20,7 +20,7 @@ export function clock(moment, now = new Date()) {
   if (moment.toDateString() === now.toDateString()) return time.format(moment);
   const yesterday = new Date(now.getTime() - DAY);
   if (moment.toDateString() === yesterday.toDateString()) return `Yesterday ${short.format(moment)}`;
-  if (moment.getFullYear() === now.getFullYear()) return `${day.format(moment)}, ${short.format(moment)}`;
+  if (moment.getFullYear() === now.getFullYear()) return `${day.format(moment)} ${short.format(moment)}`;
   return year.format(moment);
 }
 
@@ -70,13 +70,13 @@ function changed() {
   }, Math.max(0, last + OFTEN - Date.now()));
 }
 
-const WORDS = { live: "Live", polling: "Live, every 5 s", away: "No connection" };
+const WORDS = { live: "Live", polling: "Every 5 s", away: "No connection" };
 
 function say(state) {
   const sign = document.getElementById("live");
   if (!sign || sign.dataset.state === state) return;
   sign.dataset.state = state;
-  sign.textContent = WORDS[state];
+  sign.title = sign.firstElementChild.textContent = WORDS[state];
 }
 
 function poll(on) {
@@ -131,15 +131,15 @@ document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
     location.reload();
     return;
   }
-  if (xhr.status === 422) detail.shouldSwap = true; // it says what is wrong, in place
+  if (xhr.status === 422) [detail.shouldSwap, detail.isError] = [true, false]; // it says what is wrong
   // What is as it was stays: a text that somebody marked, and the place of the keyboard.
   const answer = detail.serverResponse.replace(/^[^]*<body/, "");
   if (target.id && shown.get(target.id) === answer) detail.shouldSwap = false;
   shown.set(target.id, answer);
 });
 document.body.addEventListener("htmx:afterSettle", (event) => localise(event.target.parentNode ?? document));
-document.body.addEventListener("htmx:sendError", () => say("away"));
-document.body.addEventListener("htmx:afterOnLoad", () => polling && say("polling"));
+for (const fault of ["htmx:sendError", "htmx:responseError"]) document.body.addEventListener(fault, () => say("away"));
+document.body.addEventListener("htmx:afterOnLoad", () => say(polling ? "polling" : "live"));
 
 // A filter that is not set is not in the address.
 document.addEventListener("formdata", ({ formData }) => {
