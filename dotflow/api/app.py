@@ -13,9 +13,16 @@ from starlette.types import Message, Receive, Scope, Send
 from dotflow.api import schemas
 from dotflow.api.auth import TokenCheck, check_token, describe_security
 from dotflow.api.database import open_engine
-from dotflow.api.errors import UNAVAILABLE, ConflictError, KeyReusedError, NotFoundError
+from dotflow.api.errors import (
+    UNAVAILABLE,
+    BadCursorError,
+    ConflictError,
+    KeyReusedError,
+    NotFoundError,
+)
 from dotflow.api.limits import BodyLimit, EncodedPath
 from dotflow.api.reading import Reading
+from dotflow.api.reads import reads
 from dotflow.api.routes import bulk_router, router
 from dotflow.api.store import Store
 from dotflow.api.strict import answer_invalid
@@ -63,7 +70,7 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
     )
     app.state.store = store
     app.state.reading = Reading(engine)
-    for routes in (router, bulk_router):
+    for routes in (reads, router, bulk_router):
         app.include_router(routes, responses={503: {"model": schemas.Refusal}})
     add_pages(app)
     _add_error_answers(app)
@@ -103,7 +110,8 @@ def _add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(NotFoundError, _answer_unknown)
     app.add_exception_handler(ConflictError, _answer_conflict)
-    app.add_exception_handler(KeyReusedError, _answer_reused)
+    app.add_exception_handler(KeyReusedError, _answer_fault)
+    app.add_exception_handler(BadCursorError, _answer_fault)
     for unavailable in UNAVAILABLE:
         app.add_exception_handler(unavailable, _answer_unavailable)
 
@@ -117,8 +125,8 @@ async def _answer_conflict(_request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error), **existing}, status_code=409)
 
 
-async def _answer_reused(_request: Request, error: Exception) -> Response:
-    fault = error.fault() if isinstance(error, KeyReusedError) else {}
+async def _answer_fault(_request: Request, error: Exception) -> Response:
+    fault = error.fault() if isinstance(error, (KeyReusedError, BadCursorError)) else {}
     return JSONResponse({"detail": [fault]}, status_code=422)
 
 

@@ -1,23 +1,23 @@
-"""The routes of both dialects; each says what it takes, what it answers and nothing else."""
+"""The routes by which programs write, in both dialects; each says what it takes and answers."""
 
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic_core import to_json
 
-from dotflow.api import schemas
+from dotflow.api import answered, schemas
+from dotflow.api.answers import answer, write_run, write_task
 from dotflow.api.bulk import apply_all
 from dotflow.api.limits import BULK_PATH
 from dotflow.api.store import Store
-from dotflow.api.strict import BulkRoute, StrictRoute
+from dotflow.api.strict import BulkRoute, StrictRoute, check_query
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 _INVALID: Responses = {422: {"model": schemas.Invalid}}
 _UNKNOWN: Responses = {404: {"model": schemas.Refusal}}
 _TOO_LARGE: Responses = {413: {"model": schemas.Refusal}}
-_READS: Responses = {**_UNKNOWN, **_INVALID}
 _CHANGES: Responses = {**_UNKNOWN, **_TOO_LARGE, **_INVALID}
 
 router = APIRouter(route_class=StrictRoute)
@@ -29,25 +29,17 @@ def _store(request: Request) -> Store:
     return store
 
 
-def _answer(model: type[BaseModel], values: dict[str, Any], status: int = 200) -> Response:
-    # FastAPI would do the same, in one more hop to another thread.
-    content = model.model_validate(values).model_dump_json()
-    return Response(content, status, media_type="application/json")
-
-
 WorkflowId = Annotated[schemas.PathWorkflowId, Path()]
 TaskId = Annotated[schemas.PathTaskId, Path()]
 PostHeaders = Annotated[schemas.PostHeaders, Header()]
 PatchHeaders = Annotated[schemas.PatchHeaders, Header()]
-Limit = Annotated[int, Query(ge=1, le=500)]
-Offset = Annotated[int, Query(ge=0, le=schemas.MAX_INTEGER)]
 
 
 @router.get("/healthz", response_model=schemas.Health)
 def check_health(request: Request) -> Response:
     """Say whether the server and its database answer."""
     _store(request).check()
-    return _answer(schemas.Health, {"status": "ok"})
+    return answer(b'{"status":"ok"}')
 
 
 @router.post(
@@ -60,40 +52,28 @@ def add_workflow(body: schemas.WorkflowPost, request: Request, headers: PostHead
     """Record a new workflow run."""
     with _store(request).writing() as writing:
         created = writing.add_workflow(body.columns(), headers.envelope())
-    return _answer(schemas.WorkflowCreated, created, 201)
+    return answer(to_json(created), 201)
 
 
-@router.get("/workflows", response_model=schemas.WorkflowPage, responses=_INVALID)
-def list_workflows(
-    request: Request,
-    status: schemas.WorkflowStatus | None = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
-) -> Response:
-    """List workflow runs, newest first."""
-    records, total = _store(request).workflows(status, limit, offset)
-    return _answer(schemas.WorkflowPage, {"workflows": records, "total": total})
-
-
-@router.get("/workflows/{workflow_id}", response_model=schemas.WorkflowRecord, responses=_READS)
-def read_workflow(workflow_id: WorkflowId, request: Request) -> Response:
-    """Give the record of one workflow run."""
-    return _answer(schemas.WorkflowRecord, _store(request).workflow(workflow_id))
-
-
-@router.patch("/workflows/{workflow_id}", response_model=schemas.WorkflowRecord, responses=_CHANGES)
+@router.patch(
+    "/workflows/{workflow_id}", response_model=answered.WorkflowRecord, responses=_CHANGES
+)
 def change_workflow(
     workflow_id: WorkflowId, body: schemas.WorkflowPatch, request: Request, headers: PatchHeaders
 ) -> Response:
-    """Set the given fields of a workflow run."""
+    """Set the given fields of a workflow run; the answer leaves the plan out."""
     with _store(request).writing() as writing:
         writing.change_workflow(workflow_id, body.columns(), headers.envelope())
         record = writing.workflow(workflow_id)
-    return _answer(schemas.WorkflowRecord, record)
+    return answer(write_run(record))
 
 
 @router.delete(
-    "/workflows/{workflow_id}", status_code=204, response_class=Response, responses=_READS
+    "/workflows/{workflow_id}",
+    status_code=204,
+    response_class=Response,
+    responses={**_UNKNOWN, **_INVALID},
+    dependencies=[Depends(check_query)],
 )
 def delete_workflow(workflow_id: WorkflowId, request: Request) -> Response:
     """Delete a workflow run and its tasks; messages of it that come later are answered 404."""
@@ -114,37 +94,26 @@ def add_task(
     """Record a new task of a workflow run."""
     with _store(request).writing() as writing:
         created = writing.add_task(workflow_id, body.columns(), headers.envelope())
-    return _answer(schemas.TaskCreated, created, 201)
+    return answer(to_json(created), 201)
 
 
-@router.get("/workflows/{workflow_id}/tasks", response_model=schemas.TaskList, responses=_READS)
-def list_tasks(workflow_id: WorkflowId, request: Request) -> Response:
-    """List a workflow run's tasks in the order of their ids."""
-    return _answer(schemas.TaskList, {"tasks": _store(request).tasks(workflow_id)})
-
-
-@router.get(
-    "/workflows/{workflow_id}/tasks/next-id", response_model=schemas.NextId, responses=_READS
-)
-def next_task_id(workflow_id: WorkflowId, request: Request) -> Response:
-    """Give the first task id that neither a task nor the plan has taken."""
-    return _answer(schemas.NextId, {"next_id": _store(request).next_task_id(workflow_id)})
-
-
-@router.patch("/tasks/{server_id}", response_model=schemas.TaskRecord, responses=_CHANGES)
+@router.patch("/tasks/{server_id}", response_model=answered.TaskRecord, responses=_CHANGES)
 def change_task(
     server_id: TaskId, body: schemas.TaskPatch, request: Request, headers: PatchHeaders
 ) -> Response:
-    """Set the given fields of a task, named by the id that its POST answered."""
+    """Set the given fields of a task, named by the id that its POST answered.
+
+    The answer leaves the contexts out.
+    """
     with _store(request).writing() as writing:
         writing.change_task(server_id, body.columns(), headers.envelope())
         record = writing.task(server_id)
-    return _answer(schemas.TaskRecord, record)
+    return answer(write_task(record))
 
 
 @router.patch(
     "/workflows/{workflow_id}/tasks/{task_id}",
-    response_model=schemas.TaskRecord,
+    response_model=answered.TaskRecord,
     responses=_CHANGES,
 )
 def change_task_of_workflow(
@@ -154,12 +123,15 @@ def change_task_of_workflow(
     request: Request,
     headers: PatchHeaders,
 ) -> Response:
-    """Set the given fields of a task, named by the caller's own id (the managed dialect)."""
+    """Set the given fields of a task, named by the caller's own id (the managed dialect).
+
+    The answer leaves the contexts out.
+    """
     with _store(request).writing() as writing:
         server_id = writing.server_id(workflow_id, task_id)
         writing.change_task(server_id, body.columns(), headers.envelope())
         record = writing.task(server_id)
-    return _answer(schemas.TaskRecord, record)
+    return answer(write_task(record))
 
 
 @bulk_router.post(

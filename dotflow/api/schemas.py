@@ -5,7 +5,6 @@ to write them is the only way to know that they can be written, and once is enou
 """
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -262,52 +261,6 @@ class TaskCreated(BaseModel):
     id: int = Field(description="unique on this server: PATCH /tasks/{id}")
     task_id: int = Field(description="the caller's own id")
     workflow_id: str
-
-
-class WorkflowRecord(BaseModel):
-    """A workflow run."""
-
-    id: str
-    name: str | None
-    mode: str | None
-    status: WorkflowStatus
-    trace_id: str | None
-    duration: float | None = Field(description="seconds")
-    tasks: list[PlannedTask] = Field(description="the plan")
-    created_at: datetime
-    updated_at: datetime
-
-
-class TaskRecord(BaseModel):
-    """A task of a workflow run."""
-
-    id: int = Field(description="unique on this server")
-    task_id: int = Field(description="the caller's own id")
-    workflow_id: str
-    name: str
-    group_name: str
-    status: TaskStatus
-    duration: float | None = Field(description="seconds")
-    retry_count: int
-    errors: list[TaskError]
-    initial_context: Any
-    current_context: Any
-    previous_context: Any
-    created_at: datetime
-    updated_at: datetime
-
-
-class WorkflowPage(BaseModel):
-    """A page of workflow runs, newest first."""
-
-    workflows: list[WorkflowRecord]
-    total: int = Field(description="how many there are, on all pages")
-
-
-class TaskList(BaseModel):
-    """The tasks of a workflow run, in the order of their ids."""
-
-    tasks: list[TaskRecord]
 
 
 class NextId(BaseModel):

@@ -1,22 +1,18 @@
-"""The records: opens the transactions that change them, and reads them.
+"""The records: opens the transactions that change them. `dotflow.api.reading` reads them.
 
-JSON columns (a plan, errors, contexts) are given as JSON text and read as values.
+JSON columns (a plan, errors, contexts) are given as JSON text.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, bindparam, func, select
+from sqlalchemy import Engine, select
 
 from dotflow.api.database import LOCK_WAIT_MS, WRITES
 from dotflow.api.errors import BusyError
-from dotflow.api.tables import tasks, workflows
-from dotflow.api.writing import Record, Writing, as_record, one, require
+from dotflow.api.writing import Writing
 
-_OF_WORKFLOW = tasks.c.workflow_id == bindparam("workflow")
-_TASKS = select(tasks).where(_OF_WORKFLOW).order_by(tasks.c.task_id)
-_HIGHEST = select(func.max(tasks.c.task_id)).where(_OF_WORKFLOW)
 # What one change of a bulk may wait for others: a deadlock is found by then.
 _SHORT_WAIT_MS = 1500
 
@@ -70,54 +66,3 @@ class Store:
             yield
         finally:
             self._turn.release()
-
-    def workflow(self, workflow_id: str) -> Record:
-        """Gives one workflow's record.
-
-        Raises:
-            NotFoundError: There is no such workflow.
-        """
-        with self._engine.connect() as connection:
-            return one(connection, workflows, workflow_id)
-
-    def workflows(
-        self, status: str | None = None, limit: int = 50, offset: int = 0
-    ) -> tuple[list[Record], int]:
-        """Gives a page of workflows, newest first, and how many there are in all.
-
-        Args:
-            status: Only those with this status.
-            limit: The most to give.
-            offset: How many of the newest to leave out.
-        """
-        newest = select(workflows).order_by(workflows.c.created_at.desc(), workflows.c.id.desc())
-        count = select(func.count()).select_from(workflows)
-        if status is not None:
-            newest = newest.where(workflows.c.status == status)
-            count = count.where(workflows.c.status == status)
-        with self._engine.connect() as connection:
-            rows = connection.execute(newest.limit(limit).offset(offset)).all()
-            return [as_record(row) for row in rows], connection.execute(count).scalar_one()
-
-    def tasks(self, workflow_id: str) -> list[Record]:
-        """Gives a workflow's tasks in the order of their ids.
-
-        Raises:
-            NotFoundError: There is no such workflow.
-        """
-        with self._engine.connect() as connection:
-            require(connection, workflows, workflow_id)
-            rows = connection.execute(_TASKS, {"workflow": workflow_id})
-            return [as_record(row) for row in rows]
-
-    def next_task_id(self, workflow_id: str) -> int:
-        """Gives one more than the highest task id known, in the plan or among the tasks.
-
-        Raises:
-            NotFoundError: There is no such workflow.
-        """
-        with self._engine.connect() as connection:
-            record = one(connection, workflows, workflow_id)
-            added = connection.execute(_HIGHEST, {"workflow": workflow_id}).scalar_one()
-        highest: int = max([added or 0, *(planned["id"] for planned in record["tasks"])])
-        return highest + 1

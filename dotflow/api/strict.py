@@ -49,6 +49,9 @@ class BulkRequest(StrictRequest):
 # What of an item is read beside its body.
 _READ = ("method", "path", "idempotency_key", "headers")
 
+# Parameters that are named in an answer, and characters of each.
+_MOST_UNKNOWN, _MOST_NAME = 10, 100
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -99,6 +102,32 @@ class BulkRoute(StrictRoute):
     """A route whose handler gets a `BulkRequest`."""
 
     request_class: ClassVar[type[StrictRequest]] = BulkRequest
+
+
+async def check_query(request: Request) -> None:
+    """Returns if the route knows each parameter of the query: a mistyped filter is no filter.
+
+    Args:
+        request: It, with the route that it was led to.
+
+    Raises:
+        RequestValidationError: It does not; the fault names those that it knows.
+    """
+    route = request.scope["route"]
+    known = {str(one.alias) for one in route.dependant.query_params}
+    unknown = [name for name in request.query_params if name not in known]
+    allowed = f"give {', '.join(sorted(known))}" if known else "none is taken here"
+    if unknown:
+        raise RequestValidationError(
+            [
+                {
+                    "loc": ("query", name[:_MOST_NAME]),
+                    "msg": f"is no parameter of this route: {allowed}",
+                    "type": "unknown_parameter",
+                }
+                for name in unknown[:_MOST_UNKNOWN]
+            ]
+        )
 
 
 async def answer_invalid(_request: Request, error: Exception) -> Response:

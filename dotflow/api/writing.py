@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import (
     Connection,
-    Row,
     Select,
     Table,
     and_,
@@ -27,6 +26,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dotflow.api.digests import digest_errors, digest_plan
 from dotflow.api.envelope import Envelope, columns_of, note_opening
 from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
+from dotflow.api.queries import read_run, read_task
+from dotflow.api.records import Run, TaskRow
 from dotflow.api.tables import idempotency_keys, openings, tasks, workflows
 
 Record: TypeAlias = dict[str, Any]
@@ -37,7 +38,6 @@ _FINAL = ("Completed", "Failed")
 
 # Statements are built once: to build one takes SQLAlchemy longer than SQLite takes to run it.
 _RECORDS = (workflows, tasks)
-_SELECT = {table: select(table).where(table.c.id == bindparam("this")) for table in _RECORDS}
 _EXISTS = {table: select(table.c.id).where(table.c.id == bindparam("this")) for table in _RECORDS}
 # Whoever adds a task holds its workflow against whoever deletes that, and the other way round.
 _HOLD = _EXISTS[workflows].with_for_update(read=True, key_share=True)
@@ -138,6 +138,8 @@ class Writing:
         if self._change_once(what, workflows, workflow_id, _with_plan(changes), envelope) and (
             envelope.opens is not None or changes.get("status", _NEW) != _NEW
         ):
+            if envelope.run is not None:  # it may have changed nothing, and so hold nothing
+                self._hold(workflow_id, _HOLD)
             note_opening(self._connection, workflow_id, changes, envelope)
 
     def delete_workflow(self, workflow_id: str) -> None:
@@ -210,21 +212,21 @@ class Writing:
             raise NotFoundError("task", task_id)
         return found
 
-    def workflow(self, workflow_id: str) -> Record:
-        """Gives a workflow's record as it is now.
+    def workflow(self, workflow_id: str) -> Run:
+        """Gives a workflow's record as it is now, without its plan.
 
         Raises:
             NotFoundError: There is no such workflow.
         """
-        return one(self._connection, workflows, workflow_id)
+        return read_run(self._connection, workflow_id, plan=False)
 
-    def task(self, server_id: int) -> Record:
-        """Gives a task's record as it is now.
+    def task(self, server_id: int) -> TaskRow:
+        """Gives a task's record as it is now, without its contexts.
 
         Raises:
             NotFoundError: There is no such task.
         """
-        return one(self._connection, tasks, server_id)
+        return read_task(self._connection, server_id, tasks.c.id == server_id, contexts=False)
 
     def _claim(self, key: str | None, target: str) -> bool:
         """Says if the work is to be done: the key is new, or there is none."""
@@ -280,49 +282,13 @@ class Writing:
         return self._connection.execute(statement, values).rowcount == 1
 
     def _require(self, table: Table, record_id: str | int) -> None:
-        require(self._connection, table, record_id)
+        if self._connection.execute(_EXISTS[table], {"this": record_id}).one_or_none() is None:
+            raise _unknown(table, record_id)
 
     def _hold(self, workflow_id: str, statement: Select[Any]) -> None:
         """Keep a workflow as it is to the end of the transaction, where the database can."""
         if self._connection.execute(statement, {"this": workflow_id}).one_or_none() is None:
             raise _unknown(workflows, workflow_id)
-
-
-def one(connection: Connection, table: Table, record_id: str | int) -> Record:
-    """Gives the record with this id.
-
-    Args:
-        connection: Where to look.
-        table: Its table.
-        record_id: The id.
-
-    Raises:
-        NotFoundError: There is none.
-    """
-    row = connection.execute(_SELECT[table], {"this": record_id}).one_or_none()
-    if row is None:
-        raise _unknown(table, record_id)
-    return as_record(row)
-
-
-def require(connection: Connection, table: Table, record_id: str | int) -> None:
-    """Returns if there is a record with this id.
-
-    Args:
-        connection: Where to look.
-        table: Its table.
-        record_id: The id.
-
-    Raises:
-        NotFoundError: There is none.
-    """
-    if connection.execute(_EXISTS[table], {"this": record_id}).one_or_none() is None:
-        raise _unknown(table, record_id)
-
-
-def as_record(row: Row[Any]) -> Record:
-    """Gives a row's values by the names of their columns."""
-    return dict(row._mapping)
 
 
 def _with_plan(values: Mapping[str, Any]) -> Mapping[str, Any]:

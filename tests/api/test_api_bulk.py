@@ -49,8 +49,13 @@ def statuses(api: Any, items: list[Any]) -> list[int]:
 def records(api: Any, workflow_id: str, *without: str) -> Any:
     """Gives all that is recorded of a workflow, but for what no two runs have in common."""
     path = f"/workflows/{quote(workflow_id, safe='')}"
-    kept = [api.get(path).json(), *api.get(f"{path}/tasks").json()["tasks"]]
-    return [{k: v for k, v in record.items() if k not in without} for record in kept]
+    workflow = api.get(path).json()
+    tasks = api.get(f"{path}/tasks?include=contexts").json()["tasks"]
+
+    def stripped(records: Any) -> Any:
+        return [{k: v for k, v in record.items() if k not in without} for record in records]
+
+    return stripped([{**workflow, "openings": stripped(workflow["openings"])}, *tasks])
 
 
 def test_bulk_does_what_the_single_calls_do(api: Any) -> None:
@@ -341,10 +346,10 @@ def test_either_header_lets_in(server: ApiServer) -> None:
 def test_every_answer_offers_bulk(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is asked and whatever is answered, the answer says how many items are taken."""
 
-    def fail(*_arguments: object) -> None:
+    def fail(*_arguments: object, **_more: object) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr("dotflow.api.store.Store.tasks", fail)
+    monkeypatch.setattr("dotflow.api.reading.Reading.tasks", fail)
     path = api.workflow()
     answers = [
         api.get("/healthz"),

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from dotflow.api.bulk import Answer, apply_all
 from dotflow.api.database import open_engine
 from dotflow.api.errors import NotFoundError
+from dotflow.api.reading import Reading
 from dotflow.api.schemas import BulkItem
 from dotflow.api.store import Store
 from dotflow.api.writing import Writing
@@ -48,7 +49,7 @@ def ends(ids: list[str]) -> list[BulkItem]:
 
 
 def states(store: Store, ids: list[str]) -> list[str]:
-    return [store.workflow(one)["status"] for one in ids]
+    return [Reading(store._engine).run(one).status for one in ids]
 
 
 def statuses(answers: list[Answer]) -> list[int]:
@@ -206,7 +207,7 @@ def test_later_refusal_stops_no_earlier_item(store: Store) -> None:
     ]
     assert statuses(apply_all(store, items)) == [200, 422, 404]
     with pytest.raises(NotFoundError):
-        store.workflow("nobody")
+        Reading(store._engine).run("nobody")
 
 
 def test_bulk_waits_its_turn_for_a_bounded_time(sqlite_url: str) -> None:

@@ -11,12 +11,13 @@ from sqlalchemy.exc import OperationalError
 
 from dotflow.api.database import describe, open_engine
 from dotflow.api.envelope import Envelope
+from dotflow.api.reading import Reading, RunFilter
 from dotflow.api.server import ApiServer
 from dotflow.api.store import Store
 from dotflow.api.tables import tasks, workflows
 
 # The tables as the version before made them.
-EARLIER = """
+EARLIER = r"""
 CREATE TABLE workflows (id VARCHAR(255) NOT NULL PRIMARY KEY, name TEXT, mode TEXT,
     status VARCHAR(32) NOT NULL, trace_id VARCHAR(32), duration DOUBLE PRECISION,
     tasks TEXT DEFAULT '[]' NOT NULL, created_at {moment} NOT NULL, updated_at {moment} NOT NULL);
@@ -29,11 +30,14 @@ CREATE TABLE tasks (id {number} PRIMARY KEY,
     UNIQUE (workflow_id, task_id));
 CREATE TABLE idempotency_keys (key VARCHAR(255) NOT NULL PRIMARY KEY, target TEXT NOT NULL,
     applied_at {moment} NOT NULL);
-INSERT INTO workflows (id, status, created_at, updated_at)
-    VALUES ('old', 'In progress', '2026-01-01 00:00:00', '2026-01-01 00:00:00');
-INSERT INTO tasks (workflow_id, task_id, name, group_name, status, created_at, updated_at)
-    VALUES ('old', 1, 'step', 'default', 'In progress', '2026-01-01 00:00:00',
-    '2026-01-01 00:00:00')
+CREATE INDEX workflows_by_age ON workflows (created_at, id);
+INSERT INTO workflows (id, status, tasks, created_at, updated_at)
+    VALUES ('old', 'In progress', '[{{"id"\:1,"name"\:"step","group_name"\:"default"}}]',
+    '2026-01-01 00:00:00', '2026-01-01 00:00:00');
+INSERT INTO tasks (workflow_id, task_id, name, group_name, status, errors, created_at, updated_at)
+    VALUES ('old', 1, 'step', 'default', 'In progress',
+    '[{{"attempt"\:1,"exception"\:"KeyError","message"\:"no such","traceback"\:""}}]',
+    '2026-01-01 00:00:00', '2026-01-01 00:00:00')
 """
 
 
@@ -174,7 +178,7 @@ def test_engine_hides_parameters(sqlite_url: str) -> None:
 
 
 def test_database_of_the_version_before_is_taken_over(earlier: str) -> None:
-    """The new column is added once, the records stay, and a posthumous end finds them open."""
+    """What is new is added once, and says of old records what it says of new ones."""
     for _ in range(2):
         engine = open_engine(earlier)
         with engine.connect() as connection:
@@ -189,8 +193,12 @@ def test_database_of_the_version_before_is_taken_over(earlier: str) -> None:
         writing.change_task(server_id, {"status": "Failed"}, Envelope(run="a"))
         writing.change_workflow("old", {"status": "In progress"}, Envelope(opens="b"))
         writing.change_workflow("old", {"status": "Failed"}, Envelope(run="a"))
-    assert store.workflow("old")["status"] == "In progress"
-    assert [task["status"] for task in store.tasks("old")] == ["Failed"]
+    reading = Reading(store._engine)
+    run = reading.run("old")
+    assert (run.status, run.planned, run.opened) == ("In progress", 1, 2)
+    (task,) = reading.tasks("old").items
+    assert (task.status, task.error_count, task.last_error) == ("Failed", 1, "KeyError")
+    assert [one.id for one in reading.runs(RunFilter(text="no such")).items] == ["old"]
     store.close()
 
 

@@ -10,8 +10,8 @@ METHODS = {
     "/workflows/{workflow_id}": {"get", "patch", "delete"},
     "/workflows/{workflow_id}/tasks": {"get", "post"},
     "/workflows/{workflow_id}/tasks/next-id": {"get"},
-    "/workflows/{workflow_id}/tasks/{task_id}": {"patch"},
-    "/tasks/{server_id}": {"patch"},
+    "/workflows/{workflow_id}/tasks/{task_id}": {"get", "patch"},
+    "/tasks/{server_id}": {"get", "patch"},
     "/bulk": {"post"},
 }
 

@@ -191,9 +191,9 @@ def test_context_may_nest_200_levels(api: Any) -> None:
     for _ in range(198):
         deep = [deep]
     workflow = api.workflow()
-    answer = api.patch(api.task(workflow), {"current_context": deep})
-    assert (answer.status_code, answer.json()["current_context"]) == (200, deep)
-    assert api.get(f"{workflow}/tasks").json()["tasks"][0]["current_context"] == deep
+    task = api.task(workflow)
+    assert api.patch(task, {"current_context": deep}).status_code == 200
+    assert api.get(task).json()["current_context"] == deep
 
 
 def test_body_must_say_that_it_is_json(api: Any) -> None:

@@ -178,7 +178,7 @@ class Api:
     def tasks(self, workflow=None):
         if workflow is None:
             (workflow,) = [one["id"] for one in self.workflows()]
-        return self.get(f"/workflows/{workflow}/tasks")["tasks"]
+        return self.get(f"/workflows/{workflow}/tasks?include=contexts")["tasks"]
 
     def statuses(self, workflow=None):
         return [(task["task_id"], task["name"], task["status"]) for task in self.tasks(workflow)]

@@ -91,10 +91,10 @@ def told(otlp, printed):
 def records(api, tmp_path):
     """What dotflow-api says, and what is in its database."""
     headers = {"X-User-Token": TOKEN}
-    found = requests.get(f"{api.url}/workflows", headers=headers, timeout=30).json()
+    found = requests.get(f"{api.url}/workflows?include=plan", headers=headers, timeout=30).json()
     [workflow] = found["workflows"]
     url = f"{api.url}/workflows/{workflow.get('workflow_id') or workflow['id']}"
-    tasks = requests.get(f"{url}/tasks", headers=headers, timeout=30).json()
+    tasks = requests.get(f"{url}/tasks?include=contexts", headers=headers, timeout=30).json()
     database = b"".join(path.read_bytes() for path in tmp_path.glob("api.db*"))
     return {
         "workflow": json.dumps(workflow), "tasks": json.dumps(tasks),

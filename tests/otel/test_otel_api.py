@@ -84,7 +84,7 @@ def test_the_records_equal_the_run(mode, dialect, api, servers, quiet):
     assert record["duration"] > 0
     assert [task["name"] for task in record["tasks"]] == ["add_one", "second_time"]
 
-    tasks = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
+    tasks = get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
     assert len(tasks) == 2
     for task, stored in zip(flow.result_task(), tasks, strict=True):
         assert stored["task_id"] == task.task_id
@@ -107,7 +107,10 @@ def test_failures_are_in_the_records(mode, api, servers, quiet):
     server = servers(api.url, TOKEN)
     flow = run(server, quiet, [broken, add_one], mode)
     assert get(api, f"/workflows/{flow.workflow_id}")["status"] == "Failed"
-    tasks = {one["name"]: one for one in get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]}
+    tasks = {
+        one["name"]: one
+        for one in get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
+    }
     assert tasks["broken"]["status"] == "Failed"
     [error] = tasks["broken"]["errors"]
     assert (error["attempt"], error["exception"]) == (None, "KeyError")
@@ -118,7 +121,10 @@ def test_a_killed_child_is_a_failed_record(api, servers, quiet):
     """The parent reports what the child no longer can."""
     server = servers(api.url, TOKEN)
     flow = run(server, quiet, [killed, add_one], "parallel")
-    tasks = {one["name"]: one for one in get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]}
+    tasks = {
+        one["name"]: one
+        for one in get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
+    }
     assert tasks["killed"]["status"] == "Failed"
     assert "SIGKILL" in tasks["killed"]["errors"][0]["message"]
     assert tasks["add_one"]["status"] == "Completed"
@@ -132,7 +138,7 @@ def test_a_task_that_never_ran_is_only_in_the_plan(api, servers, quiet):
     flow.start()
     server.flush(10)
     assert len(get(api, f"/workflows/{flow.workflow_id}")["tasks"]) == 2
-    assert len(get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]) == 1
+    assert len(get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]) == 1
 
 
 def test_a_running_task_can_be_seen(api, servers, quiet):
@@ -172,7 +178,7 @@ def test_sampling_has_no_say_in_the_records(variables, api, servers, quiet, monk
     record = get(api, f"/workflows/{flow.workflow_id}")
     assert record["status"] == "Failed"
     assert record["trace_id"] == flow.workflow_id.hex
-    tasks = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
+    tasks = get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
     assert [one["status"] for one in tasks] == ["Completed", "Completed", "Failed"]
     assert [one["retry_count"] for one in tasks] == [0, 1, 0]
 
@@ -205,7 +211,7 @@ def test_a_managed_run_moves_the_record_that_is_there(api, servers, quiet):
     assert [task.task_id for task in flow.result_task()] == [3]
     record = get(api, "/workflows/orders%2F11")
     assert (record["name"], record["mode"], record["status"]) == ("etl", "sequential", "Completed")
-    tasks = get(api, "/workflows/orders%2F11/tasks")["tasks"]
+    tasks = get(api, "/workflows/orders%2F11/tasks?include=contexts")["tasks"]
     assert [one["task_id"] for one in tasks] == [1, 2, 3]
 
 
@@ -216,7 +222,7 @@ def test_a_second_run_moves_the_same_records(api, servers, quiet):
     flow.start()
     server.flush(10)
     assert get(api, f"/workflows/{flow.workflow_id}")["status"] == "Completed"
-    assert len(get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]) == 1
+    assert len(get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]) == 1
 
 
 def test_odd_contexts_arrive_valid(api, servers, quiet):
@@ -230,7 +236,7 @@ def test_odd_contexts_arrive_valid(api, servers, quiet):
 
     server = servers(api.url, TOKEN)
     flow = run(server, quiet, [odd])
-    [task] = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
+    [task] = get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
     assert task["current_context"] == {
         "nan": "nan", "bytes": "b'\\xff'", "cycle": [1, "[...]"], "half": "\ufffd", "5": "five",
     }  # fmt: skip
@@ -256,7 +262,7 @@ def test_contexts_reach_the_api_whole(api, servers, quiet):
 
     server = servers(api.url, TOKEN)
     flow = run(server, quiet, [large])
-    [task] = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
+    [task] = get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
     assert task["current_context"] == {"password": "***", "rows": ["x" * 100] * 1000}
 
 
@@ -269,7 +275,7 @@ def test_a_context_over_the_limit_is_replaced(api, servers, quiet):
 
     server = servers(api.url, TOKEN)
     flow = run(server, quiet, [huge])
-    [task] = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
+    [task] = get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
     assert task["current_context"] == {"message": "Context size exceeded"}
     assert task["initial_context"] == {"n": 0}
 
@@ -302,7 +308,7 @@ def test_exporter_and_processor_serve_an_applications_own_setup(api, servers, qu
     flow.start()
     assert provider.force_flush()
     assert get(api, f"/workflows/{flow.workflow_id}")["status"] == "Completed"
-    [task] = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
+    [task] = get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
     assert task["current_context"] == {"n": 2, "before": None}
     provider.shutdown()
 
@@ -332,7 +338,7 @@ def test_every_odd_value_arrives_valid_at_both_ends(api, servers, quiet, otlp):
     for span in spans:
         if "dotflow.task.context.current_truncated" not in span.attributes:
             spoken(span.attributes["dotflow.task.context.current"])
-    tasks = get(api, f"/workflows/{flow.workflow_id}/tasks")["tasks"]
+    tasks = get(api, f"/workflows/{flow.workflow_id}/tasks?include=contexts")["tasks"]
     assert [task["status"] for task in tasks] == ["Completed"] * len(made)
     assert all(task["current_context"] is not None for task in tasks)
 
@@ -343,7 +349,7 @@ def test_an_id_of_ones_own_is_recorded_where_nobody_made_the_record(api, servers
     flow = run(server, quiet, [add_one, add_one], workflow_id="orders-2026-11")
     record = get(api, "/workflows/orders-2026-11")
     assert (record["name"], record["status"]) == ("etl", "Completed")
-    assert len(get(api, "/workflows/orders-2026-11/tasks")["tasks"]) == 2
+    assert len(get(api, "/workflows/orders-2026-11/tasks?include=contexts")["tasks"]) == 2
     again = servers(api.url, TOKEN)
     run(again, quiet, [add_one, add_one], workflow_id="orders-2026-11")
     assert again.flush(10).dead == 0

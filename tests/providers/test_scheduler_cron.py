@@ -303,6 +303,8 @@ def _record(api, server, flow):
     headers = {"X-User-Token": "t"}
     path = f"{api.url}/workflows/{flow.workflow_id}"
     record = requests.get(path, headers=headers, timeout=30).json()
-    (task,) = requests.get(f"{path}/tasks", headers=headers, timeout=30).json()["tasks"]
+    (task,) = requests.get(f"{path}/tasks?include=contexts", headers=headers, timeout=30).json()[
+        "tasks"
+    ]
     assert task["status"] == "Completed"
     return record["status"], task["current_context"]
