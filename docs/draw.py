@@ -22,7 +22,7 @@ def main() -> None:
         from rich.terminal_theme import MONOKAI
 
         from dotflow.cli.commands.demo import run_demo
-        from dotflow.cli.waterfall import show
+        from dotflow.cli.demo_page import show
 
         sys.argv = ["dotflow"]
         console = Console(

@@ -30,6 +30,7 @@ from dotflow import Config, Context, DotFlow, action
 DATA = Path(__file__).parent / "data" / "penguins-raw.csv"
 SPECIES = ("Adelie", "Chinstrap", "Gentoo")
 UNRELIABLE = "Gentoo"
+UNMEASURED = "Emperor"
 MEASURES = {
     "culmen_mm": "Culmen Length (mm)",
     "flipper_mm": "Flipper Length (mm)",
@@ -89,6 +90,17 @@ def pipeline(url: str, config: Config | None = None) -> DotFlow:
             initial_context={"species": species, "url": url},
             group_name=species,
         )
+    return workflow
+
+
+def failing_pipeline(url: str, config: Config | None = None) -> DotFlow:
+    """The same for a species that nobody has measured: there is nothing to summarise."""
+    workflow = DotFlow(config=config, name="penguins-unmeasured")
+    workflow.task.add(
+        step=[fetch, clean, summarise],
+        initial_context={"species": UNMEASURED, "url": url},
+        group_name=UNMEASURED,
+    )
     return workflow
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _OFFER = (b"dotflow-bulk", str(schemas.MAX_ITEMS).encode())
 
 
-def create_app(database_url: str, token: str | None = None) -> FastAPI:
+def create_app(database_url: str, token: str | None = None, *, read_only: bool = False) -> FastAPI:
     """Gives the dotflow-api application, ready to be served.
 
     The page at ``/docs`` loads its script and style from a CDN; ``/openapi.json`` needs nothing
@@ -42,6 +42,7 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
     Args:
         database_url: ``sqlite:///FILE`` (missing folders are made) or ``postgresql://...``.
         token: What requests must carry; None lets everybody in.
+        read_only: Whether it only shows what is in the database: no request changes anything.
 
     Raises:
         ValueError: The URL or the token cannot be used; the message names the remedy.
@@ -70,7 +71,9 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
     )
     app.state.store = store
     app.state.reading = Reading(engine)
-    for routes in (reads, router, bulk_router):
+    app.state.read_only = read_only
+    changes = (_only_reading(router),) if read_only else (router, bulk_router)
+    for routes in (reads, *changes):
         app.include_router(routes, responses={503: {"model": schemas.Refusal}})
     add_pages(app)
     _add_error_answers(app)
@@ -81,6 +84,12 @@ def create_app(database_url: str, token: str | None = None) -> FastAPI:
         app.add_middleware(TokenCheck, token=token)
         _describe_guard(app)
     return app
+
+
+def _only_reading(router: APIRouter) -> APIRouter:
+    found = APIRouter()
+    found.routes += [one for one in router.routes if getattr(one, "methods", None) == {"GET"}]
+    return found
 
 
 class _Application(FastAPI):

@@ -35,15 +35,23 @@ class ApiServer:
         token: What requests must carry; None lets everybody in.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
+        read_only: Whether it only shows what is in the database.
     """
 
     def __init__(
-        self, database: str, token: str | None = None, host: str = "127.0.0.1", port: int = 0
+        self,
+        database: str,
+        token: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        read_only: bool = False,
     ) -> None:
         self._database = absolute(database)
         self._token = token
         self._host = host
         self._port = port
+        self._read_only = read_only
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -63,7 +71,7 @@ class ApiServer:
         """
         if self._thread is not None:
             raise RuntimeError("this server is running: call stop() first")
-        app = create_app(self._database, self._token)
+        app = create_app(self._database, self._token, read_only=self._read_only)
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
         quiet = {"log_config": None, "log_level": "warning"}

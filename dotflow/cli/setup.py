@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dotflow import __description__, __version__
-from dotflow.cli.commands import api, demo, doctor, log, outbox, schedule, start
+from dotflow.cli.commands import api, demo, doctor, log, outbox, schedule, start, ui
 from dotflow.cli.errors import MENDABLE, OF_USAGE, UNEXPECTED
 from dotflow.cli.parser import WRONG_WORDS, Parser
 from dotflow.cli.signals import status_of
@@ -27,6 +27,7 @@ COMMANDS = {
     "api": api,
     "doctor": doctor,
     "demo": demo,
+    "ui": ui,
 }
 
 FAILED, ABORTED = 1, 130

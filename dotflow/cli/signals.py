@@ -68,6 +68,31 @@ def interrupting() -> Iterator[Callable[[], None]]:
         restore()
 
 
+@contextlib.contextmanager
+def asked_to_end() -> Iterator[threading.Event]:
+    """Have SIGTERM and SIGINT set an event, and restore their handlers afterwards.
+
+    For a command that goes on until then; it looks at the event. A second signal ends the process
+    as it always does, and one that the process was started to ignore stays ignored. To be called
+    in the main thread.
+    """
+    is_asked = threading.Event()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def ask(number: int, _frame: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        is_asked.set()
+
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, ask)
+        yield is_asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
 class _Handler:
     """What happens at a signal."""
 

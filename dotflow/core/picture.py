@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dotflow.core.dates import nanoseconds_of
-from dotflow.core.flows import grouper
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.utils.masking import masked_by_default
 from dotflow.waterfall.bars import TASK, WORKFLOW, Bar
 from dotflow.waterfall.html import to_html
+from dotflow.waterfall.rows import by_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +52,8 @@ def of_run(run: Manager) -> str:
 
 
 def _picture(above: Bar, tasks: Sequence[Task], title: str) -> str:
-    groups = grouper(list(tasks))
-    below = [_bar(task, 1) for group in groups.values() for task in group]
-    return to_html([above, *below], title=_masked(title))
+    below = [_bar(task, 1) for task in tasks]
+    return to_html(by_group([above, *below]), title=_masked(title))
 
 
 def _bar(task: Task, depth: int) -> Bar:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from dotflow.waterfall.bars import WORKFLOW
 from dotflow.waterfall.colours import look_of
-from dotflow.waterfall.svg import has_begun, to_svg
+from dotflow.waterfall.rows import has_begun
+from dotflow.waterfall.svg import to_svg
 from dotflow.waterfall.texts import cut, lasting, said
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from dotflow.waterfall.bars import ATTEMPT, TASK, WORKFLOW, extent, place
+from dotflow.waterfall.bars import ATTEMPT, WORKFLOW, extent, place
 from dotflow.waterfall.colours import look_of
+from dotflow.waterfall.rows import NO_GROUP, has_begun, rows
 from dotflow.waterfall.texts import cut, lasting, said
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ STEPS = (
                                        21600, 43200, 86400)),
 )  # fmt: skip
 """Round numbers of nanoseconds, to a day."""
-
-NO_GROUP = ("", "default")
 
 _FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 _GROUND = (
@@ -83,24 +82,19 @@ def to_svg(
     names = max(160, int(width * 0.3))
     times = extent([bar for bar in bars if has_begun(bar)], time.time_ns() if now is None else now)
     scale = Scale(*times, names, max(80, width - names - ASIDE))
-    rows = list(_rows(bars, scale))
-    height = HEAD + ROW * len(rows) + FOOT
+    drawn = list(_rows(bars, scale))
+    height = HEAD + ROW * len(drawn) + FOOT
     label = said(title or "waterfall")
-    drawn = (f'<g transform="translate(0 {HEAD + ROW * number})">{row}</g>'
-             for number, row in enumerate(rows))  # fmt: skip
+    placed = (f'<g transform="translate(0 {HEAD + ROW * number})">{row}</g>'
+              for number, row in enumerate(drawn))  # fmt: skip
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" aria-label="{label}" '
         f'font-family="{_FONT}" font-size="11" fill="currentColor">'
         f"{'' if is_inline else _GROUND}<title>{label}</title>"
         f'<text x="8" y="18" font-size="13" font-weight="600">{said(cut(title, width // 8))}</text>'
-        f"{''.join(_ticks(scale, height))}{''.join(drawn)}</svg>"
+        f"{''.join(_ticks(scale, height))}{''.join(placed)}</svg>"
     )
-
-
-def has_begun(bar: Bar) -> bool:
-    """Whether there is anything to draw but a name."""
-    return bar.status not in ("Not started", "New") and bar.start > 0
 
 
 def words_of(bar: Bar) -> str:
@@ -114,15 +108,8 @@ def words_of(bar: Bar) -> str:
 
 
 def _rows(bars: Sequence[Bar], scale: Scale) -> Iterator[str]:
-    """The rows; a group has one of its own, above its first bar."""
-    group = ""
-    for bar in bars:
-        if bar.kind in (WORKFLOW, TASK) and bar.group != group:
-            group = bar.group
-            if group not in NO_GROUP:
-                yield _group(group, bar.depth, scale)
-        is_inner = bar.kind != WORKFLOW and group not in NO_GROUP
-        yield _row(bar, scale, bar.depth + is_inner)
+    for depth, row in rows(bars):
+        yield _group(row, depth, scale) if isinstance(row, str) else _row(row, scale, depth)
 
 
 def _group(name: str, depth: int, scale: Scale) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from dotflow import DotFlow, action
-from dotflow.cli import waterfall
+from dotflow.cli import demo_page
 from dotflow.cli.columns import cell, fit
 from dotflow.cli.live import LiveView, Progress
 from dotflow.cli.running import failure
+from dotflow.cli.waterfall import waterfall
+from dotflow.waterfall.bars import Bar
 
 NAMES = [
     "n" * 300,
@@ -87,33 +88,40 @@ def test_the_records_keep_their_columns(width):
          "duration": 1.5, "errors": [{"exception": "E" * 80}], "current_context": {"a": "名" * 99}}
         for name in NAMES
     ]  # fmt: skip
-    lines = printed(waterfall._records(tasks, width), width)
+    lines = printed(demo_page._records(tasks, width), width)
     assert len(lines) == 1 + len(NAMES)
     assert all(" Completed " in line and " 1.500 " in line for line in lines[1:])
     assert all(cell_len(line) <= width for line in lines)
 
 
-def span(name, number, parent=None, **attributes):
-    context = SimpleNamespace(span_id=number)
-    return SimpleNamespace(
-        name=name, parent=parent and SimpleNamespace(span_id=parent), start_time=10**9 * number,
-        end_time=10**10, attributes={f"dotflow.task.{key}": value for key, value in
-                                     attributes.items()},
-        status=SimpleNamespace(status_code=None), get_span_context=lambda: context,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_waterfall_keeps_its_columns(width):
-    """Each span is one line, with its bar, its time and its status whole."""
-    spans = [span(NAMES[0], 1)]
-    for number, name in enumerate(NAMES, 2):
-        spans.append(span(name, number, 1, group=name, status="Completed", retry_count=2))
-    lines = printed(waterfall._waterfall(SimpleNamespace(spans=spans), width), width)
-    assert len(lines) == 1 + len(spans)
-    assert all("━" in line and ".0 " in line for line in lines[1:])
-    assert all(" Completed " in line and line.endswith("3") for line in lines[2:])
+    """Each bar and each group is one line, with its bar, its time and its status whole."""
+    bars = [Bar(NAMES[0], "workflow", 0, 10**18, 10**18 + 10**10, "Completed")]
+    for number, name in enumerate(NAMES):
+        begin = 10**18 + number * 10**9
+        bars.append(Bar(name, "task", 1, begin, begin + 10**9, "Completed", name, "3 attempts"))
+    lines = printed(waterfall(bars, width), width)
+    groups = len([name for name in NAMES if name])
+    assert len(lines) == len(bars) + groups
+    assert sum("━" in line and ".00 s" in line for line in lines) == len(bars)
+    assert sum(line.endswith("✓ Completed, 3 attempts") for line in lines) == len(NAMES)
     assert all(cell_len(line) <= width for line in lines)
+
+
+def test_the_waterfall_shows_what_goes_on_and_what_failed():
+    """What goes on ends now, what was not started has no bar, a failure has its error."""
+    begin = 10**18
+    bars = [
+        Bar("a", "task", 0, begin, begin + 10**9, "Failed", note="ValueError"),
+        Bar("b", "task", 0, begin + 10**9, None, "In progress"),
+        Bar("c", "task", 0, 0, None, "Not started"),
+    ]
+    first, second, third = printed(waterfall(bars, 80, now=begin + 2 * 10**9), 80)
+    assert first.count("━") == second.count("╍") >= 10
+    assert first.endswith("1.00 s ✗ ValueError")
+    assert second.endswith("▸ In progress")
+    assert third.split() == ["c", "○", "Not", "started"]
 
 
 def test_the_last_line_cuts_a_name():

@@ -15,7 +15,7 @@ LAST_PORT = 65535
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", default=8000, type=_port, help="port to listen on (8000)")
+    parser.add_argument("--port", default=8000, type=port, help="port to listen on (8000)")
     parser.add_argument(
         "--database", default=DATABASE, metavar="URL",
         help=f"SQLite or PostgreSQL ({DATABASE})",
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
     """The number of a port that there is."""
     if not (text.isdecimal() and int(text) <= LAST_PORT):
         raise argparse.ArgumentTypeError(

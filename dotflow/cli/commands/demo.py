@@ -15,6 +15,7 @@ from rich.console import Console
 
 import dotflow
 from dotflow.cli.errors import CommandError
+from dotflow.cli.signals import asked_to_end
 from dotflow.core.config import Config
 from dotflow.core.types import WorkflowStatus
 from dotflow.providers import LogDefault
@@ -23,16 +24,35 @@ from dotflow.utils.trace_link import trace_link
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     from dotflow.abc.server import FlushResult
     from dotflow.core.dotflow import DotFlow
     from dotflow.delivery.dialect import Destination
+    from dotflow.otel import ServerOtel
 
 DATABASE = Settings.START_PATH / "dotflow-demo.db"
 FLUSH_TIMEOUT = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A run that fails on purpose.
+
+    Attributes:
+        workflow: The workflow that ran.
+        status: What the run came to.
+        error: What failed it, in a line.
+        spans: Its spans.
+    """
+
+    workflow: DotFlow
+    status: str
+    error: str
+    spans: list[ReadableSpan]
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,8 @@ class Demo:
         tasks: The tasks, as dotflow-api has them; None where it does not say.
         problem: Why dotflow-api does not say.
         database: The file of the reference API that was started for the demo, or None.
+        failing: The run that fails on purpose; None where there was none.
+        is_served: Whether that API goes on.
     """
 
     workflow: DotFlow
@@ -62,6 +84,8 @@ class Demo:
     tasks: list[dict[str, Any]] | None
     problem: str
     database: Path | None
+    failing: Failing | None = None
+    is_served: bool = False
 
     @property
     def trace_id(self) -> str:
@@ -81,6 +105,7 @@ class Demo:
             self.status == WorkflowStatus.COMPLETED
             and self.delivery.complete
             and not self.delivery.dead
+            and (self.failing is None or self.failing.status == WorkflowStatus.FAILED)
         )
 
     def task_records(self) -> list[dict[str, Any]]:
@@ -128,23 +153,57 @@ class Demo:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--json", action="store_true", help="print one JSON object instead")
+    either.add_argument(
+        "--serve", action="store_true", help="keep showing the runs on a page, until Ctrl-C"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 only where the run completed and everything was delivered."""
-    demo = run_demo()
-    if arguments.json:
-        sys.stdout.write(json.dumps(demo.as_json()) + "\n")
-    else:
-        from dotflow.cli.waterfall import show
+    with running(arguments.serve) as runs:
+        demo = runs(fails_too=not arguments.json)
+        if arguments.json:
+            sys.stdout.write(json.dumps(demo.as_json()) + "\n")
+        else:
+            from dotflow.cli.demo_page import show
 
-        show(demo, Console(highlight=False))
+            show(demo, Console(highlight=False))
+        if demo.is_served:
+            sys.stdout.write("Ctrl-C ends it.\n")
+            sys.stdout.flush()
+            with asked_to_end() as is_asked:
+                is_asked.wait()
     return 0 if demo.is_well else 1
 
 
 def run_demo() -> Demo:
     """Run the pipeline of examples/ and collect what was reported of it."""
+    with running() as runs:
+        return runs(fails_too=True)
+
+
+@contextlib.contextmanager
+def running(is_served: bool = False) -> Iterator[Callable[..., Demo]]:
+    """Gives what runs the demo; the dotflow-api that it reports to is there until the end.
+
+    Args:
+        is_served: Whether people will look at its pages.
+    """
+    example = _example()
+    with _destination(is_served) as (destination, database), example.Mirror() as mirror:
+
+        def runs(fails_too: bool) -> Demo:
+            return _collected(example, mirror.url, destination, database, fails_too, is_served)
+
+        yield runs
+
+
+def _collected(
+    example: Any, url: str, destination: Destination, database: Path | None, fails_too: bool,
+    is_served: bool,
+) -> Demo:  # fmt: skip
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import (
         InMemorySpanExporter,
@@ -152,34 +211,37 @@ def run_demo() -> Demo:
 
     from dotflow.otel import ServerOtel
 
-    example = _example()
-    with _destination() as (destination, database), example.Mirror() as mirror:
-        # Not global: the API may run in this very process, and its framework would trace itself.
-        server = ServerOtel(
-            destination.url, destination.token, destination.dialect, set_global=False
-        )
-        collected = InMemorySpanExporter()
-        server.tracer_provider.add_span_processor(SimpleSpanProcessor(collected))
-        workflow = example.pipeline(
-            mirror.url, Config(server=server, log=LogDefault(level="ERROR"))
-        )
-        manager = workflow.start(mode="sequential_group")
-        delivery = server.flush(FLUSH_TIMEOUT)
-        record, tasks, problem = _records(destination, str(workflow.workflow_id))
-        exported = server.spans_exported
-        server.close()
+    # Not global: the API may run in this very process, and its framework would trace itself.
+    server = ServerOtel(destination.url, destination.token, destination.dialect, set_global=False)
+    collected = InMemorySpanExporter()
+    server.tracer_provider.add_span_processor(SimpleSpanProcessor(collected))
+    workflow = example.pipeline(url, Config(server=server, log=LogDefault(level="ERROR")))
+    manager = workflow.start(mode="sequential_group")
+    spans = list(collected.get_finished_spans())
+    failing = _failing(example, url, server, collected) if fails_too else None
+    delivery = server.flush(FLUSH_TIMEOUT)
+    record, tasks, problem = _records(destination, str(workflow.workflow_id))
+    exported = server.spans_exported
+    server.close()
     return Demo(
-        workflow,
-        manager.status,
-        list(collected.get_finished_spans()),
-        exported,
-        delivery,
-        destination.url,
-        record,
-        tasks,
-        problem,
-        database,
+        workflow, manager.status, spans, exported, delivery, destination.url, record, tasks,
+        problem, database, failing, is_served and database is not None,
+    )  # fmt: skip
+
+
+def _failing(
+    example: Any, url: str, server: ServerOtel, collected: InMemorySpanExporter
+) -> Failing:
+    """Run the pipeline that fails; its error is shown once, by us."""
+    collected.clear()
+    workflow = example.failing_pipeline(
+        url, Config(server=server, log=LogDefault(level="CRITICAL"))
     )
+    run = workflow.start()
+    failed = run.failed_tasks[0] if run.failed_tasks else None
+    said = "" if failed is None else f"{failed.step.name}: "
+    error = f"{said}{run.error.exception}: {run.error.message}" if run.error else ""
+    return Failing(workflow, run.status, error, list(collected.get_finished_spans()))
 
 
 def _example() -> Any:
@@ -197,8 +259,12 @@ def _example() -> Any:
 
 
 @contextlib.contextmanager
-def _destination() -> Iterator[tuple[Destination, Path | None]]:
-    """The dotflow-api of the environment; without one a reference API in this process."""
+def _destination(is_open: bool) -> Iterator[tuple[Destination, Path | None]]:
+    """The dotflow-api of the environment; without one a reference API in this process.
+
+    Args:
+        is_open: Whether everybody on this machine may look at it: a page has no token to send.
+    """
     from dotflow.delivery.dialect import Destination
     from dotflow.delivery.environment import find_destination
 
@@ -216,7 +282,7 @@ def _destination() -> Iterator[tuple[Destination, Path | None]]:
         ) from error
     DATABASE.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_urlsafe()
-    with ApiServer(f"sqlite:///{DATABASE}", token) as api:
+    with ApiServer(f"sqlite:///{DATABASE}", None if is_open else token) as api:
         yield Destination(api.url, token), DATABASE
 
 
