@@ -30,6 +30,7 @@ class Asked:
         status: Those with one of these statuses.
         name: Those of this workflow.
         text: Those with this text in a name, an id or an error.
+        within: Those that began so long ago at the most.
         since: Those that began then or later: a time, or how long ago.
         until: Those that began before.
         after: The cursor of the page before.
@@ -38,6 +39,7 @@ class Asked:
     status: tuple[str, ...] = ()
     name: str = ""
     text: str = ""
+    within: str = ""
     since: str = ""
     until: str = ""
     after: str = ""
@@ -45,7 +47,8 @@ class Asked:
     @classmethod
     def of(cls, query: QueryParams) -> Self:
         """Reads an address; what it does not know is of no matter."""
-        given = {key: query.get(key, "").strip() for key in ("text", "since", "until", "after")}
+        keys = ("text", "within", "since", "until", "after")
+        given = {key: query.get(key, "").strip() for key in keys}
         status = tuple(dict.fromkeys(one for one in query.getlist("status") if one))
         return cls(status=status, name=query.get("name", ""), **given)
 
@@ -55,6 +58,7 @@ class Asked:
             "status": list(self.status),
             "name": self.name,
             "text": self.text,
+            "within": self.within,
             "since": self.since,
             "until": self.until,
         }
@@ -76,17 +80,31 @@ class Asked:
             status=self.status,
             name=self.name or None,
             text=self.text or None,
-            since=_moment(self.since),
+            since=max(filter(None, (_ago(self.within), _moment(self.since))), default=None),
             until=_moment(self.until),
         )
 
+    def minute(self, key: str) -> str:
+        """Gives "since" or "until" as a field for a time takes it; "" where it is none."""
+        try:
+            moment = _moment(str(self.filters()[key]))
+        except ValueError:
+            return ""
+        return f"{moment:%Y-%m-%dT%H:%M}" if moment else ""
 
-def _moment(text: str) -> datetime | None:
+
+def _ago(text: str) -> datetime | None:
     if not text:
         return None
     ago = _AGO.fullmatch(text)
-    if ago:
-        return datetime.now(timezone.utc) - int(ago[1]) * _UNITS[ago[2]]
+    if ago is None:
+        raise ValueError(f"{text!r} is no span of time: give 90m, 24h or 7d")
+    return datetime.now(timezone.utc) - int(ago[1]) * _UNITS[ago[2]]
+
+
+def _moment(text: str) -> datetime | None:
+    if not text or _AGO.fullmatch(text):
+        return _ago(text)
     try:
         # Python 3.10 knows no "Z".
         moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))

@@ -9,6 +9,8 @@ from dotflow.api.web.page import pages, reading, show
 from dotflow.api.web.shares import shares
 
 LIMIT = 50
+NAMES = 200
+"""Workflows that can be chosen from; others can be searched for."""
 
 router = pages()
 
@@ -37,7 +39,14 @@ def list_runs(request: Request) -> Response:
         older=page.next,
         statuses=STATUSES,
         periods=PERIODS,
-        names=reading(request).names(limit=200),
+        names=_names(request),
         shares=shares,
         address=str(request.base_url).rstrip("/"),
     )
+
+
+def _names(request: Request) -> list[str]:
+    # Whoever asks for the list anew has the form already.
+    if "HX-Request" in request.headers:
+        return []
+    return [one for one in reading(request).names(limit=NAMES) if one]

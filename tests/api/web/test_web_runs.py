@@ -66,10 +66,12 @@ def test_what_others_named_is_shown_as_text(site):
         ("text=GR%C3%96%C3%9FE", 1),
         ("text=such+table", 1),
         ("text=EARLI", 1),
-        ("since=24h", 3),
-        ("since=24h&name=etl", 1),
+        ("within=24h", 3),
+        ("within=24h&name=etl", 1),
+        ("since=7d&until=1d", 1),
+        ("within=1h&since=7d", 2),
         ("until=" + ago(hours=1).strftime("%Y-%m-%dT%H:%MZ"), 2),
-        ("status=&name=&text=&since=", 4),
+        ("status=&name=&text=&within=&since=", 4),
     ],
 )
 def test_the_server_filters(site, asked, expected):
@@ -80,19 +82,22 @@ def test_the_server_filters(site, asked, expected):
 
 
 def test_a_filter_stays_in_the_form_and_in_what_is_asked_for_anew(site):
-    page = site.look("/?status=Failed&text=%22table&since=3d")
+    page = site.look("/?status=Failed&text=%22table&within=3d&since=2026-01-02T03:04Z")
     boxes = page.all("input", type="checkbox")
     assert [one["value"] for one in boxes if "checked" in one.attributes] == ["Failed"]
     assert page.one("input", name="text")["value"] == '"table'
     chosen = [one["value"] for one in page.all("option") if "selected" in one.attributes]
     assert chosen == ["3d"]
-    assert page.one(id="runs")["hx-get"] == "/?status=Failed&text=%22table&since=3d"
+    assert page.one("input", name="since")["value"] == "2026-01-02T03:04"
+    assert page.one(id="runs")["hx-get"] == (
+        "/?status=Failed&text=%22table&within=3d&since=2026-01-02T03%3A04Z"
+    )
 
 
 @pytest.mark.parametrize(
     ("asked", "words"),
-    [("since=soon", "24h"), ("status=Lost", "In progress"), ("after=%00", "newest"),
-     ("until=9999-12-31T23:59-23:59", "24h")],
+    [("since=soon", "24h"), ("within=2026-01-01", "24h"), ("status=Lost", "In progress"),
+     ("after=%00", "newest"), ("until=9999-12-31T23:59-23:59", "24h")],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_said_with_what_can(site, asked, words):
     page = site.look(f"/?{asked}", status=422)

@@ -45,12 +45,25 @@ function localise(root) {
   }
 }
 
+function localiseTitles(root) {
+  for (const one of root.querySelectorAll("title[data-when]")) {
+    one.textContent = one.textContent.replace(/[^,]*$/, ` ${clock(new Date(one.dataset.when))}`);
+  }
+}
+
 function tick() {
   for (const one of document.querySelectorAll(".ticking")) {
     const seconds = (Date.now() + skew - Date.parse(one.dataset.since)) / 1000;
     // Whole seconds: a number that flickers is not read.
     one.textContent = seconds < 60 ? `${Math.max(0, Math.floor(seconds))} s` : lasting(seconds);
   }
+}
+
+// What was put in is said as all else is, before anybody sees it.
+function freshen() {
+  localise(document);
+  localiseTitles(document);
+  tick();
 }
 
 // ---- changes ----
@@ -137,16 +150,47 @@ document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (target.id && shown.get(target.id) === answer) detail.shouldSwap = false;
   shown.set(target.id, answer);
 });
-document.body.addEventListener("htmx:afterSettle", (event) => localise(event.target.parentNode ?? document));
+document.body.addEventListener("htmx:afterSwap", freshen);
 for (const fault of ["htmx:sendError", "htmx:responseError"]) document.body.addEventListener(fault, () => say("away"));
 document.body.addEventListener("htmx:afterOnLoad", () => say(polling ? "polling" : "live"));
 
-// A filter that is not set is not in the address.
-document.addEventListener("formdata", ({ formData }) => {
-  for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+// ---- forms ----
+
+// Fields for a time have the reader's own; the address has UTC.
+for (const field of document.querySelectorAll("input[type=datetime-local]")) {
+  const moment = new Date(`${field.value}Z`);
+  if (!Number.isNaN(moment.getTime())) {
+    const local = new Date(moment.getTime() - moment.getTimezoneOffset() * 60000);
+    field.value = local.toISOString().slice(0, 16);
+  }
+}
+
+document.addEventListener("formdata", ({ target, formData }) => {
+  for (const [name, value] of [...formData]) {
+    // What is not asked for is not in the address.
+    if (value === "") formData.delete(name);
+    else if (target.elements[name]?.type === "datetime-local") formData.set(name, `${new Date(value).toISOString().slice(0, 16)}Z`);
+  }
 });
 
-localise(document);
-tick();
+// What is set shows that it is, also while it is closed.
+document.addEventListener("change", ({ target }) => {
+  const panel = target.closest("details.between");
+  panel?.toggleAttribute("data-set", [...panel.querySelectorAll("input")].some((one) => one.value));
+});
+
+// A panel closes as menus do.
+document.addEventListener("click", ({ target }) => {
+  for (const one of document.querySelectorAll("details.between[open]")) if (!one.contains(target)) one.open = false;
+});
+document.addEventListener("keydown", ({ key, target }) => {
+  const panel = key === "Escape" && target.closest("details.between[open]");
+  if (panel) {
+    panel.open = false;
+    panel.querySelector("summary").focus();
+  }
+});
+
+freshen();
 setInterval(tick, 1000);
 listen();
