@@ -212,7 +212,7 @@ class AdoptedLog:
             self._receipts.write([{"k": DONE}])
             if all(is_done(self.segments, key) for key in self.readers):
                 for path in self.segments:
-                    path.unlink(missing_ok=True)
+                    files.delete(path)
                 files.delete_log(self.id)
         self._receipts.close()
 

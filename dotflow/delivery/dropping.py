@@ -61,7 +61,7 @@ def _drop_log(log: str, segments: list[Path], key: str, is_otlp: bool) -> None:
     receipts.close()
     if all(is_done(segments, one) for one in destinations_of(segments)):
         for path in segments:
-            path.unlink(missing_ok=True)
+            files.delete(path)
         files.delete_log(log)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +190,8 @@ class LocalRuns:
         for log in logs.values():
             read = self._logs.setdefault(log.id, _Read())
             for fact in read.news(log):
-                self._take(fact, read, log.id)
+                with contextlib.suppress(Exception):  # one that is damaged costs no other
+                    self._take(fact, read, log.id)
         found = {key for read in self._logs.values() for key in read.runs}
         self._runs = {key: run for key, run in self._runs.items() if key in found}
         for key, run in self._runs.items():
@@ -255,6 +257,6 @@ class _Read:
         paths = log.paths
         self._readers = {path: self._readers.get(path) or SegmentReader(path) for path in paths}
         for path, reader in self._readers.items():
-            is_masked = history.is_masked(path)
+            is_masked = history.is_kept(path)
             while facts := reader.read(PORTION):
                 yield from facts if is_masked else map(history.masked, facts)

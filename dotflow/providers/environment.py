@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.logging import logger
 from dotflow.providers.notify_default import NotifyDefault
 from dotflow.providers.server_none import ServerNone
+from dotflow.runlog import history
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +135,7 @@ def _server_of_dotflow_api(chosen: str) -> Server:
         return ServerDefault() if _is_set(DEFAULT) else _unset(chosen, DEFAULT)
     if not (_is_set(MANAGED) or _is_set(DEFAULT)):
         server = ServerDefault()
-        server.silent = True
+        server.silent = not history.wanted()
         return server
     return _server_api() or ServerDefault()
 

@@ -22,6 +22,7 @@ from dotflow.abc.facts import (
 from dotflow.abc.server import FlushResult
 from dotflow.providers.calls import FactServer
 from dotflow.providers.opentelemetry_api import current_headers
+from dotflow.runlog import history
 from dotflow.runlog.lines import NULL, RunLines
 from dotflow.runlog.texts import Texts
 from dotflow.runlog.writer import run_log
@@ -40,7 +41,7 @@ MOST_RUNS = 10_000
 
 
 class ReportingServer(FactServer):
-    """Writes each fact into the run log, for dotflow-api; without a channel, nothing.
+    """Writes each fact into the run log, for dotflow-api; without a channel, for the history alone.
 
     Args:
         channel: What delivers what the log says.
@@ -63,6 +64,7 @@ class ReportingServer(FactServer):
         self._to = {} if channel is None else {channel.key: policy}
         self._texts = Texts(contexts, redact, whole_values)
         self._runs: dict[str, list[tuple[int, RunLines]]] = {}
+        self._is_kept = channel is None and history.wanted() > 0
 
     def __repr__(self) -> str:
         """Its address; the token is not said."""
@@ -75,6 +77,17 @@ class ReportingServer(FactServer):
         if self._channel is not None:
             run_log.append(_LINES[type(fact)](self, fact, subject))
             self._channel.poke()
+        elif self._is_kept:
+            self._keep(fact, subject)
+
+    def _keep(self, fact: Fact, subject: Any) -> None:
+        """Write a fact for the history alone."""
+        from dotflow.runlog.keeping import keeper  # here, for most programs keep none
+
+        if keeper.is_wanted():
+            if isinstance(fact, (WorkflowCreated, RunBegan)):
+                keeper.join()
+            run_log.append(_LINES[type(fact)](self, fact, subject))
 
     def words_of(self, error: Failure) -> Words:
         """The message and the traceback of an error, as they may be said."""
@@ -111,7 +124,8 @@ class ReportingServer(FactServer):
         return next((made for number, made in runs if number == run), runs[-1][1])
 
     def _carrier(self) -> str:
-        assert self._channel is not None  # noqa: S101 - `report` has looked
+        if self._channel is None:
+            return ""
         carrier = current_headers(self._channel.destination.token)
         return f',"carrier":{carrier}' if carrier else ""
 

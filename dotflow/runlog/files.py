@@ -6,11 +6,19 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import time
 from typing import TYPE_CHECKING
 
-from dotflow.runlog.folder import FOLDER, file_system, folder, make_folder, state_dir
+from dotflow.runlog import history
+from dotflow.runlog.folder import (
+    FOLDER,
+    LOG,
+    file_system,
+    folder,
+    make_folder,
+    segments_in,
+    state_dir,
+)
 from dotflow.runlog.life import LOCK, LifeSign, is_alive, pid_of
 from dotflow.runlog.ownfile import OwnFile, lock, read_file, write_all
 
@@ -19,18 +27,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "FOLDER", "LOCK", "LifeSign", "OwnFile", "alone", "delete_log", "file_system", "folder",
-    "is_alive", "last_seen", "lock", "log_path", "logs", "make_folder", "pid_of", "read_file",
-    "reader_key", "receipts_path", "segments_in", "state_dir", "write_all",
+    "FOLDER", "LOCK", "LOG", "LifeSign", "OwnFile", "alone", "delete", "delete_log", "file_system",
+    "folder", "is_alive", "last_seen", "lock", "log_path", "logs", "make_folder", "pid_of",
+    "read_file", "reader_key", "receipts_path", "segments_in", "state_dir", "write_all",
 ]  # fmt: skip
 
-LOG, RECEIPTS, CLAIMS = ".log", ".receipts", ".claims"
+RECEIPTS, CLAIMS = ".receipts", ".claims"
 ADOPTION = "adoption.lock"
 
 PATIENCE = 2.0
 """Seconds to wait for another process that takes over what was left."""
 
-_LOG_NAME = re.compile(r"(?P<id>[0-9a-f]{32})-(?P<segment>\d{6,18})\.(?:log|raw)")
 _HEAD = 4096
 
 
@@ -40,21 +47,6 @@ def logs() -> dict[str, list[Path]]:
     for log, number, path in segments_in(folder(), LOG):
         found.setdefault(log, []).append((number, path))
     return {log: [path for _, path in sorted(parts)] for log, parts in found.items()}
-
-
-def segments_in(place: Path, end: str) -> list[tuple[str, int, Path]]:
-    """The segments in a folder: each one's log, its number, and its file.
-
-    Args:
-        place: The folder.
-        end: How the names of the files end.
-    """
-    try:
-        names = os.listdir(place)  # noqa: PTH208 - names are enough
-    except OSError:
-        return []
-    matches = (_LOG_NAME.fullmatch(name) for name in names if name.endswith(end))
-    return [(one["id"], int(one["segment"]), place / one[0]) for one in matches if one]
 
 
 def log_path(log: str, segment: int) -> Path:
@@ -101,14 +93,29 @@ def _began(segments: list[Path]) -> float | None:
 
 
 def delete_log(log: str) -> None:
-    """Delete all that is there of a log whose owner is dead; the lock last."""
+    """Delete all that is there of a log whose owner is dead, or keep it; the lock last."""
     place = folder()
     with contextlib.suppress(OSError):
         for name in os.listdir(place):  # noqa: PTH208 - names are enough
             if name.startswith(log) and name != f"{log}{LOCK}":
                 with contextlib.suppress(OSError):  # whatever is there under our name
-                    (place / name).unlink()
+                    delete(place / name)
         (place / f"{log}{LOCK}").unlink(missing_ok=True)
+
+
+def delete(path: Path, is_hurried: bool = False) -> None:
+    """Delete a file of a log; the history has its lines, if its process wanted that.
+
+    Args:
+        path: The file.
+        is_hurried: Whether somebody waits for it.
+
+    Raises:
+        OSError: It cannot be deleted.
+    """
+    if path.suffix == LOG:
+        history.keep(path, is_hurried)
+    path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
 FOLDER = "runlog"
+LOG = ".log"
 PRIVATE = 0o700
+
+_SEGMENT = re.compile(r"(?P<id>[0-9a-f]{32})-(?P<segment>\d{6,18})\.[a-z]+")
 
 NETWORK = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse.ceph-fuse", "fuse.gcsfuse",
@@ -64,13 +68,31 @@ def folder() -> Path:
         return NOWHERE
 
 
-def make_folder() -> Path:
-    """Make the folder where it is not there; private to the user, and on a local disk.
+def segments_in(place: Path, end: str) -> list[tuple[str, int, Path]]:
+    """The files of logs in a folder: each one's log, its number, and where it is.
+
+    Args:
+        place: The folder.
+        end: How the names of the files end.
+    """
+    try:
+        names = os.listdir(place)  # noqa: PTH208 - names are enough
+    except OSError:
+        return []
+    matches = (_SEGMENT.fullmatch(name) for name in names if name.endswith(end))
+    return [(one["id"], int(one["segment"]), place / one[0]) for one in matches if one]
+
+
+def make_folder(name: str = FOLDER) -> Path:
+    """Make a folder of the state where it is not there; private to the user, on a local disk.
+
+    Args:
+        name: Its name; that of the run logs without one.
 
     Raises:
         OSError: It cannot be found or made, it is somebody else's, or its disk another machine's.
     """
-    made = state_dir() / FOLDER
+    made = state_dir() / name
     _check_is_near(made, None)  # before the disk is asked for anything
     _make(made)
     found = made.lstat()

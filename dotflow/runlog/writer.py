@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dotflow.process.forking import renew_in_child
-from dotflow.runlog import carrying, files, life, limits, lines, ownfile
+from dotflow.runlog import carrying, files, history, life, limits, lines, ownfile
 from dotflow.runlog.complaints import Complaints
 from dotflow.runlog.identity import Identity
 from dotflow.runlog.segment import LostFileError, Segment
@@ -99,6 +99,10 @@ class RunLog:
             self._named.add(key)
             self.append(_reader_line(key, name))
 
+    def hold(self, key: str) -> None:
+        """Have the log go on until somebody leaves who does not read it (see `leave`)."""
+        self._present.add(key)
+
     # On the workflow's path.
 
     def append(self, line: bytes) -> None:
@@ -179,7 +183,7 @@ class RunLog:
 
     def _installed(self, segment: Segment, carries: bool) -> Segment:
         # Those that have ended are not named again, unless lines may be for no others.
-        self._named = set(self._present) or set(self._readers)
+        self._named = self._present & set(self._readers) or set(self._readers)
         head = [_head(segment)]
         head += [_reader_line(key, self._readers[key]) for key in sorted(self._named)]
         if carries:
@@ -286,13 +290,14 @@ class RunLog:
             is_done = all(self._is_done(one) for one in found)
             for segment in found:
                 segment.close()
-                if is_done:
-                    _unlink(segment, self._readers)
-            self._identity.end(is_done)
-            self._identity = Identity()
+            identity, self._identity = self._identity, Identity()
             self._done.clear()
             self._runs.clear()
             self._retry_at = float("-inf")
+        # To keep a file takes a moment, in which others may go on with a log of another id.
+        for segment in found if is_done else ():
+            _unlink(segment, self._readers, is_hurried=True)
+        identity.end(is_done)
 
     def _is_done(self, segment: Segment) -> bool:
         """Whether all readers are done with a file; one that has left needs what is for it."""
@@ -311,13 +316,13 @@ class RunLog:
             self._identity.let_go(segment.log)
 
 
-def _unlink(segment: Segment, readers: Iterable[str]) -> None:
+def _unlink(segment: Segment, readers: Iterable[str], is_hurried: bool = False) -> None:
     path = segment.path
     if path is None:
         return
     for one in (path, *(files.receipts_path(path, reader) for reader in readers)):
         with contextlib.suppress(OSError):
-            one.unlink(missing_ok=True)
+            files.delete(one, is_hurried)
 
 
 def _is_wanted() -> bool:
@@ -329,6 +334,8 @@ def _head(segment: Segment) -> bytes:
         "f": "log", "v": lines.VERSION, "id": segment.log, "segment": segment.number,
         "at": time.time_ns(), **life.who(),
     }  # fmt: skip
+    if kept := history.wanted():
+        said[history.FIELD] = kept
     return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 

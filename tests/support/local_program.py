@@ -15,7 +15,7 @@ def extract(initial_context):
     return {"rows": initial_context.storage, "password": "hunter2"}
 
 
-@action(retry=3)
+@action(retry=3, retry_delay=0)
 def load(previous_context):
     tries.append(None)
     if len(tries) < 3:
@@ -51,5 +51,16 @@ def main(server):
     run(config, "long", "sequential", ("default", extract), ("default", wait), ("default", load))
 
 
+def server_of(how):
+    """One that reports to an address, or nobody."""
+    if how == "otel":
+        from dotflow.otel import ServerOtel
+
+        return ServerOtel(whole_values=True)
+    if how == "none":
+        return ServerDefault(whole_values=True)
+    return ServerDefault(how, "s3cr3t-t0ken", whole_values=True)
+
+
 if __name__ == "__main__":
-    main(ServerDefault(sys.argv[1], "s3cr3t-t0ken", whole_values=True))
+    main(server_of(sys.argv[1]))

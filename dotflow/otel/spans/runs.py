@@ -80,6 +80,8 @@ class WorkflowRun:
         span: Its span.
         lines: Makes its lines of the run log; None where nobody reads them.
         is_replayed: Whether its spans are made from the run log where they could not leave.
+        is_kept: Whether its lines are for the history too.
+        is_cut: Whether its lines say no more of a context than its spans do.
         tasks: The tasks that are under way, by their numbers.
         ended: The numbers of those that have ended.
         first_failed: The first task that failed.
@@ -108,7 +110,7 @@ class WorkflowRun:
         self.is_again = began.resumed or again
         self.span: Span = INVALID_SPAN
         self.lines: RunLines | None = None
-        self.is_replayed = False
+        self.is_replayed = self.is_kept = self.is_cut = False
         self.tasks: dict[int, TaskRun] = {}
         self.ended: set[int] = set()
         self.first_failed: FailedTask | None = None
@@ -135,13 +137,21 @@ class WorkflowRun:
         """Seconds since it began."""
         return time.perf_counter() - self._started
 
-    def report_to(self, readers: dict[str, str]) -> None:
-        """Have lines be written for readers of the run log: their policies by their keys."""
+    def report_to(self, readers: dict[str, str], is_kept: bool = False) -> None:
+        """Have lines be written.
+
+        Args:
+            readers: The policies of readers of the run log, by their keys.
+            is_kept: Whether the history wants them too.
+        """
         to = dict(readers)
         self.is_replayed = bool(to)
         if self.channel is not None:
             to[self.channel.key] = POLICY_OTEL
-        self.lines = RunLines(clean(self.workflow), self.number, to) if to else None
+        self.is_kept = is_kept
+        self.is_cut = self.channel is None and not is_kept
+        has_lines = is_kept or bool(to)
+        self.lines = RunLines(clean(self.workflow), self.number, to) if has_lines else None
 
     def step(self, step: Any, context_limit: int) -> tuple[Any, StepSaid, str, str]:
         """A step, what spans say of it, the same as a part of a line, and its whole name."""

@@ -96,7 +96,7 @@ class TaskTeller:
         lines = run.lines
         if lines is not None:
             extra = _extra(run, state, known[2])
-            if run.channel is None:
+            if run.is_cut:
                 if len(initial) > self._limit:
                     initial, extra = self._only_cut("initial", initial, extra)
                 if said_before is None and len(previous) > self._limit:
@@ -238,7 +238,7 @@ class TaskTeller:
             self._leave(run, state, fact.at_ns + 1)
         if run.lines is not None:
             extra = _extra(run, state, known[2], is_whole=is_changed)
-            if run.channel is None:
+            if run.is_cut:
                 for number, role in enumerate(("initial", "previous", "current")):
                     texts[number], extra = self._only_cut(role, texts[number], extra)
             initial, previous, current = texts
@@ -315,7 +315,7 @@ class TaskTeller:
             self._leave(run, state, fact.at_ns)
         lines = run.lines
         if lines is not None:
-            if run.channel is None and len(current) > self._limit:
+            if run.is_cut and len(current) > self._limit:
                 current, extra = self._only_cut("current", current, extra)
             run_log.append(lines.task_ended(fact, current, error, extra))
             if run.channel is not None:
