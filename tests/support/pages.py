@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from api_client import Api
 
-from support.html import Element, read
+from support.elements import Element, read
 
 NOW = datetime.now(timezone.utc)
 
