@@ -257,6 +257,6 @@ class _Read:
         paths = log.paths
         self._readers = {path: self._readers.get(path) or SegmentReader(path) for path in paths}
         for path, reader in self._readers.items():
-            is_masked = history.is_kept(path)
+            is_masked = history.is_masked(path)
             while facts := reader.read(PORTION):
                 yield from facts if is_masked else map(history.masked, facts)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = "history"
 VARIABLE = "DOTFLOW_HISTORY"
+ALLOWED = "a size as 64MB, or 'off'"
 FIELD = "history"
 """In the head of a log: how many bytes of history its process wants."""
 
@@ -69,16 +70,19 @@ def wanted() -> int:
 
 @lru_cache(maxsize=16)
 def _bytes(given: str) -> int:
-    text = given.strip().lower()
+    size = size_of(given)
+    if size is None:
+        logger.warning("%s is %r: it must be %s; no history is kept.", VARIABLE, given, ALLOWED)
+    return size or 0
+
+
+def size_of(text: str) -> int | None:
+    """The bytes that a text as "64MB" means; 0 for none, None where it is no size."""
+    text = text.strip().lower()
     if text in _NONE:
         return 0
     found = _SIZE.fullmatch(text)
-    if found is None:
-        logger.warning(
-            "%s is %r: it must be a size as 64MB, or 'off'; no history is kept.", VARIABLE, given
-        )
-        return 0
-    return int(found[1]) * _UNITS[(found[2] or "")[:1]]
+    return None if found is None else int(found[1]) * _UNITS[(found[2] or "")[:1]]
 
 
 def folder() -> Path:
@@ -94,7 +98,7 @@ def kept() -> list[tuple[str, int, Path]]:
     return segments_in(folder(), LOG)
 
 
-def is_kept(path: Path) -> bool:
+def is_masked(path: Path) -> bool:
     """Whether a file is one of the history, and masked."""
     return path.parent == folder()
 

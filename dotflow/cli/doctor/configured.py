@@ -18,7 +18,7 @@ from dotflow.otel.export.otlp import batch_size, queue_size, schedule_delay
 from dotflow.process import variables
 from dotflow.process.variables import mended
 from dotflow.providers.environment import NOTIFY_ON, ServerChoice
-from dotflow.runlog import files
+from dotflow.runlog import files, history
 from dotflow.settings import START_METHODS
 from dotflow.utils.masking import masked
 
@@ -71,6 +71,7 @@ KNOWN = (
     Known("notices", "of what", NOTIFY_ON, "failure", ("failure", "always")),
     Known("state", "outbox", "DOTFLOW_OUTBOX", "disk", ("disk", "memory")),
     Known("state", "bytes that may wait", "DOTFLOW_OUTBOX_MAX_BYTES", "1073741824", WHOLE),
+    Known("state", "history", history.VARIABLE, "off", history.ALLOWED),
     Known("state", "seconds at exit", "DOTFLOW_FLUSH_TIMEOUT", "5", SECONDS),
 )  # fmt: skip
 
@@ -129,6 +130,8 @@ def _is_allowed(given: str, allowed: str | Sequence[str] | None) -> bool:
             return not math.isnan(float(given)) and float(given) >= 0
         except ValueError:
             return False
+    if allowed == history.ALLOWED:
+        return history.size_of(given) is not None
     if isinstance(allowed, str):
         return given.isdecimal() and (allowed == COUNT or int(given) > 0)
     return given.lower() in allowed
