@@ -6,7 +6,7 @@ import re
 from html import escape
 from unicodedata import east_asian_width
 
-MINUTE, HOUR = 60, 60  # seconds, minutes
+MINUTE, HOUR, DAY = 60, 60, 24  # seconds, minutes, hours
 FEW = 10  # milliseconds, of which tenths are said
 
 _UNSAYABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\x7f-\x9f]")
@@ -19,6 +19,11 @@ _TURNING = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 def plain(text: object) -> str:
     """A text in one line, without what XML cannot say and what turns the text beside it."""
     return _UNSAYABLE.sub("\ufffd", _TURNING.sub("", " ".join(str(text).split())))
+
+
+def whole(text: object) -> str:
+    """A text with its lines, without what XML cannot say."""
+    return _UNSAYABLE.sub("\ufffd", str(text))
 
 
 def said(text: object) -> str:
@@ -40,7 +45,7 @@ def cut(text: object, columns: int) -> str:
 
 
 def lasting(nanoseconds: int) -> str:
-    """How long something took, for people: `12 ms`, `3.40 s`, `2 min 05 s`, `1 h 02 min`."""
+    """How long something took: `12 ms`, `3.40 s`, `2 min 05 s`, `1 h 02 min`, `3 d 4 h`."""
     seconds = max(0, nanoseconds) / 1e9
     if seconds < FEW / 1e3:
         return f"{seconds * 1e3:.1f} ms"
@@ -51,4 +56,5 @@ def lasting(nanoseconds: int) -> str:
     minutes, rest = divmod(round(seconds), MINUTE)
     if minutes < HOUR:
         return f"{minutes} min {rest:02} s"
-    return f"{minutes // HOUR} h {minutes % HOUR:02} min"
+    hours, minutes = divmod(minutes, HOUR)
+    return f"{hours} h {minutes:02} min" if hours < DAY else f"{hours // DAY} d {hours % DAY} h"

@@ -15,6 +15,7 @@ from dotflow.api.reading import Reading
 from dotflow.api.web import words
 from dotflow.api.web.links import Links
 from dotflow.version import __version__
+from dotflow.waterfall import texts
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _environment = Environment(
 )
 for _filter in (
     *(words.lasting, words.clock, words.exactly, words.since),
-    *(words.even, words.many, words.shown, words.whole, words.brief),
+    *(words.even, words.many, words.shown, words.brief, texts.whole),
 ):
     _environment.filters[_filter.__name__] = _filter
 _environment.globals["version"] = __version__

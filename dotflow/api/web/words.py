@@ -3,35 +3,24 @@
 import re
 from datetime import datetime, timezone
 
+from dotflow.waterfall import texts
+
 NO_NAME = "(no name)"
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_FEW = 10
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _UUID = re.compile("[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-_TURNING = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+_MINUTE = 60  # seconds
+_LONGEST = 1e12  # seconds: a duration may be any number, and this one is longer than any run
 
 
 def lasting(seconds: float | None) -> str:
-    """How long something took: `8.1 ms`, `120 ms`, `3.40 s`, `2 min 05 s`, `1 h 02 min`, `3 d 4 h`.
+    """How long something took, for people.
 
     Args:
         seconds: None where nobody knows: a dash.
     """
     if seconds is None:
-        return "–"  # noqa: RUF001  # a dash
-    seconds = max(0.0, seconds)
-    if seconds < 1:
-        milliseconds = seconds * 1000
-        return f"{milliseconds:.1f} ms" if milliseconds < _FEW else f"{milliseconds:.0f} ms"
-    if seconds < _MINUTE:
-        return f"{seconds:.2f} s" if seconds < _FEW else f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
-    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+        return "\N{EN DASH}"
+    return texts.lasting(round(min(seconds, _LONGEST) * 1e9))
 
 
 def even(seconds: float) -> str:
@@ -74,10 +63,4 @@ def shown(text: str | None) -> str:
     Args:
         text: None and an empty one are said in words.
     """
-    seen = _TURNING.sub("", _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text or ""))
-    return " ".join(seen.split()) or NO_NAME
-
-
-def whole(text: str) -> str:
-    """A text from outside with its lines; what cannot be shown is replaced."""
-    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
+    return texts.plain(text or "") or NO_NAME

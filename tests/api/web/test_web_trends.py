@@ -35,7 +35,7 @@ def test_every_workflow_is_there_with_its_last_runs(site):
     first = rows(page)[0]
     assert first.one("a")["href"] == "/trends/a%2Fb%3F"
     assert first.one("svg")["aria-label"] == (
-        "5 runs: 3 completed, 1 failed; half took 20.0 s or less"
+        "5 runs: 3 completed, 1 failed; half took 20.00 s or less"
     )
     assert first.one("td", class_="of-share").text == "3/4"
     assert first.one("span", class_="status").text == "In progress"
@@ -46,13 +46,21 @@ def test_the_runs_of_a_workflow_are_a_picture_and_a_table(site):
     assert page.one("head").one("title").text == "a/b? · Trends · dotflow"
     figures = {one.one("dt").text: one.one("dd").text for one in page.one("dl").all("div")}
     assert figures == {
-        "Runs": "5", "Completed": "75 %", "Failed": "1", "Median": "20.0 s", "Longest": "30.0 s",
+        "Runs": "5", "Completed": "75 %", "Failed": "1", "Median": "20.00 s", "Longest": "30.00 s",
     }  # fmt: skip
     bars = page.one("figure").all("a")
     assert [one["data-status"] for one in bars] == ["Completed"] * 3 + ["Failed", "In progress"]
     assert [one["href"] for one in bars][-2:] == ["/runs/bad", "/runs/now"]
     assert [row.one("a").text for row in rows(page)] == ["now", "bad", "old 1", "old 2", "old 3"]
     assert len(rows(site.look("/trends/a%2Fb%3F?last=2"))) == 2
+
+
+def test_a_duration_may_be_any_number(site):
+    site.run("endless", "endless", ago(hours=4), seconds=None)
+    assert site.patch("/workflows/endless", {"duration": 1e308}).ok
+    for address in ("/?name=endless", "/trends", "/trends/endless"):
+        assert "11574074 d" in site.look(address).one("main").text
+    assert site.call("DELETE", "/workflows/endless").ok
 
 
 def test_a_workflow_that_never_ran_has_words(site):
@@ -95,7 +103,7 @@ def test_a_failed_task_of_ten_thousand_is_to_be_seen():
 
 
 def test_values_are_said_for_people():
-    said = {0: "0.0 ms", 0.12: "120 ms", 3.4: "3.40 s", 59.96: "60.0 s", 125: "2 min 05 s",
+    said = {0: "0.0 ms", 0.12: "120 ms", 3.4: "3.40 s", 59.96: "59.96 s", 125: "2 min 05 s",
             3720: "1 h 02 min", 97_200: "1 d 3 h"}  # fmt: skip
     assert {seconds: lasting(seconds) for seconds in said} == said
     assert lasting(None) == "\N{EN DASH}"

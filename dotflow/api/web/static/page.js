@@ -24,10 +24,10 @@ export function clock(moment, now = new Date()) {
   return year.format(moment);
 }
 
-// The same words as words.py's `lasting`.
+// The same words as `lasting` in dotflow/waterfall/texts.py.
 export function lasting(seconds) {
   if (seconds < 1) return seconds < 0.01 ? `${(seconds * 1000).toFixed(1)} ms` : `${(seconds * 1000).toFixed(0)} ms`;
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+  if (seconds < 60) return `${seconds.toFixed(2)} s`;
   const whole = Math.round(seconds);
   const two = (number) => String(number).padStart(2, "0");
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
