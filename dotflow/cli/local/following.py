@@ -62,6 +62,7 @@ class FollowedLog:
         self._results = References()
         self._units: dict[Name, Unit] = {}
         self._open: dict[Name, list[Fact]] = {}
+        self._begun: set[Name] = set()
         self._traces: dict[str, str] = {}
         self._last = 0
 
@@ -117,17 +118,19 @@ class FollowedLog:
             self._results.resolve(fact, file.facts)
         self._last = max(self._last, int(fact["n"]))
         name = fact["w"], int(fact["r"])
+        if kind == lines.RUN_BEGAN and name in self._begun:
+            return  # said again in the next file, for whoever reads that alone
         unit = self._units.get(name)
         if unit is None:
             source = Source(str(fact.get(CARRIED) or self.id), name[1], name[0], OTEL)
             unit = self._units[name] = Unit(source, Counter())
         if kind == lines.RUN_BEGAN:
-            self._begins(fact)
+            self._begins(fact, name)
         self._keep(name, fact)
         unit.take(fact, 0)
         touched[name] = unit
 
-    def _begins(self, fact: Fact) -> None:
+    def _begins(self, fact: Fact, name: Name) -> None:
         """Have a run say all that is known of it, whoever it was to be reported to."""
         workflow = fact["w"]
         fact.setdefault("title", fact.get("name"))
@@ -136,6 +139,7 @@ class FollowedLog:
         fact["known"] = workflow in self._known
         fact["again"] = fact["known"] or bool(fact.get("again") or fact.get("resumed"))
         self._known.add(workflow)
+        self._begun.add(name)
 
     def _learn_trace(self, fact: Fact) -> None:
         """Learn in which trace a run is that is reported as spans alone."""

@@ -79,6 +79,8 @@ class LocalRecords:
 
     def _write(self, messages: list[Message]) -> None:
         items = schemas.Bulk.model_validate_json(body_of(messages)).items
+        for item in items:
+            item.idempotency_key = None  # nothing is said twice here, so no key need be kept
         for message, answer in zip(messages, apply_all(self._store, items, PATIENCE), strict=False):
             if answer.status >= TAKEN and not message.kind.is_post:
                 logger.debug("%s of %s: %s", message.kind.value, message.workflow, answer.body)
