@@ -36,10 +36,15 @@ RECONNECT = "_initialize_channel_and_stub"
 
 SDK_SEES_TO_RESOURCES = hasattr(resources, "_get_process_dependent_resource")
 
+_LEAVES = frozenset({str, int, float, bool, bytes, type(None), type})
+
 _PLAIN, _REENTRANT = {type(threading.Lock())}, {type(threading.RLock())}
 
 _theirs: list[Any] = []
 """Connections of the parent: to take them down is not this process's business."""
+
+_seen: dict[int, dict[int, Any]] = {}
+"""By process: a provider of ours begins anew at the fork, and is met again before the step."""
 
 
 def begin_anew(exporting: Iterable[Any]) -> None:
@@ -105,29 +110,40 @@ def _is_held(value: Any) -> bool:
     return not is_free
 
 
+def _seen_here() -> dict[int, Any]:
+    """What was renewed in this process; the objects too: an id must not be another's later."""
+    process = os.getpid()
+    if process not in _seen:
+        _seen.clear()
+        _seen[process] = {}
+    return _seen[process]
+
+
 def _parts(roots: Iterable[Any]) -> Iterator[Any]:
     """All objects of OpenTelemetry that these lead to, and what connects them."""
     waiting = list(roots)
-    seen: dict[int, Any] = {}  # the objects too: an id must not be another's later
+    seen = _seen_here()
+    session = _loaded("requests", "Session")
     while waiting and len(seen) < MOST_PARTS:
         one = waiting.pop()
-        if id(one) in seen:
+        cls: Any = type(one)
+        if cls in _LEAVES or id(one) in seen:
             continue
         seen[id(one)] = one
-        cls = type(one)
         if issubclass(cls, dict):
             waiting += [*one.keys(), *one.values()]
         elif issubclass(cls, (list, tuple)):
             waiting += one
         elif cls is MethodType:  # by which a reader collects from its provider
             waiting.append(one.__self__)
-        elif issubclass(cls, _loaded("requests", "Session")):
+        elif issubclass(cls, session):
             yield from one.adapters.values()
         elif _is_telemetry(cls):
             yield one
             waiting += vars(one).values()
 
 
+@lru_cache(maxsize=1024)
 def _is_telemetry(cls: type) -> bool:
     """Whether a class is OpenTelemetry's, or made from one of its, and has attributes to see."""
     ours = any(str(base.__module__).startswith("opentelemetry.") for base in cls.__mro__)
