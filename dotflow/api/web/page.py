@@ -46,12 +46,14 @@ def show(
         template: The template's name.
         title: What the browser's tab says, before "dotflow".
         status: The HTTP status.
-        values: What the template shows besides; ``live`` is the address of its events.
+        values: What the template shows besides; ``live`` is the address of its events
+            (True for those of all runs), ``often`` the milliseconds between two refreshes.
     """
     common = {
         "links": Links.of(request),
         "title": title,
         "live": None,
+        "often": None,
         "now": datetime.now(timezone.utc),
         "app": request.app.state,
     }

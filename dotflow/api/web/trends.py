@@ -15,6 +15,9 @@ WORKFLOWS = 100
 FEW = 24
 """Runs that it shows of each."""
 
+SELDOM = 5000
+"""Milliseconds between two refreshes of the overview: it asks for many runs."""
+
 CHOICES = (20, 50, 100, 200)
 
 router = pages()
@@ -31,6 +34,7 @@ def list_workflows(request: Request) -> Response:
         "workflows.html",
         title="Workflows",
         live=True,
+        often=SELDOM,
         workflows=[(name, past) for name, past in found if past.bars],
         more=len(names) > WORKFLOWS,
         few=FEW,

@@ -1,7 +1,7 @@
 // What every page does: times in the reader's own zone, clocks that go on, and news of changes.
 // A part of a page that wants to be asked for anew has hx-trigger="changed from:body".
 
-const OFTEN = 1000; // milliseconds between two refreshes, at least
+const OFTEN = Number(document.body.dataset.often ?? 1000); // milliseconds between two refreshes, at least
 const POLL = 5000;
 const DAY = 86400000;
 
