@@ -211,9 +211,13 @@ def _errors(errors: dict[int, Any]) -> list[dict[str, Any]]:
 
 
 def _task_times(record: TaskRecord, is_post: bool) -> str:
+    if record.is_restored:  # when it ran, an earlier run has said
+        return ""
     if is_post:
         return _times(record.began_at, None)
     tries = [record.attempts[number] for number in sorted(record.attempts)[-MOST_ATTEMPTS:]]
+    if tries and tries[-1][1] is None:  # of a process that died in it, or was made to give it up
+        tries[-1] = [tries[-1][0], record.ended_at]
     return _times(record.began_at, record.ended_at, tries)
 
 

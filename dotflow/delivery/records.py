@@ -36,6 +36,7 @@ class TaskRecord:
         refused: Whether the server refused to make the record.
         ended: Whether the task has ended.
         is_owed: Whether its process did not live to report that.
+        is_restored: Whether it did not run, for an earlier run has its result.
         segments: Which files of the log have facts of it.
     """
 
@@ -65,6 +66,7 @@ class TaskRecord:
     span: str = ""
     carrier: dict[str, str] | None = None
     is_owed: bool = False
+    is_restored: bool = False
     segments: set[int] = field(default_factory=set)
 
     @property
@@ -127,7 +129,7 @@ class TaskRecord:
         self._named(fact)
         self.previous, self.current = fact.get("previous"), fact.get("current")
         self.began_at = self.ended_at = fact.get("at")
-        self.ended = True
+        self.ended = self.is_restored = True
         self._placed(fact)
         self._becomes(TypeStatus.COMPLETED, fact["n"])
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.facts import Story
+from support.facts import TEXTS, Story
 from support.fault_server import strict_loads
 
+from dotflow.abc import facts
 from dotflow.abc.facts import PlannedTask
 from dotflow.delivery.bodies import (
     EXCEEDED,
@@ -226,6 +227,26 @@ def test_true_times_travel_beside_the_body():
         "started_at": "1970-01-01T00:00:02.000000+00:00",
         "finished_at": "1970-01-01T00:00:03.000000+00:00",
     }
+
+
+def test_an_attempt_that_nobody_ended_ended_with_its_task():
+    """A process that died in it did not live to say so."""
+    story = Story()
+    story.task_began()
+    story.tell(story.lines.attempt_began(facts.AttemptBegan(story.n(), 7, 1, 2_000_000_000)))
+    story.task_ended(status="Failed")
+    (attempt,) = json.loads(story.last().message.times)["attempts"]
+    assert attempt == ["1970-01-01T00:00:02.000000+00:00", "1970-01-01T00:00:03.000000+00:00"]
+
+
+def test_a_restored_task_says_no_times():
+    """When it ran an earlier run has said: the record keeps that."""
+    story = Story()
+    nothing = [TEXTS.of(name, None) for name in ("initial", "previous", "current")]
+    fact = facts.TaskRestored(story.n(), 7, 2_000_000_000, None)
+    story.tell(story.lines.task_restored(fact, "extract", "g", *nothing))
+    found = story.all_messages()
+    assert [(one.kind, one.times) for one in found] == [(Kind.TASK_POST, ""), (Kind.TASK_PATCH, "")]
 
 
 @pytest.mark.parametrize("at", [0, -1, 10**18, 10**22, -(10**22)])
