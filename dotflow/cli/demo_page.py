@@ -65,8 +65,16 @@ def _where(demo: Demo) -> str:
 
 
 def bars_of(spans: Iterable[ReadableSpan]) -> list[Bar]:
-    """The spans of a trace as bars, each group's beside each other."""
-    return by_group([_bar_of(span, depth) for depth, span in _tree(list(spans))])
+    """The spans of a trace as bars, each group's beside each other.
+
+    An attempt is shown where there is more than one: else it says what its task says.
+    """
+    bars = by_group([_bar_of(span, depth) for depth, span in _tree(list(spans))])
+    kinds = ["", *(bar.kind for bar in bars), ""]
+    return [
+        bar for place, bar in enumerate(bars)
+        if bar.kind != ATTEMPT or ATTEMPT in (kinds[place], kinds[place + 2])
+    ]  # fmt: skip
 
 
 def _tree(spans: list[ReadableSpan]) -> Iterator[tuple[int, ReadableSpan]]:

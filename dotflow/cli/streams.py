@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 ERRORS = "dotflow"
 """The name of how characters are written that an encoding does not have."""
 
-PLAIN = {"…": "~", "━": "=", "—": "-", "│": "|", "─": "-"}
+PLAIN = {
+    "…": "~", "━": "=", "╍": "-", "—": "-", "│": "|", "─": "-", "µ": "u",
+    "✓": "+", "✗": "x", "↻": "~", "▸": ">", "‖": "=", "○": "o", "·": ".",
+}  # fmt: skip
 """What stands for a character that our own pages have; as wide as that."""
 
 

@@ -13,8 +13,10 @@ from dotflow.cli import demo_page
 from dotflow.cli.columns import cell, fit
 from dotflow.cli.live import LiveView, Progress
 from dotflow.cli.running import failure
+from dotflow.cli.streams import PLAIN
 from dotflow.cli.waterfall import waterfall
 from dotflow.waterfall.bars import Bar
+from dotflow.waterfall.colours import LOOKS, SPAN
 
 NAMES = [
     "n" * 300,
@@ -122,6 +124,13 @@ def test_the_waterfall_shows_what_goes_on_and_what_failed():
     assert first.endswith("1.00 s ✗ ValueError")
     assert second.endswith("▸ In progress")
     assert third.split() == ["c", "○", "Not", "started"]
+
+
+def test_every_mark_has_a_plain_one_that_is_as_wide():
+    """A terminal that does not know a mark gets one letter for it, and the columns stay."""
+    marks = {look.mark for look in (*LOOKS.values(), SPAN)} | {"━", "╍", "µ"}
+    assert marks <= set(PLAIN)
+    assert all(one.isascii() and len(one) == 1 for one in PLAIN.values())
 
 
 def test_the_last_line_cuts_a_name():

@@ -73,6 +73,10 @@ def test_notebook(otlp, tmp_path):
                for cell in book.cells for one in cell.get("outputs", ())]  # fmt: skip
     assert outputs[0] == "5 values\n"
     assert "Completed" in outputs[1]
+    (picture,) = [one["data"]["text/html"] for cell in book.cells
+                  for one in cell.get("outputs", ()) if "text/html" in one.get("data", ())]  # fmt: skip
+    assert picture.count("<rect") == 3
+    assert ">mean</text>" in picture
     assert outputs[2:4] == ["[[0, 1, 4, 9, 16], 6.0]", "[10, 20, 30]"]
     trace, complete = outputs[4].strip("()").split(", ")
     assert complete == "True"

@@ -141,6 +141,20 @@ def test_a_file_that_goes_meanwhile_is_read_to_its_end(shown, otlp):
     assert (run.status, run.counts) == ("Completed", {"Completed": 2})
 
 
+def test_what_a_next_file_repeats_changes_nothing(shown, otlp):
+    """A file begins with the runs that were under way: one that is over by then stays over."""
+    flow_of(otlp, fine, name="rolled").start()
+    ((log, (segment,)),) = files.logs().items()
+    lines = segment.read_bytes().splitlines(keepends=True)
+    (began,) = (line for line in lines if line.startswith(b'{"f":"run began"'))
+    again = began.rstrip(b"}\n") + b'},"carried":"' + log.encode() + b'"}\n'
+    following = files.log_path(log, int(segment.stem.rpartition("-")[2]) + 1)
+    following.write_bytes(lines[0] + again)
+    following.chmod(0o600)
+    (run,) = shown()
+    assert (run.status, run.opened, run.counts) == ("Completed", 1, {"Completed": 1})
+
+
 def test_a_resumed_run_is_one_run(shown, otlp, tmp_path):
     """It was opened twice, and has the state of the later one."""
     mended = []
