@@ -94,8 +94,10 @@ def test_the_demo_in_ascii():
     assert done.returncode == 0, done.stderr
     page = done.stdout.decode("ascii")
     assert "\\u" not in page
-    (fetch,) = [line for line in page.splitlines() if "fetch (Gentoo)" in line and "=" in line]
-    assert "Completed" in fetch
+    (fetch,) = [line for line in page.splitlines() if "2 attempts" in line]
+    assert "fetch" in fetch
+    assert "=" in fetch
+    assert "+ Completed" in fetch
 
 
 def interrupted(program, until, **environment):
