@@ -20,6 +20,8 @@ from dotflow.api.errors import (
     KeyReusedError,
     NotFoundError,
 )
+from dotflow.api.events import Changes
+from dotflow.api.events import router as events
 from dotflow.api.limits import BodyLimit, EncodedPath
 from dotflow.api.reading import Reading
 from dotflow.api.reads import reads
@@ -52,11 +54,14 @@ def create_app(database_url: str, token: str | None = None, *, read_only: bool =
     if token is not None:
         check_token(token)
     engine = open_engine(database_url)
-    store = Store(engine)
+    reading = Reading(engine)
+    changes = Changes(reading.changes)
+    store = Store(engine, changes.nudge)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await changes.close()
         store.close()
 
     app = _Application(
@@ -70,10 +75,11 @@ def create_app(database_url: str, token: str | None = None, *, read_only: bool =
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.store = store
-    app.state.reading = Reading(engine)
+    app.state.reading = reading
+    app.state.changes = changes
     app.state.read_only = read_only
-    changes = (_only_reading(router),) if read_only else (router, bulk_router)
-    for routes in (reads, *changes):
+    writes = (_only_reading(router),) if read_only else (router, bulk_router)
+    for routes in (reads, events, *writes):
         app.include_router(routes, responses={503: {"model": schemas.Refusal}})
     add_pages(app)
     _add_error_answers(app)

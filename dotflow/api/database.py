@@ -23,8 +23,8 @@ _DRIVERS = {
     "postgresql": _POSTGRES,
     _POSTGRES: _POSTGRES,
 }
-# As many as there are threads for requests: none of them waits for a connection in vain.
-_POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 30}
+# As many as there are threads for requests, and some of our own: none waits for one in vain.
+_POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 32}
 _BUSY_SECONDS = 30
 # Any constant does, as long as every dotflow-api takes the same one.
 _CREATION_LOCK = 0x646F74666C6F77

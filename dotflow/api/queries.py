@@ -70,6 +70,20 @@ _OPENED = (
 )
 _PLAN_OF = select(workflows.c.tasks).where(workflows.c.id == bindparam("workflow"))
 
+_SINCE = bindparam("since", type_=tasks.c.updated_at.type)
+# Those whose tasks changed are grouped: a run that goes on has thousands of them.
+CHANGES = [
+    select(run, func.max(moment))
+    .where(moment >= _SINCE)
+    .group_by(run)
+    .order_by(func.max(moment).desc())
+    .limit(bindparam("limit"))
+    for run, moment in (
+        (workflows.c.id, workflows.c.updated_at),
+        (tasks.c.workflow_id, tasks.c.updated_at),
+    )
+]
+
 
 def run_query(connection: Connection, query: Select[Any], at_once: int) -> CursorResult[Any]:
     """Runs a query whose rows may be large.

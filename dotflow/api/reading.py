@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import Engine, func, select
 
 from dotflow.api.queries import (
+    CHANGES,
     CONTEXT_COLUMNS,
     ERRORS,
     FEW,
@@ -262,15 +263,11 @@ class Reading:
 
         Args:
             since: Changes at this moment or later, by the server's clock.
-            limit: The most to give; the earliest are given.
+            limit: The most to give; the latest are given, and first.
         """
         latest: dict[str, datetime] = {}
         with self._engine.connect() as connection:
-            for run, moment in (
-                (workflows.c.id, workflows.c.updated_at),
-                (tasks.c.workflow_id, tasks.c.updated_at),
-            ):
-                query = select(run, moment).where(moment >= since).order_by(moment).limit(limit)
-                for name, changed in connection.execute(query):
+            for query in CHANGES:
+                for name, changed in connection.execute(query, {"since": since, "limit": limit}):
                     latest[name] = max(changed, latest.get(name, changed))
-        return sorted(latest.items(), key=lambda one: one[1])[:limit]
+        return sorted(latest.items(), key=lambda one: one[1], reverse=True)[:limit]

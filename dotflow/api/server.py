@@ -75,7 +75,7 @@ class ApiServer:
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
         quiet = {"log_config": None, "log_level": "warning"}
-        self._server = server = _Server(_config(app, **quiet), lambda: None)
+        self._server = server = _Server(app, lambda: None, **quiet)
         self._thread = threading.Thread(
             target=self._run, args=(server, listener), name="dotflow-api", daemon=True
         )
@@ -145,14 +145,15 @@ def serve(
     app = create_app(database, token)
     with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         url = _url(host, listener.getsockname()[1])
-        _Server(_config(app), lambda: announce(url) if announce else None).run(sockets=[listener])
+        _Server(app, lambda: announce(url) if announce else None).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """A uvicorn server that says when it has come up."""
 
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(self, app: FastAPI, on_start: Callable[[], None], **options: Any) -> None:
+        super().__init__(_config(app, **options))
+        self._app = app
         self.settled = threading.Event()
         self._on_start = on_start
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -162,6 +163,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         self.settled.set()
         self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Streams of events end by themselves only in minutes: they would be waited for.
+        self._app.state.changes.end()
+        await super().shutdown(sockets=sockets)
 
     def came_up(self) -> bool:
         return self.settled.wait(_START_SECONDS) and self.started

@@ -4,7 +4,7 @@ JSON columns (a plan, errors, contexts) are given as JSON text.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine, select
@@ -22,10 +22,14 @@ class Store:
 
     Args:
         engine: From `dotflow.api.database.open_engine`.
+        on_change: Told after each transaction, with the runs that it deleted.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self, engine: Engine, on_change: Callable[[Collection[str]], None] = lambda _deleted: None
+    ) -> None:
         self._engine = engine
+        self._on_change = on_change
         self._writer = engine.execution_options(**{WRITES: True})
         self._hurried_writer = self._writer.execution_options(**{LOCK_WAIT_MS: _SHORT_WAIT_MS})
         # SQLite waits for its lock by sleeping and polling; within this process a lock hands over
@@ -53,7 +57,9 @@ class Store:
         """
         engine = self._writer if within is None else self._hurried_writer
         with self._in_turn(within), engine.begin() as connection:
-            yield Writing(connection)
+            writing = Writing(connection)
+            yield writing
+        self._on_change(writing.deleted)
 
     @contextmanager
     def _in_turn(self, within: float | None) -> Iterator[None]:

@@ -99,6 +99,7 @@ class Writing:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._insert = _INSERT[self._dialect]
+        self.deleted: list[str] = []
 
     def add_workflow(self, values: Mapping[str, Any], envelope: Envelope = PLAIN) -> Record:
         """Adds a workflow and gives its id.
@@ -156,6 +157,7 @@ class Writing:
         self._hold(workflow_id, _HOLD_ALONE)
         for table in (openings, tasks, workflows):
             self._connection.execute(_DELETE[table], {"this": workflow_id})
+        self.deleted.append(workflow_id)
 
     def add_task(
         self, workflow_id: str, values: Mapping[str, Any], envelope: Envelope = PLAIN
