@@ -88,7 +88,7 @@ class Reading:
         Args:
             wanted: Which ones.
         """
-        query = newest(wanted).with_only_columns(func.count()).order_by(None)
+        query = newest(wanted).with_only_columns(func.count(workflows.c.id)).order_by(None)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 

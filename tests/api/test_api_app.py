@@ -146,6 +146,7 @@ def test_workflows_are_listed_newest_first(api: Any) -> None:
     after = api.get(f"/workflows?status=Failed&limit=2&after={page['next']}").json()
     assert after["workflows"][0]["id"] == ids[0]
     assert "total" not in after
+    assert api.get("/workflows?limit=1").json()["total"] >= before + 3
     assert api.get("/workflows?limit=500").status_code == 200
 
 
