@@ -89,10 +89,10 @@ class SequentialGroup(InProcesses):
 
     def setup_queue(self) -> None:
         """Make one lane a group."""
-        from dotflow.core.children.lane import Lane  # here, for most runs need no processes
+        from dotflow.core.children.lane import ProcessLane  # here, for most runs need no processes
 
         self.queue = [
-            Lane(tasks, self.workflow_id, self.ignore, self.resume, self._start_method)
+            ProcessLane(tasks, self.workflow_id, self.ignore, self.resume, self._start_method)
             for tasks in self.groups.values()
         ]
 
@@ -112,10 +112,10 @@ class Parallel(InProcesses):
 
     def setup_queue(self) -> None:
         """Make one lane a task."""
-        from dotflow.core.children.lane import Lane
+        from dotflow.core.children.lane import ProcessLane
 
         self.queue = [
-            Lane([task], self.workflow_id, ignore=True, start_method=self._start_method)
+            ProcessLane([task], self.workflow_id, ignore=True, start_method=self._start_method)
             for task in self.tasks
         ]
 

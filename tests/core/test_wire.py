@@ -8,7 +8,7 @@ import pytest
 from core_doubles import echo, recording_config
 
 from dotflow.abc.facts import AttemptEnded
-from dotflow.core.children.lane import Lane
+from dotflow.core.children.lane import ProcessLane
 from dotflow.core.children.wire import Outcome, Ready, Said
 from dotflow.core.context import Context
 from dotflow.core.task import Task
@@ -17,7 +17,7 @@ from dotflow.core.task import Task
 @pytest.fixture
 def lane(recorded):
     """A lane whose child is there and has a job."""
-    made = Lane([Task(1, echo, config=recorded)], "w", ignore=True)
+    made = ProcessLane([Task(1, echo, config=recorded)], "w", ignore=True)
     assert made.advance()
     assert made.connection.poll(20)
     assert made.handle()

@@ -1,4 +1,4 @@
-"""A lane of child processes, seen from the parent: which decides, reports and keeps."""
+"""A lane of child processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
 from dotflow.core import interrupt, rehearsal
-from dotflow.core.checkpoint import first_context, keep, restore
 from dotflow.core.children import child
 from dotflow.core.children.failures import failure_of_death, failure_of_start
 from dotflow.core.children.result import Reading, apart
@@ -34,10 +33,9 @@ from dotflow.core.children.wire import (
     server_class_for,
 )
 from dotflow.core.exception import Interrupted
-from dotflow.core.forked import is_ending
+from dotflow.core.lane import Lane
 from dotflow.core.reporter import TaskReporter
 from dotflow.core.task_error import TaskError
-from dotflow.core.types.status import TypeStatus
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ REAP_WAIT = 0.5
 """Seconds to wait for children that have told their last outcome: they may still flush spans."""
 
 
-class Lane:
+class ProcessLane(Lane):
     """Tasks that run one after another in one child process, seen from the parent.
 
     Args:
@@ -71,27 +69,17 @@ class Lane:
         resume: bool = False,
         start_method: str | None = None,
     ) -> None:
-        self.tasks = tasks
+        super().__init__(tasks, workflow_id, ignore, resume)
         self.connection: Connection | None = None
-        self.failed = False
-        self.error: BaseException | None = None
-        self._workflow_id = workflow_id
-        self._ignore = ignore
-        self._resume = resume
         self._start_method = start_method_of(start_method)
         self._is_forked = self._start_method == FORK
         self._process: BaseProcess | None = None
         self._leaving: list[BaseProcess] = []
-        self._index = -1
-        self._reporter: TaskReporter | None = None
-        self._has_begun = False  # whether the start of the current task is reported
         self._is_up = False  # whether the process has come as far as to ask for a task
         self._is_replaced = False  # whether it is the second one, for the first did not
         self._load: Load | None = None  # of the task that is begun next
         self.reading: Reading | None = None  # of a result; until then the child is not heard
-        self._previous = first_context(workflow_id)
-        self._ended: Task | None = None  # whose result the next task gets
-        self._maker: BaseProcess | None = None  # the process that made it, and has it
+        self._maker: BaseProcess | None = None  # the process that made the last result, and has it
 
     @property
     def is_gone(self) -> bool:
@@ -106,32 +94,6 @@ class Lane:
         if self._process is None or self.connection is None or self.reading is not None:
             return []
         return [self.connection, self._process.sentinel]
-
-    def advance(self) -> bool:
-        """Have the next task run; False where none is left, or the lane is to stop."""
-        try:
-            while self._goes_on:
-                if self._ended is not None:
-                    # The very value: what the storage would give is for a run that is resumed.
-                    self._previous, self._ended = self._ended.current_context, None
-                self._index += 1
-                task = self.tasks[self._index]
-                kept = restore(task, self._workflow_id, self._previous) if self._resume else None
-                if kept is not None:
-                    self._previous, self._maker = kept, None
-                elif self._launch(task):
-                    return True
-        except BaseException as error:
-            if is_ending(error):
-                raise
-            self.error = error  # the storage's: raised when all lanes ended
-        self.finish()
-        return False
-
-    @property
-    def _goes_on(self) -> bool:
-        stopped = self.error is not None or (self.failed and not self._ignore)
-        return not stopped and self._index + 1 < len(self.tasks)
 
     def handle(self) -> bool:
         """Take what the child has told; return whether its task is still under way."""
@@ -331,10 +293,8 @@ class Lane:
         with contextlib.suppress(OSError):
             self.connection.send(message)
 
-    def _carrier(self) -> Any:
-        task = self.tasks[self._index]
-        server = task.config.listener(task.run) or task.config.server
-        return task.config.guard.call(server, "carrier", task) or {}
+    def _restored(self) -> None:
+        self._maker = None
 
     def _end(
         self,
@@ -343,33 +303,8 @@ class Lane:
         finished_ns: int | None,
         kind: str = "",
     ) -> None:
-        assert self._reporter is not None  # noqa: S101 - a task was launched
-        task, reporter = self._reporter.task, self._reporter
-        if not self._has_begun:  # the child did not come up
-            reporter.start()
-        self._has_begun = False
-        try:
-            if context is not None:
-                failure = self._keep(task, context, kind)
-            reporter.end(failure, finished_ns)
-        except BaseException as error:
-            if is_ending(error):
-                raise
-            self.error = self.error or error  # the storage's, too
-        self._reporter = None
-        self.failed = self.failed or task.status == TypeStatus.FAILED
-        self._ended = task
+        super()._end(context, failure, finished_ns, kind)
         self._maker = None if context is None else self._process
-
-    def _keep(self, task: Task, context: Context, kind: str) -> TaskError | None:
-        try:
-            keep(task, context, kind)
-        except BaseException as error:
-            if is_ending(error):
-                raise
-            self.error = error  # a result that is not kept fails its task
-            return TaskError(error)
-        return None
 
     def _death(self) -> TaskError:
         """See to a child that ended without a word."""

@@ -8,7 +8,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from dotflow.core import interrupt
-from dotflow.core.children.lane import REAP_WAIT, Lane
+from dotflow.core.children.lane import REAP_WAIT, ProcessLane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ MOST_LEAVING = 64
 collector that is away each takes seconds, and a long parallel run would fill the machine."""
 
 
-def run_lanes(lanes: Iterable[Lane], at_once: int, stop_on_failure: bool) -> None:
+def run_lanes(lanes: Iterable[ProcessLane], at_once: int, stop_on_failure: bool) -> None:
     """Run lanes side by side until all have ended.
 
     Args:
@@ -36,8 +36,8 @@ def run_lanes(lanes: Iterable[Lane], at_once: int, stop_on_failure: bool) -> Non
     Raises:
         BaseException: The first error of a storage, when all lanes have ended.
     """
-    waiting, active = deque(lanes), list[Lane]()
-    leaving: list[Lane] = []
+    waiting, active = deque(lanes), list[ProcessLane]()
+    leaving: list[ProcessLane] = []
     errors: list[BaseException] = []
     try:
         while waiting or active:
@@ -62,9 +62,11 @@ def run_lanes(lanes: Iterable[Lane], at_once: int, stop_on_failure: bool) -> Non
         raise errors[0]
 
 
-def _turn(waiting: deque[Lane], active: list[Lane], at_once: int) -> list[Lane]:
+def _turn(
+    waiting: deque[ProcessLane], active: list[ProcessLane], at_once: int
+) -> list[ProcessLane]:
     """Begin a lane where there is room, then hear what children tell; return what ended."""
-    ended: list[Lane] = []
+    ended: list[ProcessLane] = []
     room = bool(waiting) and len(active) < at_once
     if room:
         lane = waiting.popleft()
@@ -82,7 +84,7 @@ def _turn(waiting: deque[Lane], active: list[Lane], at_once: int) -> list[Lane]:
     return ended
 
 
-def _ready(active: list[Lane], timeout: float) -> list[Lane]:
+def _ready(active: list[ProcessLane], timeout: float) -> list[ProcessLane]:
     """The lanes whose child has something to tell, or is gone."""
     if interrupt.is_out_of_reach():
         timeout = min(timeout, interrupt.LOOK_EVERY)
