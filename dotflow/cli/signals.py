@@ -70,14 +70,15 @@ def interrupting() -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def asked_to_end() -> Iterator[threading.Event]:
-    """Have SIGTERM and SIGINT set an event, and restore their handlers afterwards.
+    """Have SIGTERM, SIGINT and SIGHUP set an event, and restore their handlers afterwards.
 
     For a command that goes on until then; it looks at the event. A second signal ends the process
     as it always does, and one that the process was started to ignore stays ignored. To be called
     in the main thread.
     """
     is_asked = threading.Event()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    hangup = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, *hangup)}
 
     def ask(number: int, _frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)

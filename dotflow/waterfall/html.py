@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST = 40
 """Bars that are shown; of more, what failed or goes on is shown before the rest."""
 
-LONGEST_NOTE = 120
+LONGEST_CELL = 120  # letters
 
 _FIRST = {"Failed": 0, "Retry": 1, "In progress": 1}
 
@@ -73,6 +73,6 @@ def _lines(bars: Sequence[Bar]) -> Iterator[str]:
         is_over = bar.end is not None and has_begun(bar)
         took = lasting(bar.end - bar.start) if is_over and bar.end is not None else ""
         group = "" if bar.group == "default" else bar.group
-        cells = (bar.name, group, f"{look_of(bar.status).mark} {bar.status}", took,
-                 cut(bar.note, LONGEST_NOTE))  # fmt: skip
-        yield f"<tr>{''.join(f'<td><bdi>{said(one)}</bdi></td>' for one in cells)}</tr>"
+        cells = (bar.name, group, f"{look_of(bar.status).mark} {bar.status}", took, bar.note)
+        fields = (f"<td><bdi>{said(cut(one, LONGEST_CELL))}</bdi></td>" for one in cells)
+        yield f"<tr>{''.join(fields)}</tr>"

@@ -25,6 +25,7 @@ ASIDE = 190
 """Width of the marks, times and notes at the right."""
 
 LONGEST_WORDS = 24  # letters beside a bar
+LONGEST_TITLE = 300  # letters of what is read out, and shown to who points there
 
 MOST_TICKS = 6
 SECOND = 10**9
@@ -84,7 +85,7 @@ def to_svg(
     scale = Scale(*times, names, max(80, width - names - ASIDE))
     drawn = list(_rows(bars, scale))
     height = HEAD + ROW * len(drawn) + FOOT
-    label = said(title or "waterfall")
+    label = said(cut(title or "waterfall", LONGEST_TITLE))
     placed = (f'<g transform="translate(0 {HEAD + ROW * number})">{row}</g>'
               for number, row in enumerate(drawn))  # fmt: skip
     return (
@@ -127,7 +128,7 @@ def _row(bar: Bar, scale: Scale, depth: int) -> str:
     took = "" if bar.end is None or not has_begun(bar) else lasting(bar.end - bar.start)
     words = f"{took or bar.status} {bar.note}"
     return (
-        f"<title>{said(words_of(bar))}</title>"
+        f"<title>{said(cut(words_of(bar), LONGEST_TITLE))}</title>"
         f'<text x="{left}" y="15"{weight}>{said(_fitting(bar.name, left, scale))}</text>'
         f"{_bar(bar, scale) if has_begun(bar) else ''}"
         f'<text x="{aside}" y="15" fill="{look.either}">{look.mark}</text>'

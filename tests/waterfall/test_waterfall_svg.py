@@ -111,9 +111,9 @@ def test_no_picture_leaves_its_frame():
 
 def test_a_notebook_shows_what_matters_of_very_many():
     """Of ten thousand rows forty are drawn, the failed ones among them, and the rest is counted."""
-    many = [RUN[0], *(bar(f"t{number}", 0, 1) for number in range(9_997))]
+    many = [RUN[0], *(bar(f"t{number}" * 99, 0, 1) for number in range(9_997))]
     many += [bar("bad", 1, 2, "Failed"), bar("goes on", 1, None, "In progress")]
-    page = to_html(many)
+    page = to_html(many, title="t" * 10**6)
     assert len(page) < 40_000
     assert page.count("<rect") == 40
     assert ">bad<" in page

@@ -6,6 +6,7 @@ meanwhile is read to its end all the same.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,12 @@ class FollowedLog:
         self._traces: dict[str, str] = {}
         self._last = 0
 
+    def hold(self, segments: Mapping[int, Path]) -> None:
+        """Open files that are new, so that they can be read when their owner has deleted them."""
+        for number in sorted(segments.keys() - self._files.keys()):
+            with contextlib.suppress(OSError):  # it is gone, or too many are open: see next time
+                self._files[number] = _HeldFile(segments[number])
+
     def news(self, segments: Mapping[int, Path], is_alive: bool) -> Iterator[list[Message]]:
         """The calls that say what is new, in portions; each is taken for made when the next comes.
 
@@ -74,8 +81,7 @@ class FollowedLog:
                 over that is known already.
             is_alive: Whether its owner was alive before they were looked for.
         """
-        for number in sorted(segments.keys() - self._files.keys()):
-            self._files[number] = _HeldFile(segments[number])
+        self.hold(segments)
         for _, file in sorted(self._files.items()):
             while facts := file.read():
                 yield from self._told(facts, file)
@@ -185,12 +191,8 @@ class _HeldFile(SegmentReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._is_masked = history.is_masked(path)
-        self._fd = -1
-        try:
-            with opened_to_read(path) as fd:
-                self._fd = os.dup(fd)
-        except OSError:  # it is gone already
-            self.path = None
+        with opened_to_read(path) as fd:
+            self._fd = os.dup(fd)
 
     def _data(self, path: Path, size: int) -> bytes:  # noqa: ARG002 - the name may be gone
         return os.pread(self._fd, size, self.offset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from typing_extensions import Self
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds that a portion of the records may take to be written."""
 
+BETWEEN_LOOKS = 1.0
+"""Seconds that files may go unseen while much is read from others."""
+
 TAKEN = 400
 """The statuses of what was taken are below this."""
 
@@ -41,26 +45,41 @@ class LocalRecords:
         self._followed: dict[str, FollowedLog] = {}
         self._read: set[str] = set()
         self._known: set[str] = set()
+        self._next_look = 0.0
 
     def refresh(self) -> Iterator[None]:
         """Writes down what is new; comes back after each portion, for whoever wants to end it."""
-        logs = local_logs()
+        logs = self._look()
         alive = {log.id for log in logs.values() if log.is_alive}
         if logs.keys() - alive - self._read:
-            logs = local_logs()  # who was dead a moment ago has written all that there will be
+            logs = self._look()  # who was dead a moment ago has written all that there will be
         wanted = {log: logs.get(log) or LocalLog(log) for log in {*logs, *self._followed}}
         # Who resumes a run is seen later than who began it.
         for log in sorted(wanted.values(), key=lambda one: one.last_seen):
             if log.id not in self._read:
                 yield from self._follow(log, log.id in alive)
 
+    def _look(self) -> dict[str, LocalLog]:
+        """The logs that are there; those of the living are held, who may delete them any time."""
+        self._next_look = time.monotonic() + BETWEEN_LOOKS
+        logs = local_logs()
+        for log in logs.values():
+            if log.is_alive and log.id not in self._read:
+                self._followed_log(log.id).hold(log.segments)
+        return logs
+
+    def _followed_log(self, log: str) -> FollowedLog:
+        if log not in self._followed:
+            self._followed[log] = FollowedLog(log, self._known)
+        return self._followed[log]
+
     def _follow(self, log: LocalLog, is_alive: bool) -> Iterator[None]:
-        followed = self._followed.get(log.id)
-        if followed is None:
-            followed = self._followed[log.id] = FollowedLog(log.id, self._known)
+        followed = self._followed_log(log.id)
         try:
             for messages in followed.news(log.segments, is_alive):
                 self._write(messages)
+                if time.monotonic() > self._next_look:
+                    self._look()
                 yield
         except Exception as error:  # noqa: BLE001 - one damaged log costs no other its page
             logger.warning("The run log %s cannot be shown: %r", log.id, error)
