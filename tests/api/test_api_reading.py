@@ -92,6 +92,7 @@ def test_pages_go_by_key(reading: Reading, name: str) -> None:
             break
     assert seen == [f"{name}/{number}" for number in (6, 5, 4, 3, 2, 1, 0)]
     assert reading.count(wanted) == 7
+    assert reading.count(RunFilter()) >= 7
     for bad in ("x", "W10=", "é"):
         with pytest.raises(BadCursorError):
             reading.runs(wanted, 3, bad)
