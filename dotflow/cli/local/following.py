@@ -17,6 +17,7 @@ from dotflow.delivery.records import OF_TASKS, OTEL
 from dotflow.delivery.references import References
 from dotflow.delivery.unit import Unit
 from dotflow.logging import logger
+from dotflow.otel.attributes import WORKFLOW_ID
 from dotflow.runlog import files, history, lines
 from dotflow.runlog.carrying import CARRIED
 from dotflow.runlog.ownfile import opened_to_read
@@ -38,7 +39,6 @@ KEY = "page"
 
 _OF_RUNS = frozenset({lines.RUN_BEGAN, lines.RUN_ENDED})
 _KEPT = ("f", "n", "t", "at", "w", "r", "retries", lines.OWING)
-_OF_WORKFLOW = "dotflow.workflow.id"
 
 Name = tuple[str, int]
 """A run in a log: the workflow's id, and the run's number."""
@@ -150,7 +150,7 @@ class FollowedLog:
     def _learn_trace(self, fact: Fact) -> None:
         """Learn in which trace a run is that is reported as spans alone."""
         said = fact["said"]
-        workflow = said["attributes"].get(_OF_WORKFLOW)
+        workflow = said["attributes"].get(WORKFLOW_ID)
         if workflow is not None and said["end"] is None:
             self._traces[workflow] = said["context"][0]
 
