@@ -3,6 +3,7 @@
 
 const OFTEN = Number(document.body.dataset.often ?? 1000); // milliseconds between two refreshes, at least
 const POLL = 5000;
+const AGAIN = 60000; // until it is asked again to be told, where the answer was that it is not
 const DAY = 86400000;
 
 // How far the server's clock is ahead of ours: durations so far are measured by the server's.
@@ -85,23 +86,28 @@ function changed() {
 
 const WORDS = { live: "Live", polling: "Every 5 s", away: "No connection" };
 
+const sign = document.getElementById("live");
+
 function say(state) {
-  const sign = document.getElementById("live");
   if (!sign || sign.dataset.state === state) return;
   sign.dataset.state = state;
   sign.title = sign.firstElementChild.textContent = WORDS[state];
 }
 
+function ask() {
+  if (sign?.dataset.state !== "away") say("polling"); // until an answer comes, nobody knows better
+  changed();
+}
+
 function poll(on) {
   if (on === Boolean(polling)) return;
-  if (on) polling = setInterval(changed, POLL);
+  if (on) polling = setInterval(ask, POLL);
   else polling = clearInterval(polling) ?? 0;
 }
 
 function listen() {
   const address = document.body.dataset.events;
-  if (!address || source) return;
-  if (!("EventSource" in window)) return poll(true);
+  if (!address || source || document.hidden) return;
   source = new EventSource(address);
   source.onopen = () => {
     poll(false);
@@ -111,9 +117,10 @@ function listen() {
   source.addEventListener("changed", changed);
   source.onerror = () => {
     poll(true);
+    if (source?.readyState !== EventSource.CLOSED) return; // it tries again by itself
+    source = null;
     say("polling");
-    // It tries again by itself, but not where the answer was no stream.
-    if (source?.readyState === EventSource.CLOSED) source = null;
+    setTimeout(listen, AGAIN);
   };
 }
 
@@ -152,7 +159,7 @@ document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
 });
 document.body.addEventListener("htmx:afterSwap", freshen);
 for (const fault of ["htmx:sendError", "htmx:responseError"]) document.body.addEventListener(fault, () => say("away"));
-document.body.addEventListener("htmx:afterOnLoad", () => say(polling ? "polling" : "live"));
+document.body.addEventListener("htmx:afterOnLoad", () => sign?.dataset.state === "away" && say(polling ? "polling" : "live"));
 
 // ---- forms ----
 
