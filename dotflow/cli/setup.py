@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dotflow import __description__, __version__
-from dotflow.cli.commands import api, demo, doctor, log, outbox, schedule, start, ui
+from dotflow.cli.commands import api, demo, doctor, log, outbox, runs, schedule, start, trace, ui
 from dotflow.cli.errors import MENDABLE, OF_USAGE, UNEXPECTED
 from dotflow.cli.parser import WRONG_WORDS, Parser
 from dotflow.cli.signals import status_of
@@ -24,6 +24,8 @@ COMMANDS = {
     "schedule": schedule,
     "logs": log,
     "outbox": outbox,
+    "runs": runs,
+    "trace": trace,
     "api": api,
     "doctor": doctor,
     "demo": demo,

@@ -32,6 +32,9 @@ ALLOWED = "a size as 64MB, or 'off'"
 FIELD = "history"
 """In the head of a log: how many bytes of history its process wants."""
 
+OURS = 16 * 2**20
+"""Bytes that our own commands keep where the environment says nothing."""
+
 COPY = ".copy"
 """How the name of a file ends while it is written; one that a kill has left is of no use."""
 
@@ -56,10 +59,15 @@ _ABOUT_LOGS = (b'{"f":"log"', b'{"f":"reader"')
 _default = 0
 
 
-def by_default(size: int) -> None:
-    """Have this process keep so many bytes where the environment says nothing."""
+@contextlib.contextmanager
+def by_default(size: int = OURS) -> Iterator[None]:
+    """Have this process keep so many bytes of the runs within, if the environment says nothing."""
     global _default  # noqa: PLW0603 - a process is a command of ours, or it is not
-    _default = size
+    before, _default = _default, size
+    try:
+        yield
+    finally:
+        _default = before
 
 
 def wanted() -> int:

@@ -19,6 +19,7 @@ from dotflow.cli.signals import asked_to_end
 from dotflow.core.config import Config
 from dotflow.core.types import WorkflowStatus
 from dotflow.providers import LogDefault
+from dotflow.runlog import history
 from dotflow.settings import Settings
 from dotflow.utils.trace_link import trace_link
 
@@ -162,7 +163,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 only where the run completed and everything was delivered."""
-    with running(arguments.serve) as runs:
+    with history.by_default(), running(arguments.serve) as runs:
         demo = runs(fails_too=not arguments.json)
         if arguments.json:
             sys.stdout.write(json.dumps(demo.as_json()) + "\n")

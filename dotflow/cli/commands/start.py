@@ -16,6 +16,7 @@ from dotflow.core.dotflow import DotFlow
 from dotflow.core.exception import InvalidWorkflowFactory, WorkflowFlagConflict
 from dotflow.core.types import TypeStorage
 from dotflow.logging import logger
+from dotflow.runlog import history
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +29,9 @@ where pipeline() takes no arguments and returns a DotFlow that was not started.
 
 With WORKFLOW_ID set the run is one of a workflow that dotflow-api has already. With it,
 '--storage file' and --resume, a run goes on where the last one stopped.
+
+The last 16 MB of runs are kept on this machine: `dotflow runs` lists them, `dotflow trace last`
+shows one. DOTFLOW_HISTORY says another size, or 'off'.
 
 Exit status: 0 completed; 1 a task failed, or the command did; 2 wrong flags; 130 Ctrl-C;
 143 SIGTERM. After a signal the running tasks are Failed ("interrupted by SIGTERM"), and what was
@@ -80,7 +84,7 @@ class StartCommand:
         flags.choose_server(arguments.server)
         flags.find_modules_here()
         live = shows_tasks(arguments.quiet)
-        with interrupting(), errors_only(live or arguments.quiet):
+        with interrupting(), errors_only(live or arguments.quiet), history.by_default():
             with interrupt.window():
                 path = arguments.workflow
                 workflow = made_by(path) if path else step_workflow(arguments)
