@@ -82,6 +82,7 @@ class Adoption:
         me = self._claimant()
         if me is not None:
             self._leave_lost()
+            self._close_done()  # to claim what is gone would leave a file that is nobody's
             with files.alone():
                 self._take_over(me)
         self._close_done()

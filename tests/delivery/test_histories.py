@@ -400,6 +400,25 @@ def test_no_history_of_many_leaves_a_wrong_record(monkeypatch, tmp_path):
     _machine(60, 40, derandomize=False)
 
 
+def test_what_is_gone_is_not_claimed(monkeypatch, tmp_path):
+    """A history that left a file of claims on a log which another process had deleted."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.start_process()
+    state.start_process()
+    state.begin_with_opentelemetry(pick=183)
+    state.task(pick=403, step="retry", which=2)
+    state.ends(effects=7, how="fork", pick=327)
+    state.construct_again(pick=20, which=252)
+    outcomes = ["taken", "taken", "taken", "taken", "instead", "refused", "lost", "taken", "taken"]
+    state.deliver(in_bulk=True, outcomes=outcomes, pick=300, rounds=1)
+    state.claim(in_bulk=False, limit=2, pick=5)
+    outcomes = ["taken", "away", "later", "lost", "taken", "taken", "taken", "later", "taken"]
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=313, rounds=1)
+    state.care(pick=183, time_passes=True)
+    state.teardown()
+
+
 @pytest.mark.soak
 def test_no_long_history_leaves_a_wrong_record(monkeypatch, tmp_path):
     """The same, with more histories, and longer ones: 10,000, or DOTFLOW_TEST_HISTORIES."""
