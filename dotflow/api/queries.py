@@ -11,6 +11,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     Text,
+    and_,
     bindparam,
     func,
     select,
@@ -67,6 +68,19 @@ _OPENED = (
     select(openings.c.workflow_id, func.count())
     .where(openings.c.workflow_id.in_(bindparam("workflows", expanding=True)))
     .group_by(openings.c.workflow_id)
+)
+_FIRST = (
+    select(tasks.c.workflow_id, func.min(tasks.c.task_id).label("task_id"))
+    .where(
+        tasks.c.workflow_id.in_(bindparam("workflows", expanding=True)),
+        tasks.c.status == "Failed",
+    )
+    .group_by(tasks.c.workflow_id)
+    .subquery()
+)
+FIRST_FAILED = select(tasks.c.workflow_id, tasks.c.task_id, tasks.c.name, tasks.c.last_error).join(
+    _FIRST,
+    and_(tasks.c.workflow_id == _FIRST.c.workflow_id, tasks.c.task_id == _FIRST.c.task_id),
 )
 _PLAN_OF = select(workflows.c.tasks).where(workflows.c.id == bindparam("workflow"))
 

@@ -14,6 +14,7 @@ from dotflow.api.queries import (
     CONTEXT_COLUMNS,
     ERRORS,
     FEW,
+    FIRST_FAILED,
     LEAN,
     OF_WORKFLOW,
     OPENINGS,
@@ -31,11 +32,32 @@ from dotflow.api.queries import (
     run_query,
     with_counts,
 )
-from dotflow.api.records import Opening, Page, Past, Planned, Row, Run, RunFilter, TaskRow
+from dotflow.api.records import (
+    FirstFailed,
+    Opening,
+    Page,
+    Past,
+    Planned,
+    Row,
+    Run,
+    RunFilter,
+    TaskRow,
+)
 from dotflow.api.tables import began, tasks, workflows
 from dotflow.api.wanted import make_cursor, newest
 
-__all__ = ["Opening", "Page", "Past", "Planned", "Reading", "Row", "Run", "RunFilter", "TaskRow"]
+__all__ = [
+    "FirstFailed",
+    "Opening",
+    "Page",
+    "Past",
+    "Planned",
+    "Reading",
+    "Row",
+    "Run",
+    "RunFilter",
+    "TaskRow",
+]
 
 NOT_STARTED = "Not started"
 
@@ -227,6 +249,18 @@ class Reading:
         rows.update((one["task_id"], as_row(one)) for one in found)
         page = [rows[key] for key in sorted(rows)[:limit]]
         return Page(page, page[-1].task_id if len(rows) > limit else None)
+
+    def first_failed(self, workflow_ids: Sequence[str]) -> dict[str, FirstFailed]:
+        """Gives the first failed task of each run that has one, by the run's id.
+
+        Args:
+            workflow_ids: The runs.
+        """
+        if not workflow_ids:
+            return {}
+        with self._engine.connect() as connection:
+            rows = connection.execute(FIRST_FAILED, {"workflows": list(workflow_ids)}).all()
+        return {one.workflow_id: FirstFailed(*one[1:]) for one in rows}
 
     def trend(self, name: str, last: int = 50) -> list[Past]:
         """Gives the last runs of a workflow, oldest first.

@@ -189,3 +189,11 @@ class Past(NamedTuple):
     status: str
     started_at: datetime
     duration: float | None
+
+
+class FirstFailed(NamedTuple):
+    """The first failed task of a run, in short."""
+
+    task_id: int
+    name: str
+    error: str | None

@@ -167,3 +167,15 @@ def test_changes_are_told_by_run(reading: Reading, engine: Engine, name: str) ->
         writing.change_task(writing.server_id(f"{name}/4", 1), {"status": "Completed"})
     changed = dict(reading.changes(since + timedelta(microseconds=1)))
     assert [one for one in changed if one.startswith(name)] == [f"{name}/4"]
+
+
+def test_the_first_failed_task_of_each_run(reading: Reading, engine: Engine, name: str) -> None:
+    """Of several failed tasks the first one is given, and of a run without any none."""
+    with Store(engine).writing() as writing:
+        for task in (7, 6):
+            fields = {"task_id": task, "name": "later", "group_name": "g", "status": "Failed"}
+            writing.add_task(f"{name}/2", fields, Envelope())
+    found = reading.first_failed([f"{name}/1", f"{name}/2", "unknown"])
+    first = (2, "task 2", "ValueError")
+    assert found == {f"{name}/1": first, f"{name}/2": first}
+    assert reading.first_failed([]) == {}

@@ -36,6 +36,9 @@ def list_runs(request: Request) -> Response:
         asked=asked,
         fault=fault,
         runs=page.items,
+        failed=reading(request).first_failed(
+            [one.id for one in page.items if one.counts.get("Failed")]
+        ),
         older=page.next,
         statuses=STATUSES,
         periods=PERIODS,
@@ -43,6 +46,10 @@ def list_runs(request: Request) -> Response:
         shares=shares,
         address=str(request.base_url).rstrip("/"),
     )
+
+
+def _failed(runs: list[Run]) -> list[str]:
+    return [one.id for one in runs if one.counts.get("Failed")]
 
 
 def _names(request: Request) -> list[str]:

@@ -54,7 +54,15 @@ def test_what_others_named_is_shown_as_text(site):
     page = site.look("/?status=Failed")
     assert not [one for one in page.all("script") if "src" not in one.attributes]
     assert names(page) == ["<script>alert('x')</script>\ud7ff \ufffd&amp;\"'"]
-    assert rows(page)[0].one("a")["href"] == "/runs/a%2Fb%252F"
+    assert rows(page)[0].one("a", class_="cover")["href"] == "/runs/a%2Fb%252F"
+
+
+def test_the_first_failed_task_is_one_click_away(site):
+    found = [row.all("a", class_="why") for row in rows(site.look("/"))]
+    assert [len(one) for one in found] == [1, 0, 1, 0]
+    assert found[2][0].text == "step E"
+    assert found[2][0]["href"] == "/runs/a%2Fb%252F/tasks/1"
+    assert found[0][0]["href"] == "/runs/now/tasks/3"
 
 
 @pytest.mark.parametrize(
