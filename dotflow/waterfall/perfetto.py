@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 _PROCESS = 1
 
 
-def to_perfetto(spans: Sequence[Span]) -> dict[str, Any]:
+def to_perfetto(spans: Sequence[Span], title: str = "") -> dict[str, Any]:
     """Gives spans as one object, to be written as JSON.
 
     What overlaps is on tracks of its own: a slice is always within the one that it is drawn in.
     Times are microseconds after the first span's beginning; `otherData` says when that was.
+
+    Args:
+        spans: The spans.
+        title: What is written beside the tracks.
     """
     begin = min((span.start for span in spans), default=0)
     tracks = _Tracks()
@@ -30,7 +34,7 @@ def to_perfetto(spans: Sequence[Span]) -> dict[str, Any]:
         events.append(_slice(span, track, begin))
         events += [_instant(one, track, begin) for one in span.events]
     return {
-        "traceEvents": [*_named(placed, tracks.count), *events],
+        "traceEvents": [*_named(title, tracks.count), *events],
         "displayTimeUnit": "ms",
         "otherData": {"began_at_ns": str(begin)},
     }
@@ -106,13 +110,10 @@ def _said(attributes: Attributes) -> dict[str, Any]:
     }
 
 
-def _named(placed: list[tuple[Span, int]], tracks: int) -> list[dict[str, Any]]:
+def _named(title: str, tracks: int) -> list[dict[str, Any]]:
     """What names the process, and keeps the tracks in their order."""
-    name = placed[0][0].name if placed else ""
-    service = str(placed[0][0].resource.get("service.name", "")) if placed else ""
-    process = f"{service}: {name}" if service else name
     found: list[dict[str, Any]] = [
-        {"name": "process_name", "ph": "M", "pid": _PROCESS, "args": {"name": process}}
+        {"name": "process_name", "ph": "M", "pid": _PROCESS, "args": {"name": title}}
     ]
     for track in range(tracks):
         about = {"ph": "M", "pid": _PROCESS, "tid": track}

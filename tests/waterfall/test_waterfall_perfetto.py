@@ -23,9 +23,9 @@ def slices(spans):
 def test_a_span_is_a_slice_in_microseconds_with_what_it_says():
     failed = Event("exception", 1_500, {"exception.type": "E", "lines": [1, 2]})
     said = to_perfetto([
-        span(1, 1_000, 9_000, resource={"service.name": "etl"}),
+        span(1, 1_000, 9_000),
         span(2, 1_500, 4_500, 1, attributes={"n": 3}, outcome=ERROR, message="no", events=[failed]),
-    ])  # fmt: skip
+    ], "nightly")  # fmt: skip
     assert json.loads(json.dumps(said)) == said
     outer, inner = (one for one in said["traceEvents"] if one["ph"] == "X")
     assert (outer["ts"], outer["dur"], inner["ts"], inner["dur"]) == (0.0, 8.0, 0.5, 3.0)
@@ -34,7 +34,7 @@ def test_a_span_is_a_slice_in_microseconds_with_what_it_says():
     [instant] = [one for one in said["traceEvents"] if one["ph"] == "i"]
     assert (instant["ts"], instant["args"]["lines"]) == (0.5, "[1, 2]")
     assert said["otherData"]["began_at_ns"] == "1000"
-    assert said["traceEvents"][0]["args"]["name"] == "etl: step 1"
+    assert said["traceEvents"][0]["args"]["name"] == "nightly"
 
 
 def test_what_overlaps_is_on_tracks_of_its_own():

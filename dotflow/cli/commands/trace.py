@@ -98,7 +98,8 @@ def _text_of(found: Sequence[_Shown], arguments: argparse.Namespace) -> str | No
     if arguments.perfetto:
         from dotflow.waterfall.perfetto import to_perfetto
 
-        return json.dumps(to_perfetto([span for one in found for span in one.spans()])) + "\n"
+        spans = [span for one in found for span in one.spans()]
+        return json.dumps(to_perfetto(spans, found[0].title)) + "\n"
     if arguments.svg:
         from dotflow.waterfall.svg import to_svg
 

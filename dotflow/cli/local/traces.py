@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk.resources import SERVICE_NAME
+
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.otel import attributes as names
 from dotflow.otel.ids import trace_id_of
@@ -52,7 +54,7 @@ class _Spans:
         self._trace = run.trace_id or f"{trace_id_of(run.workflow):032x}"
         self._root = run.span or self._id(0, 0)
         root = said.get(self._root, {})
-        self._resource = dict((root.get("resource") or [{}])[0]) or {"service.name": "dotflow"}
+        self._resource = dict((root.get("resource") or [{}])[0]) or {SERVICE_NAME: "dotflow"}
 
     def all(self) -> list[Span]:
         found = {self._root: self._of_run()}
