@@ -238,6 +238,17 @@ def read_plan(connection: Connection, workflow_id: str) -> list[Planned]:
     return sorted(Planned(one["id"], one["name"], one["group_name"]) for one in plan)
 
 
+def read_numbers(connection: Connection, workflow_id: str) -> set[int]:
+    """Gives the ids of a run's tasks that were reported.
+
+    Args:
+        connection: Where to read.
+        workflow_id: The run.
+    """
+    query = select(tasks.c.task_id).where(OF_WORKFLOW)
+    return set(connection.execute(query, {"workflow": workflow_id}).scalars())
+
+
 def require_run(connection: Connection, workflow_id: str) -> None:
     """Returns if there is a run with this id.
 

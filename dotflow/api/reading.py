@@ -24,6 +24,7 @@ from dotflow.api.queries import (
     TASK,
     as_row,
     as_task,
+    read_numbers,
     read_page,
     read_plan,
     read_run,
@@ -229,23 +230,45 @@ class Reading:
         with self._engine.connect() as connection:
             return read_task(connection, server_id, tasks.c.id == server_id)
 
-    def rows(self, workflow_id: str, after: int = -1, limit: int = 2000) -> Page[Row, int]:
+    def rows(
+        self,
+        workflow_id: str,
+        after: int = -1,
+        limit: int = 2000,
+        *,
+        status: Sequence[str] = (),
+        since: datetime | None = None,
+    ) -> Page[Row, int]:
         """Gives what a waterfall shows of a run's tasks, those that are only planned too.
 
         Args:
             workflow_id: The run.
             after: What the page before gave as ``next``: a task id.
             limit: The most to give.
+            status: Only those with one of these; all where there is none.
+            since: Only those that changed at this moment or later, by the server's clock; those
+                that are only planned are then not among them.
 
         Raises:
             NotFoundError: There is no such run.
         """
         query = select(*LEAN).where(OF_WORKFLOW, tasks.c.task_id > after)
-        query = query.order_by(tasks.c.task_id).limit(limit + 1).params(workflow=workflow_id)
+        query = query.order_by(tasks.c.task_id).limit(limit + 1)
+        if status:
+            query = query.where(tasks.c.status.in_(status))
+        if since is not None:
+            query = query.where(tasks.c.updated_at >= since)
+        with_plan = since is None and (not status or NOT_STARTED in status)
         with self._engine.connect() as connection:
-            planned = read_plan(connection, workflow_id)
-            found = connection.execute(query).mappings().all()
-        rows = {one.id: Row(*one, NOT_STARTED) for one in planned if one.id > after}
+            planned = read_plan(connection, workflow_id) if with_plan else []
+            known = read_numbers(connection, workflow_id) if planned else set()
+            require_run(connection, workflow_id)
+            found = connection.execute(query, {"workflow": workflow_id}).mappings().all()
+        rows = {
+            one.id: Row(*one, NOT_STARTED)
+            for one in planned
+            if one.id > after and one.id not in known
+        }
         rows.update((one["task_id"], as_row(one)) for one in found)
         page = [rows[key] for key in sorted(rows)[:limit]]
         return Page(page, page[-1].task_id if len(rows) > limit else None)
@@ -261,6 +284,22 @@ class Reading:
         with self._engine.connect() as connection:
             rows = connection.execute(FIRST_FAILED, {"workflows": list(workflow_ids)}).all()
         return {one.workflow_id: FirstFailed(*one[1:]) for one in rows}
+
+    def neighbours(self, workflow_id: str, task_id: int) -> tuple[int | None, int | None]:
+        """Gives the tasks before and after a task, by their ids; planned ones are among them.
+
+        Args:
+            workflow_id: The run.
+            task_id: The task.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        with self._engine.connect() as connection:
+            planned = {one.id for one in read_plan(connection, workflow_id)}
+            known = planned | read_numbers(connection, workflow_id)
+        before = max((one for one in known if one < task_id), default=None)
+        return before, min((one for one in known if one > task_id), default=None)
 
     def trend(self, name: str, last: int = 50) -> list[Past]:
         """Gives the last runs of a workflow, oldest first.

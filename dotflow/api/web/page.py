@@ -3,15 +3,16 @@
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timezone
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dotflow.api.errors import UNAVAILABLE, NotFoundError
 from dotflow.api.reading import Reading
+from dotflow.api.schemas import PathTaskId, PathWorkflowId
 from dotflow.api.web import words
 from dotflow.api.web.links import Links
 from dotflow.version import __version__
@@ -32,6 +33,9 @@ for _filter in (
 ):
     _environment.filters[_filter.__name__] = _filter
 _environment.globals["version"] = __version__
+
+WorkflowId = Annotated[PathWorkflowId, Path()]
+TaskId = Annotated[PathTaskId, Path()]
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

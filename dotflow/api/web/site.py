@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from dotflow.api.web import assets, runs, trends
+from dotflow.api.web import assets, rows, run, runs, task, trends
 
 
 def add_pages(app: FastAPI) -> None:
@@ -11,5 +11,5 @@ def add_pages(app: FastAPI) -> None:
     Args:
         app: The application; its state has what is read from, as ``reading``.
     """
-    for router in (assets.router, runs.router, trends.router):
-        app.include_router(router)
+    for part in (assets, runs, run, rows, task, trends):
+        app.include_router(part.router)

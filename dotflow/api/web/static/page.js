@@ -159,6 +159,10 @@ document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
 });
 document.body.addEventListener("htmx:afterSwap", freshen);
 for (const fault of ["htmx:sendError", "htmx:responseError"]) document.body.addEventListener(fault, () => say("away"));
+document.body.addEventListener("htmx:responseError", ({ detail }) => {
+  const gone = document.getElementById("gone");
+  if (gone && detail.xhr.status === 404) gone.hidden = false;
+});
 document.body.addEventListener("htmx:afterOnLoad", () => sign?.dataset.state === "away" && say(polling ? "polling" : "live"));
 
 // ---- forms ----
