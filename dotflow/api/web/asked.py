@@ -63,6 +63,11 @@ class Asked:
             "until": self.until,
         }
 
+    def title(self) -> str:
+        """Names the list, for a tab among others."""
+        said = [*self.status, *filter(None, (self.name, self.text))]
+        return ": ".join(["Runs", *([", ".join(said)] if said else [])])
+
     def is_filtered(self) -> bool:
         """Whether it leaves any run out."""
         return any(self.filters().values())

@@ -50,12 +50,14 @@ def show(
         template: The template's name.
         title: What the browser's tab says, before "dotflow".
         status: The HTTP status.
-        values: What the template shows besides; ``live`` is the address of its events
-            (True for those of all runs), ``often`` the milliseconds between two refreshes.
+        values: What the template shows besides; ``here`` is the link at the top that leads to it,
+            ``live`` the address of its events (True for those of all runs), ``often`` the
+            milliseconds between two refreshes.
     """
     common = {
         "links": Links.of(request),
         "title": title,
+        "here": "",
         "live": None,
         "often": None,
         "now": datetime.now(timezone.utc),

@@ -30,7 +30,8 @@ def list_runs(request: Request) -> Response:
     return show(
         request,
         "runs.html",
-        title="Runs",
+        title=asked.title(),
+        here="runs",
         status=422 if fault else 200,
         live=True,
         asked=asked,

@@ -33,6 +33,7 @@ def list_workflows(request: Request) -> Response:
         request,
         "workflows.html",
         title="Workflows",
+        here="workflows",
         live=True,
         often=SELDOM,
         workflows=[(name, past) for name, past in found if past.bars],

@@ -91,6 +91,7 @@ def test_the_server_filters(site, asked, expected):
 
 def test_a_filter_stays_in_the_form_and_in_what_is_asked_for_anew(site):
     page = site.look("/?status=Failed&text=%22table&within=3d&since=2026-01-02T03:04Z")
+    assert page.one("head").one("title").text == 'Runs: Failed, "table · dotflow'
     boxes = page.all("input", type="checkbox")
     assert [one["value"] for one in boxes if "checked" in one.attributes] == ["Failed"]
     assert page.one("input", name="text")["value"] == '"table'
@@ -139,6 +140,12 @@ def test_nothing_on_a_page_is_inline_or_from_elsewhere(site):
             answer = site.session.get(site.server.url + file, headers={"X-User-Token": ""})
             assert answer.ok
             assert "immutable" in answer.headers["Cache-Control"]
+
+
+def test_an_address_that_there_is_not_is_a_page_for_people_and_json_for_programs(site):
+    assert "cut off" in site.look("/rnus", status=404).one("main").text
+    assert site.get("/rnus").json() == {"detail": "Not Found"}
+    assert site.call("GET", "/workflows/none", headers={"Accept": "text/html"}).status_code == 404
 
 
 def test_a_file_of_another_version_is_asked_for_again(site):
