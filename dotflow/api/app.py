@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -22,6 +23,7 @@ from dotflow.api.errors import (
 )
 from dotflow.api.events import Changes
 from dotflow.api.events import router as events
+from dotflow.api.keeping import Keeper, read_keep
 from dotflow.api.limits import BodyLimit, EncodedPath
 from dotflow.api.reading import Reading
 from dotflow.api.reads import reads
@@ -35,7 +37,13 @@ logger = logging.getLogger(__name__)
 _OFFER = (b"dotflow-bulk", str(schemas.MAX_ITEMS).encode())
 
 
-def create_app(database_url: str, token: str | None = None, *, read_only: bool = False) -> FastAPI:
+def create_app(
+    database_url: str,
+    token: str | None = None,
+    *,
+    read_only: bool = False,
+    keep: str | None = None,
+) -> FastAPI:
     """Gives the dotflow-api application, ready to be served.
 
     The page at ``/docs`` loads its script and style from a CDN; ``/openapi.json`` needs nothing
@@ -46,13 +54,17 @@ def create_app(database_url: str, token: str | None = None, *, read_only: bool =
         token: What requests must carry; None lets everybody in.
         read_only: Whether it only shows what is in the database: no request changes anything.
 
+        keep: Which runs that have ended are kept: an age, as ``30d``, or a number, as ``1000``;
+            None keeps all.
+
     Raises:
-        ValueError: The URL or the token cannot be used; the message names the remedy.
+        ValueError: The URL, the token or ``keep`` cannot be used; the message names the remedy.
         ImportError: The database's driver is not installed; the message names the extra.
         ConnectionError: The PostgreSQL server does not answer.
     """
     if token is not None:
         check_token(token)
+    kept = None if keep is None else read_keep(keep)
     engine = open_engine(database_url)
     reading = Reading(engine)
     changes = Changes(reading.changes)
@@ -60,8 +72,12 @@ def create_app(database_url: str, token: str | None = None, *, read_only: bool =
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        keeper = Keeper(engine, store, kept)
+        if not read_only:
+            keeper.start()
         yield
         await changes.close()
+        await to_thread.run_sync(keeper.close)
         store.close()
 
     app = _Application(

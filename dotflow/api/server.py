@@ -36,6 +36,7 @@ class ApiServer:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         read_only: Whether it only shows what is in the database.
+        keep: Which runs are kept, as `create_app` takes it.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class ApiServer:
         port: int = 0,
         *,
         read_only: bool = False,
+        keep: str | None = None,
     ) -> None:
         self._database = absolute(database)
         self._token = token
         self._host = host
         self._port = port
         self._read_only = read_only
+        self._keep = keep
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -65,13 +68,13 @@ class ApiServer:
 
         Raises:
             RuntimeError: It is running already, or did not come up.
-            ValueError: The database URL, the token or the port cannot be used.
+            ValueError: The database URL, the token, the port or ``keep`` cannot be used.
             ImportError: The database's driver is not installed.
             OSError: The port is taken, or the database does not answer.
         """
         if self._thread is not None:
             raise RuntimeError("this server is running: call stop() first")
-        app = create_app(self._database, self._token, read_only=self._read_only)
+        app = create_app(self._database, self._token, read_only=self._read_only, keep=self._keep)
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
         quiet = {"log_config": None, "log_level": "warning"}
@@ -124,6 +127,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     announce: Callable[[str], None] | None = None,
+    keep: str | None = None,
 ) -> None:
     """Serves dotflow-api in the foreground until SIGINT or SIGTERM.
 
@@ -133,16 +137,17 @@ def serve(
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         announce: Called with the URL once the server answers.
+        keep: Which runs are kept, as `create_app` takes it.
 
     Raises:
-        ValueError: The database URL, the token or the port cannot be used, or others than this
-            machine could call without a token.
+        ValueError: The database URL, the token, the port or ``keep`` cannot be used, or others
+            than this machine could call without a token.
         ImportError: The database's driver is not installed.
         OSError: The port is taken, or the database does not answer.
     """
     _address(host, port)
     _check_callers(host, token)
-    app = create_app(database, token)
+    app = create_app(database, token, keep=keep)
     with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         url = _url(host, listener.getsockname()[1])
         _Server(app, lambda: announce(url) if announce else None).run(sockets=[listener])

@@ -157,6 +157,7 @@ INDEXES = (
     Index("workflows_of_status", workflows.c.status, began, workflows.c.id),
     Index("workflows_of_name", name_start, began, workflows.c.id),
     Index("workflows_by_change", workflows.c.updated_at, workflows.c.id),
+    Index("keys_by_age", idempotency_keys.c.applied_at),
     Index("tasks_of_status", tasks.c.workflow_id, tasks.c.status, tasks.c.task_id),
     Index("tasks_by_change", tasks.c.updated_at, tasks.c.workflow_id),
     Index(

@@ -34,7 +34,7 @@ Record: TypeAlias = dict[str, Any]
 
 _NEW = "New"
 _BEGINS = "In progress"
-_FINAL = ("Completed", "Failed")
+FINAL = ("Completed", "Failed")
 
 # Statements are built once: to build one takes SQLAlchemy longer than SQLite takes to run it.
 _RECORDS = (workflows, tasks)
@@ -53,7 +53,7 @@ _UPDATE_OF_RUN = {
     table: _UPDATE[table].where(
         or_(
             table.c.opened_by == bindparam("run"),
-            and_(table.c.opened_by.is_(None), table.c.status.not_in(_FINAL)),
+            and_(table.c.opened_by.is_(None), table.c.status.not_in(FINAL)),
         )
     )
     for table in _RECORDS
@@ -61,10 +61,32 @@ _UPDATE_OF_RUN = {
 # One that tells its run's beginning too may end what another run left open.
 _UPDATE_OF_OPENING_RUN = {
     table: _UPDATE[table].where(
-        or_(table.c.opened_by == bindparam("run"), table.c.status.not_in(_FINAL))
+        or_(table.c.opened_by == bindparam("run"), table.c.status.not_in(FINAL))
     )
     for table in _RECORDS
 }
+# What is dropped has not changed since it was chosen: nobody took it up again.
+_HOLD_UNCHANGED = (
+    select(workflows.c.id)
+    .where(
+        workflows.c.id == bindparam("this"),
+        workflows.c.updated_at == bindparam("updated_at"),
+        workflows.c.status.in_(FINAL),
+    )
+    .with_for_update()
+)
+_DELETE_SOME_TASKS = delete(tasks).where(
+    tasks.c.id.in_(
+        select(tasks.c.id).where(tasks.c.workflow_id == bindparam("this")).limit(bindparam("most"))
+    )
+)
+_DELETE_SOME_KEYS = delete(idempotency_keys).where(
+    idempotency_keys.c.key.in_(
+        select(idempotency_keys.c.key)
+        .where(idempotency_keys.c.applied_at < bindparam("before"))
+        .limit(bindparam("most"))
+    )
+)
 _SERVER_ID = select(tasks.c.id).where(
     tasks.c.workflow_id == bindparam("workflow"), tasks.c.task_id == bindparam("task")
 )
@@ -155,6 +177,36 @@ class Writing:
             NotFoundError: There is no such workflow.
         """
         self._hold(workflow_id, _HOLD_ALONE)
+        self._delete(workflow_id)
+
+    def drop_workflow(self, workflow_id: str, updated_at: datetime, most: int) -> bool | None:
+        """Deletes some tasks of a workflow that ended, and it with the last; says if it is gone.
+
+        Args:
+            workflow_id: Its id.
+            updated_at: When it last changed; None comes of one that has changed since, or is not.
+            most: So many tasks at most.
+        """
+        chosen = {"this": workflow_id, "updated_at": updated_at}
+        if self._connection.execute(_HOLD_UNCHANGED, chosen).one_or_none() is None:
+            return None
+        some = {"this": workflow_id, "most": most}
+        if self._connection.execute(_DELETE_SOME_TASKS, some).rowcount == most:
+            return False
+        self._delete(workflow_id)
+        return True
+
+    def drop_keys(self, before: datetime, most: int) -> int:
+        """Forgets some idempotency keys, and says how many.
+
+        Args:
+            before: Those that were applied earlier.
+            most: So many at most.
+        """
+        some = {"before": before, "most": most}
+        return self._connection.execute(_DELETE_SOME_KEYS, some).rowcount
+
+    def _delete(self, workflow_id: str) -> None:
         for table in (openings, tasks, workflows):
             self._connection.execute(_DELETE[table], {"this": workflow_id})
         self.deleted.append(workflow_id)

@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what callers have to know; better given as DOTFLOW_API_TOKEN, which no process "
         "list shows. Without one everybody on this machine may call, and nobody else",
     )  # fmt: skip
+    parser.add_argument(
+        "--keep", metavar="30d|1000",
+        help="delete runs that ended longer ago (12h, 30d, 8w), or all but the last so many "
+        "(1000); those under way are kept (all are kept)",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,8 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(f"dotflow-api needs {error.name}: pip install 'dotflow[api]'") from error
     try:
         serve(
-            arguments.database, arguments.token, arguments.host, arguments.port, announce=_announce
-        )
+            arguments.database, arguments.token, arguments.host, arguments.port,
+            announce=_announce, keep=arguments.keep,
+        )  # fmt: skip
     except OSError as error:
         raise CommandError(error.strerror or str(error)) from error
     except (ImportError, ValueError) as error:
