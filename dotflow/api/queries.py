@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -85,17 +87,22 @@ FIRST_FAILED = select(tasks.c.workflow_id, tasks.c.task_id, tasks.c.name, tasks.
 _PLAN_OF = select(workflows.c.tasks).where(workflows.c.id == bindparam("workflow"))
 
 _SINCE = bindparam("since", type_=tasks.c.updated_at.type)
-# Those whose tasks changed are grouped: a run that goes on has thousands of them.
+# Changes among which runs are looked for: a run that goes on has thousands in a moment.
+_MOST_CHANGES = 20_000
+
+
+def _changes(run: ColumnElement[str], moment: ColumnElement[datetime]) -> Select[Any]:
+    # The limit within makes the database go by the index of moments: by runs it is all tasks.
+    recent = select(run.label("run"), moment.label("moment")).where(moment >= _SINCE)
+    late = recent.order_by(moment.desc()).limit(_MOST_CHANGES).subquery()
+    last = func.max(late.c.moment)
+    query = select(late.c.run, last).group_by(late.c.run)
+    return query.order_by(last.desc()).limit(bindparam("limit"))
+
+
 CHANGES = [
-    select(run, func.max(moment))
-    .where(moment >= _SINCE)
-    .group_by(run)
-    .order_by(func.max(moment).desc())
-    .limit(bindparam("limit"))
-    for run, moment in (
-        (workflows.c.id, workflows.c.updated_at),
-        (tasks.c.workflow_id, tasks.c.updated_at),
-    )
+    _changes(workflows.c.id, workflows.c.updated_at),
+    _changes(tasks.c.workflow_id, tasks.c.updated_at),
 ]
 
 
@@ -222,12 +229,13 @@ def read_task(
     return as_task(row)
 
 
-def read_plan(connection: Connection, workflow_id: str) -> list[Planned]:
+def read_plan(connection: Connection, workflow_id: str, after: int = -1) -> list[Planned]:
     """Gives the tasks that a run's plan names, in the order of their ids.
 
     Args:
         connection: Where to look.
         workflow_id: The run.
+        after: Only those with higher ids.
 
     Raises:
         NotFoundError: There is no such run.
@@ -235,7 +243,8 @@ def read_plan(connection: Connection, workflow_id: str) -> list[Planned]:
     plan = connection.execute(_PLAN_OF, {"workflow": workflow_id}).scalar_one_or_none()
     if plan is None:
         raise NotFoundError("workflow", workflow_id)
-    return sorted(Planned(one["id"], one["name"], one["group_name"]) for one in plan)
+    later = sorted((one for one in plan if one["id"] > after), key=itemgetter("id"))
+    return [Planned(one["id"], one["name"], one["group_name"]) for one in later]
 
 
 def read_numbers(connection: Connection, workflow_id: str) -> set[int]:

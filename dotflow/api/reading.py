@@ -6,6 +6,7 @@ errors or contexts unless they were asked for, and a page that they make large e
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 
 from sqlalchemy import Engine, func, select
 
@@ -260,15 +261,12 @@ class Reading:
             query = query.where(tasks.c.updated_at >= since)
         with_plan = since is None and (not status or NOT_STARTED in status)
         with self._engine.connect() as connection:
-            planned = read_plan(connection, workflow_id) if with_plan else []
+            planned = read_plan(connection, workflow_id, after) if with_plan else []
             known = read_numbers(connection, workflow_id) if planned else set()
             require_run(connection, workflow_id)
             found = connection.execute(query, {"workflow": workflow_id}).mappings().all()
-        rows = {
-            one.id: Row(*one, NOT_STARTED)
-            for one in planned
-            if one.id > after and one.id not in known
-        }
+        waiting = (one for one in planned if one.id not in known)
+        rows = {one.id: Row(*one, NOT_STARTED) for one in islice(waiting, limit + 1)}
         rows.update((one["task_id"], as_row(one)) for one in found)
         page = [rows[key] for key in sorted(rows)[:limit]]
         return Page(page, page[-1].task_id if len(rows) > limit else None)

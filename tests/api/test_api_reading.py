@@ -1,13 +1,15 @@
 """What reading gives: true times, pages by key, and nothing that was not asked for."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from dotflow.api.database import open_engine
 from dotflow.api.envelope import Envelope
@@ -15,6 +17,7 @@ from dotflow.api.errors import BadCursorError, NotFoundError
 from dotflow.api.reading import Reading, RunFilter
 from dotflow.api.store import Store
 from dotflow.api.times import Times, read_value
+from dotflow.api.wanted import make_cursor
 
 START = datetime(2031, 1, 1, tzinfo=timezone.utc)  # later than all that other tests report
 PLAN = [{"id": number, "name": f"step {number}", "group_name": "g"} for number in range(1, 6)]
@@ -179,3 +182,37 @@ def test_the_first_failed_task_of_each_run(reading: Reading, engine: Engine, nam
     first = (2, "task 2", "ValueError")
     assert found == {f"{name}/1": first, f"{name}/2": first}
     assert reading.first_failed([]) == {}
+
+
+def test_no_query_looks_at_all_tasks(tmp_path: Path) -> None:
+    """Each goes by an index that its filter and its order have: none grows with the database."""
+    engine = open_engine(f"sqlite:///{tmp_path}/empty.db")
+    reading, asked = Reading(engine), []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(*call: Any) -> None:
+        asked.append((call[2], call[3]))
+
+    now = datetime.now(timezone.utc)
+    with Store(engine).writing() as writing:
+        writing.add_workflow({"id": "w", "status": "New"})
+    asked.clear()
+    after = reading.runs(limit=1).next or make_cursor(reading.run("w"))
+    for wanted in (
+        RunFilter(), RunFilter(status=("Failed",)), RunFilter(name="etl"), RunFilter(since=now),
+    ):  # fmt: skip
+        reading.runs(wanted, 5, after)
+    reading.tasks("w", status=("Failed",), after=3)
+    reading.rows("w", after=3)
+    reading.openings("w")
+    reading.trend("etl")
+    reading.changes(now)
+    statements = [one for one in asked if one[0].startswith("SELECT")]
+    with engine.connect() as connection:
+        for statement, values in statements:
+            steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            plan = [step[3] for step in steps]
+            whole = re.compile("SCAN (tasks|(workflows|openings)$)")
+            assert not [one for one in plan if whole.match(one)], (statement, plan)
+    assert len(statements) > 15
+    engine.dispose()
