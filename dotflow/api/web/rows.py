@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from dotflow.api.reading import Row
+from dotflow.api.reading import Row, Run
 from dotflow.api.schemas import MAX_INTEGER
 from dotflow.api.web.page import WorkflowId, pages, reading
 from dotflow.api.web.words import shown
@@ -44,6 +44,7 @@ def list_rows(
         "end": _after(base, run.finished_at),
         "status": run.status,
         "planned": run.planned,
+        "openings": _openings(request, run, base),
         "seen": (now - _OVERLAP).isoformat(),
         "rows": [_line(row, base) for row in page.items],
         "next": page.next,
@@ -52,7 +53,16 @@ def list_rows(
     return Response(text, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
+def _openings(request: Request, run: Run, base: datetime) -> list[float | None]:
+    if run.opened < 2:  # noqa: PLR2004  # the first one is the run's beginning
+        return []
+    openings = reading(request).openings(run.id)
+    return [_after(base, one.started_at) for one in openings if one.started_at]
+
+
 def _line(row: Row, base: datetime) -> list[Any]:
+    # A single attempt is the task itself.
+    attempts = row.attempts if len(row.attempts) > 1 else []
     return [
         row.task_id,
         shown(row.name[:LONGEST]),
@@ -60,7 +70,7 @@ def _line(row: Row, base: datetime) -> list[Any]:
         row.status,
         _after(base, row.started_at),
         _after(base, row.finished_at),
-        [[_after(base, began), _after(base, ended)] for began, ended in row.attempts],
+        [[_after(base, began), _after(base, ended)] for began, ended in attempts],
         row.retry_count,
         row.last_error and shown(row.last_error[:LONGEST]),
     ]

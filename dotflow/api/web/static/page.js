@@ -161,7 +161,9 @@ document.body.addEventListener("htmx:afterSwap", freshen);
 for (const fault of ["htmx:sendError", "htmx:responseError"]) document.body.addEventListener(fault, () => say("away"));
 document.body.addEventListener("htmx:responseError", ({ detail }) => {
   const gone = document.getElementById("gone");
-  if (gone && detail.xhr.status === 404) gone.hidden = false;
+  if (!gone || detail.xhr.status !== 404) return;
+  gone.hidden = false;
+  for (const one of document.querySelectorAll(".ticking")) one.classList.remove("ticking");
 });
 document.body.addEventListener("htmx:afterOnLoad", () => sign?.dataset.state === "away" && say(polling ? "polling" : "live"));
 

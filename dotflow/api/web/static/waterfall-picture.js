@@ -142,6 +142,11 @@ export class Picture {
     const { pen } = this;
     pen.fillStyle = this.looks.line;
     for (const tick of this.#ticks(state)) pen.fillRect(Math.round(this.x(tick, state.view)), HEAD, 1, this.height);
+    pen.fillStyle = this.looks.muted;
+    for (const opening of state.rows.openings.slice(1)) {
+      const x = Math.round(this.x(opening, state.view));
+      for (let y = HEAD; y < this.height; y += 7) pen.fillRect(x, y, 1, 4);
+    }
     if (state.rows.goesOn) {
       pen.fillStyle = this.looks.accent;
       pen.fillRect(Math.round(this.x(state.rows.moment, state.view)), HEAD, 1, this.height);

@@ -13,11 +13,11 @@ export class Rows {
 
   forget() {
     this.tasks = new Map();
+    this.openings = [];
     this.base = this.planned = null;
     this.seen = "";
     this.now = this.end = 0;
     this.goesOn = false;
-    this.isWhole = false;
   }
 
   // Asks for all rows, or for those that have changed, and says after each slice that it is there.
@@ -25,7 +25,6 @@ export class Rows {
     if (this.seen && (await this.#slices(this.seen, arrived))) return;
     this.forget();
     await this.#slices("", arrived);
-    this.isWhole = true;
   }
 
   async #slices(since, arrived) {
@@ -52,8 +51,8 @@ export class Rows {
     return answer.json();
   }
 
-  #take({ base, planned, now, end, status, rows }) {
-    Object.assign(this, { base, planned });
+  #take({ base, planned, now, end, status, openings, rows }) {
+    Object.assign(this, { base, planned, openings });
     this.ahead = now - Date.now(); // by the server's clock, counted from the run's beginning
     this.goesOn = status === "In progress";
     this.end = end ?? 0;

@@ -3,14 +3,13 @@ import { clock, lasting } from "./page.js";
 import { HEAD, Picture, ROW, RULER, bounded, offset } from "./waterfall-picture.js";
 import { Rows } from "./waterfall-rows.js";
 import { Tip } from "./waterfall-tip.js";
+import { View } from "./waterfall-view.js";
 
 const TALLEST = 640; // pixels
+const EDGES = 2;
 const SMALLEST = 300;
 const SHORTEST = 3; // rows
-const ZOOM = 1.6;
-const CLOSEST = 0.001; // milliseconds that are seen at once, at least
 const FRAME = 250; // milliseconds between two pictures of what goes on
-const ASIDE = 64; // pixels
 const CLICK = 4; // pixels that a pointer may move in a click
 
 class Waterfall {
@@ -25,11 +24,13 @@ class Waterfall {
     this.tasks = section.dataset.task.slice(0, -1); // an address that ends with a task's number
     this.picture = new Picture(find("canvas"));
     this.rows = new Rows(section.dataset.rows);
+    this.view = new View(this.rows, this.picture, () => {
+      this.window.classList.toggle("zoomed", !this.view.isFitted);
+      this.draw();
+    });
     this.lines = [];
     this.failed = [];
     this.folded = new Set();
-    this.view = { from: 0, to: 1 };
-    this.isFitted = true;
     this.hover = this.active = -1;
     this.pointer = -1;
     this.range = null;
@@ -48,6 +49,7 @@ class Waterfall {
     } catch (error) {
       // Whoever has no session any more logs in; a run that was deleted is told of by the page.
       if (error.status === 401) location.reload();
+      if (error.status === 404) this.rows.goesOn = false;
     }
     this.isBusy = false;
     if (this.isDue) {
@@ -65,8 +67,10 @@ class Waterfall {
     this.active = kept ? this.lines.findIndex((one) => (kept.tasks ? one.group === kept.group && one.tasks : one.id === kept.id)) : -1;
     const high = HEAD + Math.max(SHORTEST, this.lines.length) * ROW + 6;
     this.sheet.style.height = `${high}px`;
-    this.window.style.height = `${Math.min(TALLEST, Math.max(SMALLEST, innerHeight * 0.7), high)}px`;
+    this.window.style.height = `${Math.min(TALLEST, Math.max(SMALLEST, innerHeight * 0.7), high + EDGES)}px`;
     this.resize();
+    if (!this.isBegun) this.view.begin();
+    this.isBegun = true;
   }
 
   // ---- the picture ----
@@ -83,7 +87,7 @@ class Waterfall {
   draw() {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
-      if (this.isFitted) this.#fit();
+      this.view.follow();
       this.top = this.window.scrollTop;
       this.picture.draw(this);
     });
@@ -95,58 +99,12 @@ class Waterfall {
     }
   }
 
-  #fit() {
-    this.view = this.#whole();
-  }
-
-  // With room at the right for what is said of the bar that ends last.
-  #whole() {
-    const [from, to] = this.rows.extent();
-    const room = this.picture.right - this.picture.left;
-    return { from, to: to + (to - from) * (ASIDE / Math.max(ASIDE, room - ASIDE)) };
-  }
-
-  see(from, to) {
-    const whole = this.#whole();
-    const span = bounded(to - from, CLOSEST, whole.to - whole.from);
-    const begin = bounded(from, whole.from, whole.to - span);
-    this.view = { from: begin, to: begin + span };
-    this.isFitted = span >= whole.to - whole.from;
-    this.window.classList.toggle("zoomed", !this.isFitted);
-    this.draw();
-  }
-
-  // Without a place it is the line of the keyboard that stays where it is, else the middle.
-  zoom(factor, x = this.#middle()) {
-    const at = this.picture.moment(x, this.view);
-    this.see(at - (at - this.view.from) / factor, at + (this.view.to - at) / factor);
-  }
-
+  // Where time is zoomed into: what the keyboard is on, else the middle.
   #middle() {
     const one = this.lines[this.active];
     const { left, right } = this.picture;
     if (one?.begin == null) return (left + right) / 2;
     return bounded(this.picture.x((one.begin + this.rows.endOf(one)) / 2, this.view), left, right);
-  }
-
-  // Brings what the keyboard is on into sight, if time was zoomed into.
-  #reveal(one) {
-    const { from, to } = this.view;
-    if (this.isFitted || one.begin == null || (one.begin < to && this.rows.endOf(one) > from)) return;
-    const middle = (one.begin + this.rows.endOf(one)) / 2;
-    this.see(middle - (to - from) / 2, middle + (to - from) / 2);
-  }
-
-  pan(pixels) {
-    const { from, to } = this.view;
-    const by = (pixels / (this.picture.right - this.picture.left)) * (to - from);
-    this.see(from + by, to + by);
-  }
-
-  fit() {
-    this.isFitted = true;
-    this.window.classList.remove("zoomed");
-    this.draw();
   }
 
   // ---- lines ----
@@ -165,7 +123,7 @@ class Waterfall {
     if (top < this.window.scrollTop) this.window.scrollTop = top;
     else if (top + ROW > this.window.scrollTop + room) this.window.scrollTop = top + ROW - room + 6;
     this.said.textContent = this.#words(one).join(", ");
-    this.#reveal(one);
+    if (one.begin != null) this.view.reveal(one.begin, this.rows.endOf(one));
     this.#tellActive();
     this.draw();
   }
@@ -247,11 +205,12 @@ class Waterfall {
     frame.addEventListener("pointercancel", () => this.#let());
     frame.addEventListener("pointerleave", () => this.#left());
     frame.addEventListener("click", (event) => this.#clicked(event), true);
-    frame.addEventListener("dblclick", (event) => this.#place(event).y < HEAD && this.fit());
+    frame.addEventListener("dblclick", (event) => this.#place(event).y < HEAD && this.view.fit());
     frame.addEventListener("wheel", (event) => this.#wheeled(event), { passive: false });
     frame.addEventListener("keydown", (event) => this.#pushed(event));
     frame.addEventListener("blur", () => this.leave());
     section.addEventListener("click", ({ target }) => this.#do(target.closest("[data-do]")));
+    document.addEventListener("click", ({ target }) => this.#showOpening(target.closest("[data-from]"), section));
     document.body.addEventListener("changed", () => this.refresh());
     for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
       matchMedia(query).addEventListener("change", () => {
@@ -263,12 +222,19 @@ class Waterfall {
 
   #do(button) {
     const doing = button?.dataset.do;
-    if (doing === "in") this.zoom(ZOOM);
-    if (doing === "out") this.zoom(1 / ZOOM);
-    if (doing === "fit") this.fit();
+    if (doing === "in") this.view.zoom(true, this.#middle());
+    if (doing === "out") this.view.zoom(false, this.#middle());
+    if (doing === "fit") this.view.fit();
     if (doing !== "only") return;
     button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
     this.#arrange();
+  }
+
+  #showOpening(button, section) {
+    if (!button) return;
+    const at = (moment) => Date.parse(moment) - this.rows.base;
+    this.view.show(at(button.dataset.from), button.dataset.to ? at(button.dataset.to) : this.rows.extent()[1]);
+    section.scrollIntoView({ block: "nearest" });
   }
 
   #place({ clientX, clientY }) {
@@ -291,7 +257,7 @@ class Waterfall {
       if (Math.abs(x - drag.x) > CLICK) drag.isMove = true;
       if (drag.onRuler) this.#jump(y);
       else if (drag.onScale) this.range = [drag.moment, this.picture.moment(x, this.view)];
-      else if (drag.isMove && !this.isFitted) this.pan(drag.last - x);
+      else if (drag.isMove) this.view.pan(drag.last - x);
       drag.last = x;
       this.tip.hide();
     } else {
@@ -325,7 +291,7 @@ class Waterfall {
 
   #released() {
     const { range, drag } = this;
-    if (range && drag?.isMove) this.see(Math.min(...range), Math.max(...range));
+    if (range && drag?.isMove) this.view.see(Math.min(...range), Math.max(...range));
     this.wasMove = Boolean(drag && (drag.isMove || drag.onScale || drag.onRuler));
     this.#let();
   }
@@ -356,9 +322,10 @@ class Waterfall {
 
   #wheeled(event) {
     const { x } = this.#place(event);
-    if (event.ctrlKey || event.metaKey) this.zoom(Math.exp(-event.deltaY / 200), x);
-    else if (!this.isFitted && Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.pan(event.deltaX);
-    else if (!this.isFitted && event.shiftKey) this.pan(event.deltaY);
+    if (event.ctrlKey || event.metaKey) this.view.zoomBy(Math.exp(-event.deltaY / 200), x);
+    else if (this.view.isFitted) return;
+    else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.view.pan(event.deltaX);
+    else if (event.shiftKey) this.view.pan(event.deltaY);
     else return;
     event.preventDefault();
   }
@@ -366,7 +333,7 @@ class Waterfall {
   #pushed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.floor((this.window.clientHeight - HEAD) / ROW) - 1;
-    const wide = (this.picture.right - this.picture.left) / 8;
+    const wide = this.view.wide / 8;
     const keys = {
       ArrowDown: () => this.choose(this.active + 1),
       ArrowUp: () => this.choose(this.active - 1),
@@ -375,13 +342,13 @@ class Waterfall {
       Home: () => this.choose(0),
       End: () => this.choose(this.lines.length - 1),
       Enter: () => this.open(),
-      Escape: () => (this.active >= 0 ? this.leave() : this.fit()),
-      ArrowLeft: () => this.pan(-wide),
-      ArrowRight: () => this.pan(wide),
-      "+": () => this.zoom(ZOOM),
-      "=": () => this.zoom(ZOOM),
-      "-": () => this.zoom(1 / ZOOM),
-      0: () => this.fit(),
+      Escape: () => (this.active >= 0 ? this.leave() : this.view.fit()),
+      ArrowLeft: () => this.view.pan(-wide),
+      ArrowRight: () => this.view.pan(wide),
+      "+": () => this.view.zoom(true, this.#middle()),
+      "=": () => this.view.zoom(true, this.#middle()),
+      "-": () => this.view.zoom(false, this.#middle()),
+      0: () => this.view.fit(),
       n: () => this.nextFailed(),
     };
     if (!Object.hasOwn(keys, event.key)) return;
