@@ -264,10 +264,10 @@ class Reading:
             planned = read_plan(connection, workflow_id, after) if with_plan else []
             known = read_numbers(connection, workflow_id) if planned else set()
             require_run(connection, workflow_id)
-            found = connection.execute(query, {"workflow": workflow_id}).mappings().all()
+            found = connection.execute(query, {"workflow": workflow_id}).all()
         waiting = (one for one in planned if one.id not in known)
         rows = {one.id: Row(*one, NOT_STARTED) for one in islice(waiting, limit + 1)}
-        rows.update((one["task_id"], as_row(one)) for one in found)
+        rows.update((one.task_id, as_row(one)) for one in found)
         page = [rows[key] for key in sorted(rows)[:limit]]
         return Page(page, page[-1].task_id if len(rows) > limit else None)
 

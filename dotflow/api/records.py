@@ -1,6 +1,6 @@
 """What reading gives out: plain records, for programs and for pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -153,8 +153,7 @@ class TaskRow:
     contexts: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A task as a waterfall shows it; one that is only planned has the status "Not started".
 
     Args:
@@ -176,7 +175,7 @@ class Row:
     status: str
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: Sequence[Attempt] = ()
     retry_count: int = 0
     last_error: str | None = None
     created_at: datetime | None = None

@@ -36,6 +36,8 @@ class JsonText(TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         """Reads the stored text."""
+        if value == "[]":  # as most are, and there are many
+            return []
         return None if value is None else json.loads(value)
 
 
