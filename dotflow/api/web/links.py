@@ -45,6 +45,9 @@ class Links:
 
     def trends(self, name: str, **options: object) -> str:
         """How the last runs of a workflow went."""
+        # Browsers take a part that is only dots for a folder: its runs are listed then.
+        if name in {".", ".."}:
+            return self.runs(name=name)
         return self._path(f"/trends/{_part(name)}", options)
 
     def events(self, workflow_id: str | None = None) -> str:
@@ -75,5 +78,4 @@ class Links:
 
 def _part(text: str) -> str:
     """One part of a path, slashes and percent signs too; `decode_part` reads it."""
-    # A part that is only dots would be taken for a folder, even encoded; no id is one.
     return quote(text, safe="", errors="replace")

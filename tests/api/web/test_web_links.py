@@ -22,3 +22,8 @@ def test_only_what_is_asked_for_is_in_an_address():
     assert links.runs(status=["Failed", "In progress"]) == "/?status=Failed&status=In+progress"
     assert links.events() == "/events"
     assert links.login("/runs/a b") == "/login?next=%2Fruns%2Fa+b"
+
+
+def test_a_name_that_no_path_can_hold_leads_to_its_runs():
+    assert Links("/p").trends("..", last=20) == "/p/?name=.."
+    assert Links().trends("...") == "/trends/..."
