@@ -76,7 +76,13 @@ class AdoptedLog:
         if damaged:
             logger.warning("%d lines of %s* are damaged, and passed over.", damaged, segments[0])
         self.readers = _readers(facts)
-        self._facts: dict[str, list[Fact] | None] = dict(_by_workflow(facts, reader))
+        # What is done stays so: an end that a later run made void is owed again once that is gone.
+        done = _done_workflows(segments, reader)
+        self._facts: dict[str, list[Fact] | None] = {
+            workflow: known
+            for workflow, known in _by_workflow(facts, reader).items()
+            if workflow not in done
+        }
         self._receipts = Receipts(segments[-1], reader)
         self._open: dict[str, int] = {}
         self.nested: dict[str, set[str]] = {}

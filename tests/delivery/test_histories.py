@@ -419,6 +419,22 @@ def test_what_is_gone_is_not_claimed(monkeypatch, tmp_path):
     state.teardown()
 
 
+def test_an_end_that_was_void_stays_so(monkeypatch, tmp_path):
+    """A history that told the end of a dead run once the log of the later run was gone."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.construct(pick=285, policy="managed")
+    state.begin(pick=252, which=68)
+    state.begin_with_opentelemetry(pick=458)
+    state.ends(effects=384, how="close", pick=999)
+    state.construct_again(pick=384, which=471)
+    state.ends(effects=713, how="crash", pick=430)
+    outcomes = ["taken", "taken", "lost", "taken", "taken", "taken", "taken", "refused", "taken"]
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=358, rounds=3)
+    state.ends(effects=236, how="close", pick=236)
+    state.teardown()
+
+
 @pytest.mark.soak
 def test_no_long_history_leaves_a_wrong_record(monkeypatch, tmp_path):
     """The same, with more histories, and longer ones: 10,000, or DOTFLOW_TEST_HISTORIES."""
