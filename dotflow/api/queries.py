@@ -168,7 +168,8 @@ def as_row(row: RowOf[Any]) -> Row:
     """
     # By their places, for there may be ten thousand.
     values: tuple[Any, ...] = tuple(row)
-    return Row(*values[:6], attempts_of(values[6]) if values[6] else (), *values[7:])
+    tries = attempts_of(values[6]) if values[6] else ()
+    return Row._make((*values[:6], tries, *values[7:]))
 
 
 def as_task(row: RowMapping) -> TaskRow:
