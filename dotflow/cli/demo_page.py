@@ -178,6 +178,7 @@ def _pages(demo: Demo, command: str) -> Iterator[str]:
     yield f"See it on a page:     {command} api --database sqlite:///{demo.database}"
     yield f"                      and open http://127.0.0.1:8000{page}"
     yield f"or in one go:         {command} demo --serve"
+    yield f"All runs from here:   {command} ui"
 
 
 def _missing(demo: Demo) -> Iterator[str]:

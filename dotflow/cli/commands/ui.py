@@ -19,7 +19,8 @@ REFRESH = 0.5  # seconds
 
 EPILOG = """\
 The page has what run logs say: runs that are under way, those that were not delivered yet, and
-the last ones of programs that keep a history (DOTFLOW_HISTORY=64MB; `dotflow start` keeps one).
+the last ones of programs that keep a history (DOTFLOW_HISTORY=64MB; `dotflow start` keeps one
+anyway). `dotflow runs` and `dotflow trace` show the same in the terminal.
 It changes nothing, and nothing is sent anywhere. Everybody on this machine can look at it."""
 
 

@@ -155,6 +155,26 @@ def test_what_a_next_file_repeats_changes_nothing(shown, otlp):
     assert (run.status, run.opened, run.counts) == ("Completed", 1, {"Completed": 1})
 
 
+def test_a_run_that_nobody_is_told_of_is_shown_by_its_history(shown, monkeypatch):
+    """It is there with its secrets masked, whether its file is still written or was kept."""
+    monkeypatch.setenv("DOTFLOW_HISTORY", "1MB")
+
+    @action
+    def secret():
+        return {"password": "hunter2hunter2", "rows": 3}
+
+    def work(say):
+        flow_of(None, secret, name="alone").start()
+        say()
+
+    Doomed(work).dies()
+    (run,) = shown()
+    assert (run.name, run.status, run.counts) == ("alone", "Completed", {"Completed": 1})
+    kept = shown.reading.task(run.id, 1).contexts["current_context"]
+    assert "hunter2" not in kept
+    assert '"rows":3' in kept
+
+
 def test_a_resumed_run_is_one_run(shown, otlp, tmp_path):
     """It was opened twice, and has the state of the later one."""
     mended = []
