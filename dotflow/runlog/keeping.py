@@ -85,11 +85,3 @@ def gather(own: str = "") -> None:
 
 keeper = Keeper(run_log)
 """That of this process."""
-
-
-def is_kept() -> bool:
-    """Whether the history wants the lines of a run that begins now: then the log is seen to."""
-    if not keeper.is_wanted():
-        return False
-    keeper.join()
-    return True

@@ -81,6 +81,7 @@ class WorkflowRun:
         lines: Makes its lines of the run log; None where nobody reads them.
         is_replayed: Whether its spans are made from the run log where they could not leave.
         is_kept: Whether its lines are for the history too.
+        is_only_kept: Whether nobody else reads them.
         is_cut: Whether its lines say no more of a context than its spans do.
         tasks: The tasks that are under way, by their numbers.
         ended: The numbers of those that have ended.
@@ -110,7 +111,7 @@ class WorkflowRun:
         self.is_again = began.resumed or again
         self.span: Span = INVALID_SPAN
         self.lines: RunLines | None = None
-        self.is_replayed = self.is_kept = self.is_cut = False
+        self.is_replayed = self.is_kept = self.is_only_kept = self.is_cut = False
         self.tasks: dict[int, TaskRun] = {}
         self.ended: set[int] = set()
         self.first_failed: FailedTask | None = None
@@ -149,6 +150,7 @@ class WorkflowRun:
         if self.channel is not None:
             to[self.channel.key] = POLICY_OTEL
         self.is_kept = is_kept
+        self.is_only_kept = is_kept and not to
         self.is_cut = self.channel is None and not is_kept
         has_lines = is_kept or bool(to)
         self.lines = RunLines(clean(self.workflow), self.number, to) if has_lines else None

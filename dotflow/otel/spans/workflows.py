@@ -20,7 +20,7 @@ from dotflow.otel.spans.splitting import Part
 from dotflow.otel.spans.starting import is_sampled, link, links_to, started
 from dotflow.otel.spans.values import short
 from dotflow.process import at_exit
-from dotflow.runlog.keeping import is_kept
+from dotflow.runlog.keeping import keeper
 from dotflow.runlog.lines import compact
 from dotflow.runlog.writer import run_log
 
@@ -99,7 +99,9 @@ class WorkflowTeller:
         run.context = within_run(trace.set_span_in_context(run.span, context))
         run.part = Part(1, run.span, run.context)
         run.part.place = pipeline.place_of(run.span, run.number)
-        run.report_to(pipeline.readers() if is_sampled(run.span) else {}, is_kept())
+        run.report_to(pipeline.readers() if is_sampled(run.span) else {}, keeper.is_wanted())
+        if run.is_only_kept:
+            keeper.join()
         run.tally = self._metrics.tally()
         self._write_start(run, fact)
         lost = self._runs.add(run)
