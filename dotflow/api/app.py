@@ -25,6 +25,7 @@ from dotflow.api.events import Changes
 from dotflow.api.events import router as events
 from dotflow.api.keeping import Keeper, read_keep
 from dotflow.api.limits import BodyLimit, EncodedPath
+from dotflow.api.methods import answer_method
 from dotflow.api.reading import Reading
 from dotflow.api.reads import reads
 from dotflow.api.routes import bulk_router, router
@@ -139,6 +140,7 @@ def _describe_guard(app: FastAPI) -> None:
 
 def _add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(405, answer_method)
     app.add_exception_handler(NotFoundError, _answer_unknown)
     app.add_exception_handler(ConflictError, _answer_conflict)
     app.add_exception_handler(KeyReusedError, _answer_fault)

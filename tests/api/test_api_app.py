@@ -315,3 +315,16 @@ def test_app_checks_its_arguments(tmp_path: Path, sqlite_url: str) -> None:
         with pytest.raises(ValueError, match="token"):
             create_app(sqlite_url, token)
     assert not list(tmp_path.iterdir())
+
+
+def test_wrong_method_names_the_right_ones(api: Any) -> None:
+    """A 405 says every method of its address, whichever of its routes knows it."""
+    for method, path, allowed in (
+        ("PUT", "/workflows/a%2Fb", "DELETE, GET, PATCH"),
+        ("DELETE", "/workflows", "GET, POST"),
+        ("GET", "/bulk", "POST"),
+        ("POST", "/", "GET"),
+    ):
+        answer = api.call(method, path)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+        assert answer.json()["detail"].endswith(f"give {allowed}")
