@@ -83,7 +83,7 @@ class DotFlow:
         """The tasks as a small waterfall, for notebooks; what looks like a credential is masked."""
         from dotflow.core.picture import of_workflow  # here, for only notebooks ask for it
 
-        return of_workflow(self)
+        return of_workflow(self.name, self.workflow_id, self.task.queue)
 
     def start(
         self,

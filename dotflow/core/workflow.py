@@ -226,7 +226,7 @@ class Manager(Outcome):
         """The run as a small waterfall, for notebooks; what looks like a credential is masked."""
         from dotflow.core.picture import of_run  # here, for only notebooks ask for it
 
-        return of_run(self)
+        return of_run(self, self.started, self.tasks)
 
     def _prepare_storage(self, groups: dict[str, list[Task]], resume: bool) -> None:
         if self.config is None:
