@@ -1,7 +1,7 @@
 """Puts the application together: routes, guards in front of them, answers to errors."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,6 @@ from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from dotflow.api import schemas
-from dotflow.api.auth import TokenCheck, check_token, describe_security
 from dotflow.api.database import open_engine
 from dotflow.api.errors import (
     UNAVAILABLE,
@@ -23,6 +22,11 @@ from dotflow.api.errors import (
 )
 from dotflow.api.events import Changes
 from dotflow.api.events import router as events
+from dotflow.api.guard.described import describe
+from dotflow.api.guard.gate import Gate
+from dotflow.api.guard.prefix import Prefix, check_prefix
+from dotflow.api.guard.sessions import Sessions
+from dotflow.api.guard.tokens import check_token
 from dotflow.api.keeping import Keeper, read_keep
 from dotflow.api.limits import BodyLimit, EncodedPath
 from dotflow.api.methods import answer_method
@@ -35,7 +39,20 @@ from dotflow.api.web import add_pages
 
 logger = logging.getLogger(__name__)
 
-_OFFER = (b"dotflow-bulk", str(schemas.MAX_ITEMS).encode())
+# In each answer: what a page may load is ours, and what we offer to programs.
+_HEADERS = (
+    (b"dotflow-bulk", str(schemas.MAX_ITEMS).encode()),
+    (
+        b"content-security-policy",
+        (
+            b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+            b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        ),
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    # Others are told nothing. With "no-referrer" our own forms could not say that they are ours.
+    (b"referrer-policy", b"same-origin"),
+)
 
 
 def create_app(
@@ -44,28 +61,40 @@ def create_app(
     *,
     read_only: bool = False,
     keep: str | None = None,
+    root_path: str = "",
+    behind_proxy: bool = False,
+    allowed_hosts: Collection[str] = (),
 ) -> FastAPI:
     """Gives the dotflow-api application, ready to be served.
 
-    The page at ``/docs`` loads its script and style from a CDN; ``/openapi.json`` needs nothing
-    from outside. Both are open, like ``/healthz``: they tell nothing of any run.
+    ``/docs`` and ``/openapi.json`` are open, like ``/healthz``: they tell nothing of any run. No
+    page loads anything from elsewhere.
 
     Args:
         database_url: ``sqlite:///FILE`` (missing folders are made) or ``postgresql://...``.
-        token: What requests must carry; None lets everybody in.
+        token: What programs must carry, and what people log in with; None lets everybody in.
         read_only: Whether it only shows what is in the database: no request changes anything.
+        root_path: The path below which a proxy serves it, as `/dotflow`; the proxy may take it
+            off or not.
+        behind_proxy: Whether a request's ``X-Forwarded-Prefix``, ``-Proto`` and ``-Host`` are
+            believed: only where a proxy sets them.
+        allowed_hosts: Names by which a server without a token may be asked, besides localhost.
+            Other names are refused: a page anywhere could have its own lead here.
 
         keep: Which runs that have ended are kept: an age, as ``30d``, or a number, as ``1000``;
             None keeps all.
 
     Raises:
-        ValueError: The URL, the token or ``keep`` cannot be used; the message names the remedy.
+        ValueError: The URL, the token, the prefix or ``keep`` cannot be used; the message names the
+            remedy.
         ImportError: The database's driver is not installed; the message names the extra.
         ConnectionError: The PostgreSQL server does not answer.
     """
     if token is not None:
         check_token(token)
     kept = None if keep is None else read_keep(keep)
+    prefix = check_prefix(root_path)
+    sessions = None if token is None else Sessions(token)
     engine = open_engine(database_url)
     reading = Reading(engine)
     changes = Changes(reading.changes)
@@ -88,13 +117,14 @@ def create_app(
         "this server takes as many items in a `POST /bulk`.",
         version="1",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.store = store
     app.state.reading = reading
     app.state.changes = changes
     app.state.read_only = read_only
+    app.state.sessions = sessions
     writes = (_only_reading(router),) if read_only else (router, bulk_router)
     for routes in (reads, events, *writes):
         app.include_router(routes, responses={503: {"model": schemas.Refusal}})
@@ -103,9 +133,9 @@ def create_app(
     # The last one added is the first to see a request: no stranger's body is ever held.
     app.add_middleware(EncodedPath)
     app.add_middleware(BodyLimit)
-    if token is not None:
-        app.add_middleware(TokenCheck, token=token)
-        _describe_guard(app)
+    app.add_middleware(Gate, token=token, sessions=sessions, allowed_hosts=allowed_hosts)
+    app.add_middleware(Prefix, root_path=prefix, behind_proxy=behind_proxy)
+    _describe_guard(app, has_token=token is not None)
     return app
 
 
@@ -116,24 +146,24 @@ def _only_reading(router: APIRouter) -> APIRouter:
 
 
 class _Application(FastAPI):
-    """An application that says in each of its answers, errors too, that it takes bulks."""
+    """An application that says in each of its answers, errors too, what holds for all."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def offer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], _OFFER]}
+                message = {**message, "headers": [*message["headers"], *_HEADERS]}
             await send(message)
 
         await super().__call__(scope, receive, offer)
 
 
-def _describe_guard(app: FastAPI) -> None:
-    describe = app.openapi
+def _describe_guard(app: FastAPI, *, has_token: bool) -> None:
+    write = app.openapi
 
     def describe_guarded() -> dict[str, Any]:
         if app.openapi_schema is None:
-            describe_security(describe())
-        return describe()
+            describe(write(), has_token=has_token)
+        return write()
 
     app.openapi = describe_guarded  # type: ignore[method-assign]
 

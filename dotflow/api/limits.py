@@ -10,7 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY_BYTES = 6 * 2**20
 # Not more than a single call may bring: so no item of a bulk is larger than its single call.
 MAX_BULK_BYTES = 5 * 2**20
+MAX_LOGIN_BYTES = 8 * 2**10
 BULK_PATH = "/bulk"
+LOGIN_PATH = "/login"
+_LIMITS = {BULK_PATH: MAX_BULK_BYTES, LOGIN_PATH: MAX_LOGIN_BYTES}
 _MAX_DISCARDED_BYTES = 64 * 2**20
 _MAX_DIGITS = 20
 
@@ -33,7 +36,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_BULK_BYTES if scope["path"] == BULK_PATH else MAX_BODY_BYTES
+        limit = _LIMITS.get(scope["path"], MAX_BODY_BYTES)
         try:
             body = None if _declares_over(scope, limit) else await _read(receive, limit)
         except ClientDisconnect:
@@ -61,9 +64,11 @@ class EncodedPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls the application with a path that can be split at its slashes."""
-        raw = scope.get("raw_path") or b""
-        if b"%" in raw:
-            scope = {**scope, "path": decode_path(raw.decode("latin-1"))}
+        if scope["type"] == "http":
+            raw = scope.get("raw_path") or b""
+            path = decode_path(raw.decode("latin-1")) if b"%" in raw else scope["path"]
+            # The router takes the prefix off again, as the servers' convention has it.
+            scope = {**scope, "path": scope.get("root_path", "") + path}
         await self._app(scope, receive, send)
 
 

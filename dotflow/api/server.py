@@ -36,7 +36,7 @@ class ApiServer:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         read_only: Whether it only shows what is in the database.
-        keep: Which runs are kept, as `create_app` takes it.
+        options: Whatever else `create_app` takes, by name.
     """
 
     def __init__(
@@ -47,14 +47,13 @@ class ApiServer:
         port: int = 0,
         *,
         read_only: bool = False,
-        keep: str | None = None,
+        **options: Any,
     ) -> None:
         self._database = absolute(database)
         self._token = token
         self._host = host
         self._port = port
-        self._read_only = read_only
-        self._keep = keep
+        self._options = {"read_only": read_only, **options}
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -74,7 +73,7 @@ class ApiServer:
         """
         if self._thread is not None:
             raise RuntimeError("this server is running: call stop() first")
-        app = create_app(self._database, self._token, read_only=self._read_only, keep=self._keep)
+        app = create_app(self._database, self._token, **self._options)
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
         quiet = {"log_config": None, "log_level": "warning"}
@@ -127,7 +126,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     announce: Callable[[str], None] | None = None,
-    keep: str | None = None,
+    **options: Any,
 ) -> None:
     """Serves dotflow-api in the foreground until SIGINT or SIGTERM.
 
@@ -137,7 +136,7 @@ def serve(
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         announce: Called with the URL once the server answers.
-        keep: Which runs are kept, as `create_app` takes it.
+        options: Whatever else `create_app` takes, by name.
 
     Raises:
         ValueError: The database URL, the token, the port or ``keep`` cannot be used, or others
@@ -147,7 +146,7 @@ def serve(
     """
     _address(host, port)
     _check_callers(host, token)
-    app = create_app(database, token, keep=keep)
+    app = create_app(database, token, **options)
     with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         url = _url(host, listener.getsockname()[1])
         _Server(app, lambda: announce(url) if announce else None).run(sockets=[listener])

@@ -30,13 +30,22 @@ def test_every_status_is_described(server: ApiServer) -> None:
     """Each route's description names every status that it answers, with a model."""
     document = described(server)
     wanted = {
-        ("post", "/workflows"): {"201", "401", "409", "413", "422", "503"},
-        ("patch", "/workflows/{workflow_id}"): {"200", "401", "404", "413", "422", "503"},
-        ("post", "/workflows/{workflow_id}/tasks"): {
-            *("201", "401", "404", "409", "413", "422", "503")
+        ("post", "/workflows"): {"201", "401", "403", "409", "413", "415", "422", "503"},
+        ("patch", "/workflows/{workflow_id}"): {
+            "200",
+            "401",
+            "403",
+            "404",
+            "413",
+            "415",
+            "422",
+            "503",
         },
-        ("delete", "/workflows/{workflow_id}"): {"204", "401", "404", "422", "503"},
-        ("post", "/bulk"): {"200", "401", "413", "422", "503"},
+        ("post", "/workflows/{workflow_id}/tasks"): {
+            *("201", "401", "403", "404", "409", "413", "415", "422", "503")
+        },
+        ("delete", "/workflows/{workflow_id}"): {"204", "401", "403", "404", "422", "503"},
+        ("post", "/bulk"): {"200", "401", "403", "413", "415", "422", "503"},
         ("get", "/workflows"): {"200", "401", "422", "503"},
         ("get", "/healthz"): {"200", "503"},
     }

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dotflow.api.errors import UNAVAILABLE, NotFoundError
+from dotflow.api.guard.sessions import SESSION
 from dotflow.api.reading import Reading
 from dotflow.api.schemas import PathTaskId, PathWorkflowId
 from dotflow.api.web import words
@@ -62,6 +63,7 @@ def show(
         "often": None,
         "now": datetime.now(timezone.utc),
         "app": request.app.state,
+        "has_session": request.scope.get(SESSION, False),
     }
     page = _environment.get_template(template).render({**common, **values})
     # Half a surrogate pair has no bytes; what it stands in is still worth a look.

@@ -4,7 +4,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exception_handlers import http_exception_handler
 from starlette.exceptions import HTTPException
 
-from dotflow.api.web import assets, rows, run, runs, task, trends
+from dotflow.api.web import assets, docs, login, rows, run, runs, task, trends
 from dotflow.api.web.page import problem
 
 
@@ -14,7 +14,7 @@ def add_pages(app: FastAPI) -> None:
     Args:
         app: The application; its state has what is read from, as ``reading``.
     """
-    for part in (assets, runs, run, rows, task, trends):
+    for part in (assets, login, docs, runs, run, rows, task, trends):
         app.include_router(part.router)
     app.add_exception_handler(404, _answer_lost)
 

@@ -92,7 +92,7 @@ def show_field(workflow_id: WorkflowId, task_id: TaskId, field: str, request: Re
         text = _set_out((task.contexts or {}).get(field, "null"))
     else:
         raise NotFoundError("page", task_id)
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "no-store"}
     content = text.encode("utf-8", "replace")
     return Response(content, headers=headers, media_type="text/plain; charset=utf-8")
 

@@ -30,6 +30,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="delete runs that ended longer ago (12h, 30d, 8w), or all but the last so many "
         "(1000); those under way are kept (all are kept)",
     )  # fmt: skip
+    parser.add_argument(
+        "--root-path", default="", metavar="PATH",
+        help="the path below which a proxy serves it, as /dotflow",
+    )  # fmt: skip
+    parser.add_argument(
+        "--behind-proxy", action="store_true",
+        help="believe X-Forwarded-Prefix, -Proto and -Host; only where a proxy sets them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="a name by which a server without a token may be asked, besides localhost; "
+        "may be given several times",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         serve(
             arguments.database, arguments.token, arguments.host, arguments.port,
-            announce=_announce, keep=arguments.keep,
+            announce=_announce, keep=arguments.keep, root_path=arguments.root_path,
+            behind_proxy=arguments.behind_proxy, allowed_hosts=arguments.allow_host,
         )  # fmt: skip
     except OSError as error:
         raise CommandError(error.strerror or str(error)) from error
