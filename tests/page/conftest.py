@@ -6,7 +6,7 @@ import os
 
 import pytest
 from page_browser import FLAGS, Browser
-from page_reports import Reports, fill
+from page_reports import Reports, fill, hostile, many
 from page_servers import api
 
 VARIABLE = "DOTFLOW_TEST_BROWSER"
@@ -36,14 +36,10 @@ def browser():
 def server(browser, tmp_path_factory):
     """A dotflow-api without a token, with runs of all kinds."""
     with api(tmp_path_factory.mktemp("api")) as running:
-        fill(Reports(running.url))
+        reports = Reports(running.url)
+        for report in (fill, hostile, many):
+            report(reports)
         yield running
-
-
-@pytest.fixture(scope="session")
-def reports(server):
-    """Reports to that server."""
-    return Reports(server.url)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from dotflow import Config, DotFlow, action
 from dotflow.otel import ServerOtel
 
-FOLDER = Path(sys.argv[1])
+FOLDER, NAME = Path(sys.argv[1]), sys.argv[2]
 
 
 def waits_for(name):
@@ -39,7 +39,7 @@ def publish():
 
 
 if __name__ == "__main__":
-    workflow = DotFlow(config=Config(server=ServerOtel()), name="watched")
+    workflow = DotFlow(config=Config(server=ServerOtel()), name=NAME)
     for step in (extract, load, publish):
         workflow.task.add(step=step)
     workflow.start()

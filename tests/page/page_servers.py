@@ -93,12 +93,14 @@ class Program:
 
     Args:
         folder: Where it runs.
+        name: The workflow's name.
         url: The dotflow-api that it reports to.
         variables: Its environment, besides.
     """
 
-    def __init__(self, folder, url=None, **variables):
+    def __init__(self, folder, name, url=None, **variables):
         self._folder = folder
+        self._name = name
         # One who reports has a token, also to a server that asks for none.
         where = {"DOTFLOW_SERVER_URL": url, "DOTFLOW_USER_TOKEN": TOKEN} if url else {}
         self._environment = environment(folder, **where, **variables)
@@ -112,7 +114,7 @@ class Program:
         assert self._process.wait(DEADLINE) == 0
 
     def __enter__(self):
-        command = [sys.executable, HERE / "page_program.py", self._folder]
+        command = [sys.executable, HERE / "page_program.py", self._folder, self._name]
         self._process = subprocess.Popen(command, cwd=self._folder, env=self._environment)
         return self
 

@@ -14,7 +14,7 @@ def test_a_run_is_seen_as_it_goes(window, server, tmp_path):
     page = window.open()
     page.evaluate("window.stayed = true")
     row = rows(page).filter(has_text="watched")
-    with Program(tmp_path, server.url) as program:
+    with Program(tmp_path, "watched", server.url) as program:
         window.expect(row.locator(".status")).to_have_text("In progress")
         window.expect(page.locator("#live")).to_have_attribute("data-state", "live")
         for step, counts in [("extract", "1/3"), ("load", "2/3"), ("publish", "2/3 1 failed")]:
