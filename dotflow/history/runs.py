@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.delivery.adopted import error_of_the_dead
 from dotflow.delivery.records import OF_TASKS, OTEL, TaskRecord
 from dotflow.history.logs import local_logs
+from dotflow.history.sound import is_sound
 from dotflow.runlog import history, lines
 from dotflow.runlog.carrying import CARRIED
 from dotflow.runlog.reader import SegmentReader
@@ -190,7 +190,7 @@ class LocalRuns:
         for log in logs.values():
             read = self._logs.setdefault(log.id, _Read())
             for fact in read.news(log):
-                with contextlib.suppress(Exception):  # one that is damaged costs no other
+                if is_sound(fact):  # one that is damaged costs no other
                     self._take(fact, read, log.id)
         found = {key for read in self._logs.values() for key in read.runs}
         self._runs = {key: run for key, run in self._runs.items() if key in found}

@@ -13,10 +13,12 @@ import pytest
 from support import local_program
 from support.run_logs import NAME, began, ended, line
 
+from dotflow import Config, DotFlow, action
 from dotflow.delivery.survey import survey
 from dotflow.history.runs import LocalRuns
-from dotflow.runlog import files, history
-from dotflow.runlog.keeping import gather
+from dotflow.providers import LogDefault, ServerDefault
+from dotflow.runlog import files, history, writer
+from dotflow.runlog.keeping import gather, keeper
 
 
 def kept():
@@ -129,6 +131,31 @@ def test_a_full_disk_costs_the_history_and_nothing_else(logs, monkeypatch):
     monkeypatch.setattr(history, "write_all", full)
     run_and_close(logs)
     assert list(history.folder().iterdir()) == []
+
+
+def test_a_long_run_that_nobody_reads_goes_on_in_other_files(monkeypatch):
+    monkeypatch.setenv("DOTFLOW_HISTORY", "1MB")
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 4000)
+    seen = []
+
+    @action
+    def step():
+        keeper._look()
+        seen.append(LocalRuns().read()[0].status)
+
+    config = Config(server=ServerDefault(), log=LogDefault(level="CRITICAL"))
+    workflow = DotFlow(config=config, name="long", workflow_id="w")
+    workflow.task.add([step] * 50)
+    workflow.start()
+    assert set(seen) == {"In progress"}
+    in_use = [path for segments in files.logs().values() for path in segments]
+    assert len(kept()) > 2 > len(in_use) > 0
+    keeper.close()
+    assert not files.logs()
+    [run] = LocalRuns().read()
+    assert (run.status, [task.status for task in run.all_tasks()]) == (
+        "Completed", ["Completed"] * 50,
+    )  # fmt: skip
 
 
 class Alone:
