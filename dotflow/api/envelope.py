@@ -1,5 +1,6 @@
 """What a message says beside its values: which run it is of, and when things happened in it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,6 +13,7 @@ from dotflow.api.tables import openings, workflows
 from dotflow.api.times import Times
 
 _BEGINS = "In progress"
+_TRACEPARENT = re.compile("[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
 _FINAL = ("Completed", "Failed")
 
 _OPENED_BY = func.coalesce(
@@ -29,22 +31,35 @@ class Envelope:
         run: The run whose end it is, told by another process: it is applied only while the
             record was last opened by that run, or is open and nobody said by whom.
         times: When the run or the task began and ended; None if the message does not say.
+        traceparent: The span that it is about, as W3C's trace context says it.
     """
 
     key: str | None = None
     opens: str | None = None
     run: str | None = None
     times: Times | None = None
+    traceparent: str | None = None
 
 
-def columns_of(times: Times | None, values: Mapping[str, Any], *, of_task: bool) -> dict[str, Any]:
-    """Gives the columns that say when a run or a task began and ended.
+def columns_of(envelope: Envelope, values: Mapping[str, Any], *, of_task: bool) -> dict[str, Any]:
+    """Gives the columns that say when a run or a task began and ended, and where its span is.
 
     Args:
-        times: What its message says of that.
+        envelope: What its message says of that.
         values: The columns that the message sets.
         of_task: Whether it is a task's.
     """
+    return {**_times(envelope.times, values, of_task), **(_place(envelope) if of_task else {})}
+
+
+def _place(envelope: Envelope) -> dict[str, Any]:
+    if envelope.times is None:  # it did no work: a task that was restored has the span that did
+        return {}
+    found = _TRACEPARENT.match(envelope.traceparent or "")
+    return {"trace_id": found[1], "span_id": found[2]} if found else {}
+
+
+def _times(times: Times | None, values: Mapping[str, Any], of_task: bool) -> dict[str, Any]:
     if times is None:
         return {"finished_at": None} if values.get("status") == _BEGINS else {}
     said: dict[str, Any] = {"finished_at": times.finished_at}

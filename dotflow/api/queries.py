@@ -52,6 +52,7 @@ LEAN = [
 TASK = [
     *LEAN,
     *(tasks.c[name] for name in ("id", "workflow_id", "duration", "error_count", "updated_at")),
+    *(tasks.c[name] for name in ("trace_id", "span_id")),
 ]
 ERRORS = type_coerce(tasks.c.errors, Text).label("errors")
 CONTEXT_COLUMNS = [type_coerce(tasks.c[name], Text).label(name) for name in CONTEXTS]

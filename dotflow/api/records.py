@@ -132,6 +132,8 @@ class TaskRow:
             they were not asked for.
         created_at: When this server heard of it.
         updated_at: When this server last heard of it.
+        trace_id: The trace that its span is in, in hex; None where nobody said.
+        span_id: Its span, in hex.
     """
 
     server_id: int
@@ -151,6 +153,8 @@ class TaskRow:
     updated_at: datetime
     errors: list[dict[str, Any]] | None = None
     contexts: Mapping[str, str] | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 class Row(NamedTuple):

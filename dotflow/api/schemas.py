@@ -148,10 +148,16 @@ class PostHeaders(BaseModel):
             "RFC 3339 time with its zone; what cannot be read is passed over"
         ),
     )
+    traceparent: Annotated[str | None, BeforeValidator(_text_or_none)] = Field(
+        default=None,
+        alias="traceparent",
+        description="the span that the message is about, as W3C's trace context says it",
+    )
 
     def envelope(self) -> Envelope:
         """Gives it in the store's words."""
-        return Envelope(self.key, self.opens, times=read_header(self.times))
+        times = read_header(self.times)
+        return Envelope(self.key, self.opens, times=times, traceparent=self.traceparent)
 
 
 class PatchHeaders(PostHeaders):
@@ -169,7 +175,8 @@ class PatchHeaders(PostHeaders):
 
     def envelope(self) -> Envelope:
         """Gives it in the store's words."""
-        return Envelope(self.key, self.opens, self.run, read_header(self.times))
+        times = read_header(self.times)
+        return Envelope(self.key, self.opens, self.run, times, self.traceparent)
 
 
 class Body(BaseModel):

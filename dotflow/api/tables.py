@@ -103,6 +103,9 @@ tasks = Table(
     Column("duration", Double),
     Column("retry_count", BigInteger, nullable=False, server_default="0"),
     Column("opened_by", String(255)),
+    # Its span, as the message that began it said: it may be in a trace that is not its run's.
+    Column("trace_id", String(32)),
+    Column("span_id", String(16)),
     # By the run's own clock, as are the attempts: those of the last time that it ran.
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),

@@ -296,7 +296,7 @@ class Writing:
     def _add(self, table: Table, values: Mapping[str, Any], envelope: Envelope) -> bool:
         now = _now()
         row = {**values, "opened_by": envelope.opens, "created_at": now, "updated_at": now}
-        row.update(columns_of(envelope.times, values, of_task=table is tasks))
+        row.update(columns_of(envelope, values, of_task=table is tasks))
         return self._insert_new(table, row)
 
     def _insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
@@ -319,7 +319,7 @@ class Writing:
     ) -> bool:
         values = {
             **changes,
-            **columns_of(envelope.times, changes, of_task=table is tasks),
+            **columns_of(envelope, changes, of_task=table is tasks),
             "updated_at": _now(),
         }
         values["this"] = record_id

@@ -99,7 +99,7 @@ def test_headers_of_runs_are_described(server: ApiServer) -> None:
             named = {
                 one["name"] for one in operation.get("parameters", ()) if one["in"] == "header"
             }
-            wanted = {"Idempotency-Key", "Dotflow-Opens", "Dotflow-Times"}
+            wanted = {"Idempotency-Key", "Dotflow-Opens", "Dotflow-Times", "traceparent"}
             if method in ("get", "delete") or path == "/bulk":
                 wanted = set()
             assert named == wanted | ({"Dotflow-Run"} if method == "patch" else set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime, timezone
 
@@ -44,6 +45,16 @@ def get(api, path=""):
     answer = requests.get(url, headers={"X-User-Token": TOKEN}, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def spans(api):
+    """The spans that the pages of the tasks name."""
+    found = []
+    for number in (1, 2, 3):
+        url = f"{api.url}/runs/orders%2F11/tasks/{number}"
+        page = requests.get(url, headers={"X-User-Token": TOKEN}, timeout=60).text
+        found += re.findall("<dt>Span</dt><dd><code>([0-9a-f]{16})</code>", page)
+    return found
 
 
 def at(text):
@@ -100,10 +111,10 @@ def test_times_are_the_runs_own(kind, tmp_path, servers, quiet, monkeypatch):
     time.sleep(0.05)
     with away.back() as api:
         assert server.flush(60).complete
-        first, before = get(api), get(api, "/tasks")["tasks"]
+        first, before, places = get(api), get(api, "/tasks")["tasks"], spans(api)
         run(config, broken=False, resume=True)
         assert server.flush(60).complete
-        second, after = get(api), get(api, "/tasks")["tasks"]
+        second, after, later = get(api), get(api, "/tasks")["tasks"], spans(api)
     server.close(5)
 
     assert began <= at(first["started_at"]) <= at(first["finished_at"]) <= ended
@@ -125,6 +136,8 @@ def test_times_are_the_runs_own(kind, tmp_path, servers, quiet, monkeypatch):
         [task[name] for name in said] for task in before[:2]
     ]
     assert at(after[2]["started_at"]) > ended
+    assert (len(places), later[:2]) == ((3, places[:2]) if kind == "otel" else (0, []))
+    assert not later or later[2] != places[2]
 
 
 @pytest.mark.parametrize("kind", ["otel", "default"])

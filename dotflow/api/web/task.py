@@ -62,6 +62,7 @@ def show_task(workflow_id: WorkflowId, task_id: TaskId, request: Request) -> Res
     task, row = _find(request, run, task_id)
     before, after = read.neighbours(run.id, task_id)
     errors = (task.errors or []) if task else []
+    trace_id = (task and task.trace_id) or run.trace_id
     return show(
         request,
         "task.html",
@@ -78,7 +79,8 @@ def show_task(workflow_id: WorkflowId, task_id: TaskId, request: Request) -> Res
         earlier=max(0, len(errors) - ERRORS),
         attempts=_attempts(row, errors),
         contexts=_contexts(task),
-        trace=trace_of(request, run.trace_id),
+        trace_id=trace_id,
+        trace=trace_of(request, trace_id),
     )
 
 

@@ -92,6 +92,20 @@ def test_contexts_are_shown_as_text_and_large_ones_are_folded_and_cut(site):
     assert json.loads(whole.text) == ["line"] * 10_000
 
 
+def test_a_task_says_which_span_it_is(site):
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    site.run("traced", "traced", BEGIN, "In progress")
+    for number, said in ((7, f"00-{trace}-{span}-01"), (8, f"00-{trace}-{'0' * 16}-01"), (9, "x")):
+        header = {"traceparent": said, **times(BEGIN)}
+        body = {"id": number, "name": "traced"}
+        assert site.call("POST", "/workflows/traced/tasks", json=body, headers=header).ok
+    facts = site.look("/runs/traced/tasks/7").one("dl", class_="facts")
+    assert {trace, span} <= {one.text for one in facts.all("code")}
+    for number in (8, 9):
+        facts = site.look(f"/runs/traced/tasks/{number}").one("dl", class_="facts")
+        assert "Span" not in [one.text for one in facts.all("dt")]
+
+
 def test_all_errors_are_to_be_had_as_text(site):
     assert len(json.loads(site.get("/runs/etl/tasks/1/errors").text)) == 2
     assert site.get("/runs/etl/tasks/1/nothing").status_code == 404
