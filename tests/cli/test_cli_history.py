@@ -123,7 +123,10 @@ def test_a_run_is_a_waterfall_with_what_failed(dotflow):
     assert any(row[0] == "fail" and row[-1] == "LookupError" for row in rows if row)
     assert any(row[0] == "flaky" and row[-2:] == ["Not", "started"] for row in rows if row)
     assert "task 2 (fail): LookupError: no such table" in text
-    assert "Completed" in dotflow("trace", "last").splitlines()[0]
+    last = dotflow("trace", "last").splitlines()[0]
+    assert "Completed" in last
+    assert dotflow("trace", "broken").startswith(last), "a name means its newest run"
+    assert dotflow("trace", "broken-").startswith(last)
 
 
 def test_spans_of_the_users_code_are_below_their_task(dotflow, told):

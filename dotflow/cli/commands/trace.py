@@ -44,8 +44,9 @@ GZIP = b"\x1f\x8b"
 
 EPILOG = """\
 RUN is the id of a workflow, as `dotflow runs` has it, or as much of its beginning as no other
-id has; or `last`. FILE is OTLP as JSON: what OpenTelemetry's exporters and collectors write to
-files, one object or one a line, also compressed by gzip; `-` is standard input.
+id has; its name, for the newest run of that; or `last`. FILE is OTLP as JSON: what the exporters
+and collectors of OpenTelemetry write to files, one object or one a line, also compressed by gzip;
+`-` is standard input.
 
   dotflow trace last
   dotflow trace last --json > run.json        # Jaeger's page, and whatever else reads OTLP
@@ -211,12 +212,7 @@ def _chosen(runs: list[LocalRun], arguments: argparse.Namespace) -> LocalRun:
         CommandError: There is none, or several.
     """
     what: str = arguments.what
-    if what == LAST:
-        begun = [one for one in runs if one.status != WorkflowStatus.NEW] or runs
-        ids = {one.workflow for one in begun[:1]}
-    else:
-        ids = {one.workflow for one in runs if one.workflow == what}
-        ids = ids or {one.workflow for one in runs if one.workflow.startswith(what)}
+    ids = _meant(runs, what)
     if not ids:
         raise CommandError(
             f"There is no run {what!r} on this machine, and no such file: `dotflow runs` lists "
@@ -231,6 +227,18 @@ def _chosen(runs: list[LocalRun], arguments: argparse.Namespace) -> LocalRun:
     if not 1 <= number <= len(same):
         raise CommandError(f"{same[0].workflow} was run {len(same)} times: --run 1 to {len(same)}.")
     return same[number - 1]
+
+
+def _meant(runs: list[LocalRun], what: str) -> set[str]:
+    """The ids that a word may mean."""
+    if what == LAST:
+        begun = [one for one in runs if one.status != WorkflowStatus.NEW] or runs
+        return {one.workflow for one in begun[:1]}
+    ids = {one.workflow for one in runs}
+    named = [one.workflow for one in runs if what and one.name == what]
+    if what in ids or named:
+        return {what if what in ids else named[0]}
+    return {one for one in ids if one.startswith(what)}
 
 
 # From a file.
