@@ -11,6 +11,8 @@ from dotflow.api.errors import BadCursorError
 from dotflow.api.records import Run, RunFilter
 from dotflow.api.tables import NAME_LENGTH, began, name_start, tasks, workflows
 
+_MOST_TEXT = 1000
+
 
 def newest(wanted: RunFilter, after: str | None = None) -> Select[Any]:
     """Gives the query for the ids of the runs that are wanted, those that began last first.
@@ -42,7 +44,8 @@ def newest(wanted: RunFilter, after: str | None = None) -> Select[Any]:
 
 
 def _says(text: str) -> ColumnElement[bool]:
-    text = _plain(text).lower()
+    # SQLite takes patterns of some length only.
+    text = _plain(text[:_MOST_TEXT]).lower()
     erred = exists().where(
         tasks.c.workflow_id == workflows.c.id,
         tasks.c.last_error.is_not(None),
@@ -73,6 +76,7 @@ def make_cursor(run: Run) -> str:
 def _read_cursor(after: str) -> tuple[datetime, str]:
     try:
         moment, last = json.loads(base64.b64decode(after, altchars=b"-_", validate=True))
+        last.encode()  # half a surrogate pair is no id
         return datetime.fromisoformat(moment).astimezone(timezone.utc), _plain(last)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadCursorError from error
