@@ -162,7 +162,7 @@ class Lanes:
         claimed: list[Flight] = []
         while self._ready and len(claimed) < limit:
             workflow = next(iter(self._ready))
-            found = self._claim_of(self._active(workflow), limit - len(claimed))
+            found = self._claim_of(self._turn_of(workflow), limit - len(claimed))
             claimed += found
             if not found:
                 self._ready.pop(workflow, None)  # it is gone where nothing was left to say
@@ -171,7 +171,6 @@ class Lanes:
     def _claim_of(self, active: list[Unit], limit: int) -> list[Flight]:
         claimed: list[Flight] = []
         for unit in active:
-            self._give_up_refused(unit)
             for key in list(itertools.islice(sendable(unit, active), limit - len(claimed))):
                 message = unit.message(key)
                 unit.fly(key, message)
@@ -189,7 +188,7 @@ class Lanes:
         apart: list[str] = []
         while self._ready:
             workflow = next(iter(self._ready))
-            active = self._active(workflow)
+            active = self._turn_of(workflow)
             if any(one.inner for one in active):  # several runs at a time: one by one
                 found = [] if claimed else self._claim_of(active, 1)
                 self._ready.pop(workflow, None)
@@ -214,19 +213,25 @@ class Lanes:
 
     def _in_bulk(self, active: list[Unit], limit: int) -> Iterator[Flight]:
         for unit in active:
-            self._give_up_refused(unit)
             for key, message in unit.in_bulk(limit):
                 limit -= 1
                 yield Flight(unit, key, message)
 
-    def _give_up_refused(self, unit: Unit) -> None:
-        """Bury what is to be said of tasks whose POST was refused: it would hit another record."""
-        workflow = unit.source.workflow
-        if self.ids.has_refused(workflow):
-            for task in list(unit.owing):
-                if self.ids.is_refused(workflow, task) and not unit.makes(task):
-                    self.unsent += [(one, NO_RECORD) for one in unit.refuse(task)]
+    def _turn_of(self, workflow: str) -> list[Unit]:
+        """The units of a workflow that have their turn.
+
+        One that only spoke of tasks whose POST was refused is none of them, for that would hit
+        another record: it is buried, and what follows has its turn at once.
+        """
+        active, before = self._active(workflow), list[Unit]()
+        while self.ids.has_refused(workflow) and active != before:
+            for unit in active:
+                for task in list(unit.owing):
+                    if self.ids.is_refused(workflow, task) and not unit.makes(task):
+                        self.unsent += [(one, NO_RECORD) for one in unit.refuse(task)]
             self._sweep(workflow)
+            active, before = self._active(workflow), active
+        return active
 
     def _active(self, workflow: str) -> list[Unit]:
         """The units of a workflow that have their turn: the oldest, and what began within it."""

@@ -435,6 +435,35 @@ def test_an_end_that_was_void_stays_so(monkeypatch, tmp_path):
     state.teardown()
 
 
+def test_what_follows_a_refused_task_is_not_left_behind(monkeypatch, tmp_path):
+    """A history in which a run that only spoke of a refused task held up the next for ever."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.construct(pick=766, policy="default")
+    outcomes = [
+        "taken",
+        "instead",
+        "refused",
+        "taken",
+        "taken",
+        "taken",
+        "instead",
+        "away",
+        "taken",
+    ]
+    state.deliver(in_bulk=True, outcomes=outcomes, pick=196, rounds=3)
+    state.begin_with_opentelemetry(pick=985)
+    state.begin(pick=673, which=1)
+    state.end(pick=70)
+    state.task(pick=352, step="retry", which=1)
+    state.construct(pick=654, policy="default")
+    state.end(pick=226)
+    state.construct_again(pick=657, which=197)
+    state.begin(pick=496, which=174)
+    state.begin(pick=0, which=766)
+    state.teardown()
+
+
 @pytest.mark.soak
 def test_no_long_history_leaves_a_wrong_record(monkeypatch, tmp_path):
     """The same, with more histories, and longer ones: 10,000, or DOTFLOW_TEST_HISTORIES."""
