@@ -15,7 +15,7 @@ MOST = 10_000
 LONGEST = 200
 """Characters of a name; no picture has room for more."""
 
-_OVERLAP = timedelta(seconds=10)
+_OVERLAP = timedelta(seconds=5)
 """How far one goes back who asks again: a writer sets the moment before its change is seen."""
 
 router = pages()

@@ -23,6 +23,9 @@ FAILED = 5
 EARLIER = 6
 """Earlier runs that are shown."""
 
+LARGE, SELDOM = 2000, 3000
+"""Tasks from which on a page is asked for anew less often, and how often: milliseconds."""
+
 QUIET = timedelta(minutes=5)
 """After this time without a report a run that goes on is said to be silent."""
 
@@ -52,6 +55,7 @@ def show_run(
         "run.html",
         title=f"{shown(run.name)} · {run.status}",
         live=Links.of(request).events(run.id),
+        often=SELDOM if sum(counts.values()) > LARGE else None,
         run=run,
         begin=run.started_at or run.created_at,
         counts=counts,

@@ -127,8 +127,16 @@ export class Picture {
       if (one.tasks) this.#group(one, y(line), state);
       else this.#task(one, y(line), state);
     }
+    if (!state.lines.length) this.#nothing(state);
     this.#head(state);
     this.#ruler(state);
+  }
+
+  #nothing({ rows }) {
+    this.#font(12.5);
+    this.pen.fillStyle = this.looks.muted;
+    const words = rows.tasks.size ? "No task failed." : rows.goesOn ? "Waiting for the first task." : "There is no task.";
+    this.pen.fillText(words, 14, HEAD + ROW / 2);
   }
 
   *#ticks({ view }) {
