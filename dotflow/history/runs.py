@@ -77,6 +77,7 @@ class LocalRun:
     owes: bool = True
     is_lost: bool = False
     last_at: int = 0
+    _is_begin_told: bool = field(default=False, repr=False)
     _results: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def take(self, fact: Fact) -> None:
@@ -96,7 +97,7 @@ class LocalRun:
             self._ended(fact)
 
     def _began(self, fact: Fact) -> None:
-        self.began_at = self.began_at or fact.get("at")
+        self._begins(fact.get("at"))
         self.resumed = bool(fact.get("resumed"))
         self.owes = fact.get(lines.OWING) is not False
         if self.ended_at is None:
@@ -106,8 +107,15 @@ class LocalRun:
     def _ended(self, fact: Fact) -> None:
         self.status, self.ended_at = fact["status"], fact.get("at")
         self.duration = fact.get("duration")
-        self.began_at = self.began_at or fact.get("began")
+        self._begins(fact.get("began"))
         self._is(fact)
+
+    def _begins(self, at: int | None, is_told: bool = True) -> None:
+        """Learn when it began: as is told, else no later than its first task."""
+        if at is None or (self._is_begin_told and not is_told):
+            return
+        if is_told or self.began_at is None or at < self.began_at:
+            self.began_at, self._is_begin_told = at, is_told
 
     def _is(self, fact: Fact) -> None:
         """Learn what it is: what is told by spans may be known at its end alone."""
@@ -133,6 +141,10 @@ class LocalRun:
         if kind == lines.ATTEMPT_BEGAN and "span" in fact:
             self.attempt_spans[number, fact["attempt"]] = str(fact["span"])
         task.take(fact, OTEL, again=False)
+        if self.number:  # the beginning of a long run may be in a file that went
+            self._begins(task.began_at, is_told=False)
+            if self.status == WorkflowStatus.NEW:
+                self.status = WorkflowStatus.IN_PROGRESS
 
     def all_tasks(self) -> list[TaskRecord]:
         """Its tasks by their numbers; those that were planned, and have not begun, too."""

@@ -27,6 +27,9 @@ SEGMENT_BYTES = 16 * 2**20
 IDLE_BYTES = 2**18
 """Bytes after which it does so where nothing goes on."""
 
+PARTS = 4
+"""Files that a history consists of at the least; the oldest one goes first."""
+
 RETRY = 30.0
 """Seconds until a disk that could not be written is tried again."""
 
@@ -257,7 +260,7 @@ class RunLog:
         """
         segment = self.segments[-1] if self.segments else None
         if segment is None or segment.size < min(
-            SEGMENT_BYTES, IDLE_BYTES if is_idle else SEGMENT_BYTES
+            SEGMENT_BYTES, IDLE_BYTES if is_idle else _long_enough()
         ):
             return
         with self._making:
@@ -323,6 +326,12 @@ def _unlink(segment: Segment, readers: Iterable[str], is_hurried: bool = False) 
     for one in (path, *(files.receipts_path(path, reader) for reader in readers)):
         with contextlib.suppress(OSError):
             files.delete(one, is_hurried)
+
+
+def _long_enough() -> int:
+    """Bytes after which a file is followed by another: of a small history all goes by parts."""
+    kept = history.wanted()
+    return max(IDLE_BYTES, kept // PARTS) if kept else SEGMENT_BYTES
 
 
 def _is_wanted() -> bool:

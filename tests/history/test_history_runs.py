@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -104,3 +105,22 @@ def test_bars_show_groups_attempts_and_what_failed(seen):
         bar for bar in bars_of(seen.dead["broken"]) if bar.status == "Failed" and bar.depth
     )
     assert (failed.name, failed.note, failed.task) == ("fail", "LookupError", 2)
+
+
+def test_of_a_run_whose_beginning_is_gone_the_rest_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    folder = tmp_path / "history"
+    folder.mkdir()
+    lines = [
+        {"f": "log", "v": 1, "id": "a" * 32, "segment": 2, "at": 900},
+        {"f": "task began", "n": 8, "t": 7, "at": 1000, "name": "load", "group": "g"},
+        {"f": "task ended", "n": 9, "t": 7, "at": 3000, "status": "Completed", "duration": 2e-6},
+        {"f": "task began", "n": 10, "t": 8, "at": 4000, "name": "tell", "group": "g"},
+    ]  # fmt: skip
+    text = "".join(json.dumps({**one, "w": "w", "r": 4, "to": {}}) + "\n" for one in lines)
+    (folder / f"{'a' * 32}-000002.log").write_text(text)
+    [run] = LocalRuns().read()
+    assert (run.workflow, run.status, run.is_lost, run.began_at) == ("w", "Failed", True, 1000)
+    assert [(task.name, task.status) for task in run.all_tasks()] == [
+        ("load", "Completed"), ("tell", "Failed"),
+    ]  # fmt: skip
