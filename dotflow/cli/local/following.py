@@ -111,7 +111,7 @@ class FollowedLog:
         """Fold a line in; one that a damaged disk has changed is passed over."""
         try:
             self._fold(fact, file, touched)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - any value may be of any type
             logger.debug("A line of %s is passed over: %r", self.id, error)
 
     def _fold(self, fact: Fact, file: _HeldFile | None, touched: dict[Name, Unit]) -> None:
@@ -168,20 +168,28 @@ class FollowedLog:
         found: list[Fact] = []
         for name in reversed(list(self._open)):
             facts = sorted(self._open[name], key=lambda fact: int(fact["n"]))
-            owed = ends_owed(facts, last_seen, (), self._last)
-            self._last = max([self._last, *(one["n"] for one in owed)])
-            found += owed
+            with contextlib.suppress(Exception):  # any value may be of any type
+                owed = ends_owed(facts, last_seen, (), self._last)
+                self._last = max([self._last, *(one["n"] for one in owed)])
+                found += owed
         return found
 
 
 def _portion(unit: Unit) -> list[tuple[int | None, Message]]:
-    """The next messages of a run, as many as may be in memory at once."""
-    found, size = [], 0
-    for key, message in unit.in_bulk(MOST):
-        found.append((key, message))
-        size += message.size
-        if size > MOST_BYTES:
-            break
+    """The next messages of a run, as many as may be in memory at once.
+
+    There are none of what a damaged disk has changed, nor of what would come after it.
+    """
+    found: list[tuple[int | None, Message]] = []
+    size = 0
+    try:
+        for key, message in unit.in_bulk(MOST):
+            found.append((key, message))
+            size += message.size
+            if size > MOST_BYTES:
+                break
+    except Exception as error:  # noqa: BLE001 - any value may be of any type
+        logger.debug("A run of %s cannot be shown to its end: %r", unit.source.log, error)
     return found
 
 

@@ -194,7 +194,7 @@ def test_a_resumed_run_is_one_run(shown, otlp, tmp_path):
     assert run.counts == {"Completed": 2}
 
 
-def test_damaged_logs_cost_the_others_nothing(shown, otlp):
+def test_damaged_logs_cost_the_others_nothing(shown, otlp, caplog):
     """Whatever stands in them: the sound lines, and the other logs, are shown."""
     flow_of(otlp, fine, name="sound").start()
     (sound,) = next(iter(files.logs().values()))
@@ -202,8 +202,12 @@ def test_damaged_logs_cost_the_others_nothing(shown, otlp):
     for line in sound.read_bytes().splitlines()[1:]:
         fact = json.loads(line)
         values = set(fact) - {"f", "n", "r", "w", "to", "t"}
-        odd += [json.dumps({**fact, "w": "odd", key: {"odd": [None]}}).encode() for key in values]
+        odd += [
+            json.dumps({**fact, "w": f"odd {key}", key: value}).encode()
+            for key in values for value in ({"odd": [None]}, [[]], "x", float("inf"))
+        ]  # fmt: skip
     files.log_path("0" * 32, 1).write_bytes(b"\n".join([*odd, b'{"f":"task be']))
     os.chmod(files.log_path("0" * 32, 1), 0o600)  # noqa: PTH101
     assert "sound" in {run.name for run in shown()}
     assert "sound" in {run.name for run in shown()}
+    assert "cannot be shown" not in caplog.text  # not even the damaged one is given up
