@@ -126,7 +126,8 @@ def create_app(
     app.state.read_only = read_only
     app.state.sessions = sessions
     writes = (_only_reading(router),) if read_only else (router, bulk_router)
-    for routes in (reads, events, *writes):
+    # What is asked most is looked for first.
+    for routes in (*writes, reads, events):
         app.include_router(routes, responses={503: {"model": schemas.Refusal}})
     add_pages(app)
     _add_error_answers(app)

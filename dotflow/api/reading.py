@@ -215,9 +215,8 @@ class Reading:
         Raises:
             NotFoundError: There is no such run, or no such task in it.
         """
-        of_run = (tasks.c.workflow_id == workflow_id, tasks.c.task_id == task_id)
         with self._engine.connect() as connection:
-            return read_task(connection, task_id, *of_run)
+            return read_task(connection, task_id, workflow_id)
 
     def task_by_server_id(self, server_id: int) -> TaskRow:
         """Gives one task, with its errors and contexts.
@@ -229,7 +228,7 @@ class Reading:
             NotFoundError: There is no such task.
         """
         with self._engine.connect() as connection:
-            return read_task(connection, server_id, tasks.c.id == server_id)
+            return read_task(connection, server_id)
 
     def rows(
         self,

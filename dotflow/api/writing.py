@@ -280,7 +280,7 @@ class Writing:
         Raises:
             NotFoundError: There is no such task.
         """
-        return read_task(self._connection, server_id, tasks.c.id == server_id, contexts=False)
+        return read_task(self._connection, server_id, contexts=False)
 
     def _claim(self, key: str | None, target: str) -> bool:
         """Says if the work is to be done: the key is new, or there is none."""
