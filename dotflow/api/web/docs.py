@@ -50,6 +50,7 @@ def describe(request: Request) -> Response:
         request,
         "docs.html",
         title="API",
+        here="docs",
         operations=list(_operations(whole["paths"])),
         schemas={name: _schema(one) for name, one in _schemas(whole).items()},
     )

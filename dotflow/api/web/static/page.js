@@ -146,7 +146,8 @@ const shown = new Map(); // the last answer by the id of the part that it was fo
 document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const { xhr, target, pathInfo } = detail;
   // Whoever has no session any more is led to the page to log in: that is no part of this one.
-  if (new URL(xhr.responseURL).pathname !== new URL(pathInfo.finalRequestPath, location).pathname) {
+  const asked = new URL(pathInfo.finalRequestPath, location).pathname;
+  if (xhr.status === 401 || new URL(xhr.responseURL).pathname !== asked) {
     detail.shouldSwap = false;
     location.reload();
     return;
