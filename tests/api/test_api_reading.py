@@ -164,6 +164,29 @@ def test_rows_have_planned_tasks_too(reading: Reading, name: str) -> None:
     assert rest.next is None
 
 
+def test_rows_of_a_status_or_since_a_moment(reading: Reading, name: str) -> None:
+    """What is only planned is not started; what changed was reported, and told of anew."""
+    run = f"{name}/1"
+
+    def numbers(**wanted: Any) -> list[int]:
+        return [one.task_id for one in reading.rows(run, **wanted).items]
+
+    assert numbers(status=("Not started",)) == [4, 5]
+    assert numbers(status=("Failed", "Not started"), after=2) == [4, 5]
+    assert numbers(status=("Failed",)) == [2]
+    now = datetime.now(timezone.utc)
+    assert numbers(since=now - timedelta(days=9000)) == [1, 2, 3]
+    assert numbers(since=now + timedelta(days=9000)) == []
+    assert [reading.neighbours(run, number) for number in (1, 3, 5)] == [
+        (None, 2),
+        (2, 4),
+        (4, None),
+    ]
+    for unknown in (lambda: reading.rows(name, since=now), lambda: reading.neighbours(name, 1)):
+        with pytest.raises(NotFoundError):
+            unknown()
+
+
 def test_changes_are_told_by_run(reading: Reading, engine: Engine, name: str) -> None:
     """A run has changed where it, or one of its tasks, has."""
     since = max(moment for _, moment in reading.changes(START - timedelta(days=9000), 10**6))
@@ -204,7 +227,9 @@ def test_no_query_looks_at_all_tasks(tmp_path: Path) -> None:
     ):  # fmt: skip
         reading.runs(wanted, 5, after)
     reading.tasks("w", status=("Failed",), after=3)
-    reading.rows("w", after=3)
+    reading.rows("w", after=3, status=("Not started",))
+    reading.rows("w", since=now)
+    reading.neighbours("w", 3)
     reading.openings("w")
     reading.trend("etl")
     reading.changes(now)
