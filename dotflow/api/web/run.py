@@ -68,24 +68,11 @@ def show_run(
         more=rows.next,
         openings=read.openings(run.id) if run.opened > 1 else [],
         earlier=_earlier(read.runs(_before(run), EARLIER).items, run) if run.name else [],
-        trace=trace_of(request, run.trace_id),
+        trace=trace_link(run.trace_id),
         took=_took,
         ended=_ended,
         quiet=QUIET,
     )
-
-
-def trace_of(request: Request, trace_id: str | None) -> str | None:
-    """Gives the address of a run's trace, if there is one.
-
-    Args:
-        request: What is answered; its application may know where traces are.
-        trace_id: The trace, in hex.
-    """
-    template = getattr(request.app.state, "trace_url", None)
-    if template and trace_id:
-        return str(template).replace("{trace_id}", trace_id)
-    return trace_link(trace_id)
 
 
 def _counts(run: Run) -> Mapping[str, int]:

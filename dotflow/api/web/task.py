@@ -11,8 +11,8 @@ from dotflow.api.errors import NotFoundError
 from dotflow.api.reading import Row, Run, TaskRow
 from dotflow.api.web.links import Links
 from dotflow.api.web.page import TaskId, WorkflowId, pages, reading, show
-from dotflow.api.web.run import trace_of
 from dotflow.api.web.words import shown
+from dotflow.utils.trace_link import trace_link
 from dotflow.waterfall.texts import whole
 
 FIELDS: Mapping[str, str] = {
@@ -80,7 +80,7 @@ def show_task(workflow_id: WorkflowId, task_id: TaskId, request: Request) -> Res
         attempts=_attempts(row, errors),
         contexts=_contexts(task),
         trace_id=trace_id,
-        trace=trace_of(request, trace_id),
+        trace=trace_link(trace_id),
     )
 
 
