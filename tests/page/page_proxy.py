@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         behind.close()
 
-    do_GET = do_POST = pass_on  # noqa: N815 - the base class calls them so
+    do_GET = do_POST = do_PATCH = pass_on  # noqa: N815 - the base class calls them so
 
     def log_message(self, *_):
         """Say nothing."""

@@ -34,11 +34,13 @@ class Served:
     Args:
         folder: Where it runs, and keeps what it keeps.
         command: How it is started.
+        before: What it says before its address, a regular expression.
         variables: Its environment, besides.
     """
 
-    def __init__(self, folder, *command, **variables):
+    def __init__(self, folder, *command, before="", **variables):
         self._folder = folder
+        self._says = before + r"(http://[\w.:/-]+\w)"
         self._command = [str(one) for one in command]
         self._environment = environment(folder, **variables)
         self.url = ""
@@ -54,8 +56,8 @@ class Served:
         watchdog.start()
         try:
             for line in self._process.stdout:
-                if found := re.search(r"http://[\w.:/-]+\w", line):
-                    self.url = found[0]
+                if found := re.search(self._says, line):
+                    self.url = found[1]
                     return self
         finally:
             watchdog.cancel()

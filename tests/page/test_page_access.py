@@ -10,7 +10,7 @@ from page_reports import HOSTILE_ID
 
 HOSTILE = f"/runs/{quote(HOSTILE_ID, safe='')}"
 PATHS = (
-    *("/", "/trends", "/trends/nightly_orders", "/runs/broken", "/runs/going"),
+    *("/", "/docs", "/trends", "/trends/nightly_orders", "/runs/broken", "/runs/going"),
     *("/runs/broken/tasks/6", HOSTILE, f"{HOSTILE}/tasks/1"),
 )
 LOOKS = {
