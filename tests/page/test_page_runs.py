@@ -79,3 +79,22 @@ def test_the_page_says_that_it_hears_nothing(browser, tmp_path_factory):
         running.__exit__()
         window.expect(page.locator("#live")).not_to_have_attribute("data-state", "live")
         window.expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
+
+
+def test_a_page_whose_session_ends_leads_to_where_people_log_in(browser, tmp_path_factory):
+    """What a page asks for anew is refused then; it comes back to the same list afterwards."""
+    folder = tmp_path_factory.mktemp("ended")
+    refused = ("401", "/events")
+    with (
+        api(folder, DOTFLOW_API_TOKEN="secret") as running,
+        browser.window(running.url, allowed=refused) as window,
+    ):
+        page = window.open("/?status=Failed")
+        for _ in range(2):
+            page.get_by_label("Token").fill("secret")
+            page.get_by_role("button", name="Log in").click()
+            window.expect(page).to_have_url(f"{window.url}/?status=Failed")
+            window.expect(page.locator("#live")).to_have_attribute("data-state", "live")
+            page.context.clear_cookies()
+            page.evaluate("document.body.dispatchEvent(new CustomEvent('changed'))")
+            window.expect(page.get_by_label("Token")).to_be_visible()
