@@ -98,6 +98,8 @@ _INSERT = {
     }
     for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
+# With the id that the database gave; SQLite tells that beside the answer.
+_INSERT_TASK = _INSERT["postgresql"][tasks].returning(tasks.c.id)
 # A run that goes on began when it was first opened.
 _SAID_START = bindparam("began", type_=workflows.c.started_at.type)
 _FIRST_START = case(
@@ -122,6 +124,9 @@ class Writing:
         self._dialect = connection.dialect.name
         self._insert = _INSERT[self._dialect]
         self.deleted: list[str] = []
+        # What a bulk says of one workflow is looked up once: nobody else can delete what is held.
+        self._held: set[str] = set()
+        self._server_ids: dict[tuple[str, int], int] = {}
 
     def add_workflow(self, values: Mapping[str, Any], envelope: Envelope = PLAIN) -> Record:
         """Adds a workflow and gives its id.
@@ -137,7 +142,8 @@ class Writing:
         answer = {"id": values["id"]}
         if not self._claim(envelope.key, f"add workflow {values['id']}"):
             return answer
-        if not self._add(workflows, _with_plan(values), envelope):
+        row = self._row(workflows, _with_plan(values), envelope)
+        if not self._insert_new(workflows, row):
             raise ConflictError("workflow", answer)
         if envelope.opens is not None or values["status"] != _NEW:
             note_opening(self._connection, values["id"], values, envelope)
@@ -210,6 +216,8 @@ class Writing:
         for table in (openings, tasks, workflows):
             self._connection.execute(_DELETE[table], {"this": workflow_id})
         self.deleted.append(workflow_id)
+        self._held.clear()
+        self._server_ids.clear()
 
     def add_task(
         self, workflow_id: str, values: Mapping[str, Any], envelope: Envelope = PLAIN
@@ -227,12 +235,17 @@ class Writing:
             KeyReusedError: The key was applied to something else.
         """
         task_id = values["task_id"]
-        self._hold(workflow_id, _HOLD)
+        if workflow_id not in self._held:
+            self._hold(workflow_id, _HOLD)
+            self._held.add(workflow_id)
         first = self._claim(envelope.key, f"add task {task_id} of {workflow_id}")
-        added = first and self._add(tasks, {**values, "workflow_id": workflow_id}, envelope)
+        row = self._row(tasks, {**values, "workflow_id": workflow_id}, envelope)
+        added = self._insert_task(row) if first else None
+        if added is not None:
+            self._server_ids[workflow_id, task_id] = added
         server_id = self.server_id(workflow_id, task_id)
         answer = {"id": server_id, "task_id": task_id, "workflow_id": workflow_id}
-        if first and not added:
+        if first and added is None:
             raise ConflictError("task", answer)
         return answer
 
@@ -260,6 +273,9 @@ class Writing:
         Raises:
             NotFoundError: There is no such workflow, or no such task in it.
         """
+        known = self._server_ids.get((workflow_id, task_id))
+        if known is not None:
+            return known
         names = {"workflow": workflow_id, "task": task_id}
         found: int | None = self._connection.execute(_SERVER_ID, names).scalar_one_or_none()
         if found is None:
@@ -293,11 +309,19 @@ class Writing:
             raise KeyReusedError
         return False
 
-    def _add(self, table: Table, values: Mapping[str, Any], envelope: Envelope) -> bool:
+    def _row(self, table: Table, values: Mapping[str, Any], envelope: Envelope) -> Record:
         now = _now()
         row = {**values, "opened_by": envelope.opens, "created_at": now, "updated_at": now}
-        row.update(columns_of(envelope, values, of_task=table is tasks))
-        return self._insert_new(table, row)
+        return {**row, **columns_of(envelope, values, of_task=table is tasks)}
+
+    def _insert_task(self, row: Record) -> int | None:
+        """Gives the new task's id; None where there is one already."""
+        if self._dialect == "postgresql":
+            added: int | None = self._connection.execute(_INSERT_TASK, row).scalar_one_or_none()
+            return added
+        statement = self._insert[tasks]
+        done = self._connection.execute(statement, row, execution_options=_COUNTED)
+        return done.lastrowid if done.rowcount == 1 else None
 
     def _insert_new(self, table: Table, row: Mapping[str, Any]) -> bool:
         statement = self._insert[table]

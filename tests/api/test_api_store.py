@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from dotflow.api.database import open_engine
 from dotflow.api.envelope import Envelope
@@ -120,3 +120,25 @@ def test_one_message_sent_twice_at_once_is_applied_once(store: Store, workflow_i
             answers: list[Any] = [call.result() for call in calls]
             assert all(answer == answers[0] for answer in answers)
     assert len(tasks_of(store, workflow_id)) == 10
+
+
+def test_what_a_transaction_knows_is_not_asked_again(store: Store, workflow_id: str) -> None:
+    """Each report of a bulk is its key and its change: its workflow and its id are known."""
+    asked: list[str] = []
+
+    def note(*call: Any) -> None:
+        asked.append(call[2].split()[0])
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    with store.writing() as writing:
+        asked.clear()
+        for task_id in (1, 2):
+            added = writing.add_task(
+                workflow_id, {**TASK, "task_id": task_id}, Envelope(uuid4().hex)
+            )
+            known = writing.server_id(workflow_id, task_id)
+            assert known == added["id"]
+            writing.change_task(known, {"status": "Completed"}, Envelope(uuid4().hex))
+        changes = ["INSERT", "INSERT", "INSERT", "UPDATE"]
+        assert asked == ["SELECT", *changes, *changes]
+    assert [one.task_id for one in tasks_of(store, workflow_id)] == [1, 2]
