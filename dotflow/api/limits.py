@@ -6,10 +6,13 @@ from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import Self
 
 MAX_BODY_BYTES = 6 * 2**20
 # Not more than a single call may bring: so no item of a bulk is larger than its single call.
 MAX_BULK_BYTES = 5 * 2**20
+MAX_HELD_BYTES = 64 * 2**20
+"""Bytes of all bodies that are read or worked on at once."""
 MAX_LOGIN_BYTES = 8 * 2**10
 BULK_PATH = "/bulk"
 LOGIN_PATH = "/login"
@@ -30,6 +33,7 @@ class BodyLimit:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._all = _Room(MAX_HELD_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads the body, then calls the application with it."""
@@ -37,16 +41,51 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = _LIMITS.get(scope["path"], MAX_BODY_BYTES)
-        try:
-            body = None if _declares_over(scope, limit) else await _read(receive, limit)
-        except ClientDisconnect:
-            # Half a body may be good JSON by chance: it is not what the client meant to say.
-            return
-        if body is None:
-            detail = f"the body is larger than {limit} bytes"
-            await refuse(scope, receive, send, status=413, detail=detail)
-            return
-        await self._app(scope, _replay(body, receive), send)
+        with _Held(self._all) as held:
+            try:
+                body = None if _declares_over(scope, limit) else await _read(receive, held, limit)
+            except ClientDisconnect:
+                # Half a body may be good JSON by chance: it is not what the client meant to say.
+                return
+            if held.is_refused:
+                detail = "the server has as many bodies as it holds at once; try again"
+                answer = {b"retry-after": b"1"}
+                await refuse(scope, receive, send, status=503, detail=detail, headers=answer)
+            elif body is None:
+                detail = f"the body is larger than {limit} bytes"
+                await refuse(scope, receive, send, status=413, detail=detail)
+            else:
+                await self._app(scope, _replay(body, receive), send)
+
+
+class _Room:
+    """Bytes that bodies may still take, all together; the event loop's alone."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+class _Held:
+    """What one body takes of the room, until its request is answered."""
+
+    def __init__(self, room: _Room) -> None:
+        self._room = room
+        self._taken = 0
+        self.is_refused = False
+
+    def take(self, count: int) -> bool:
+        """Takes so many bytes, or says that there is no room for them."""
+        self.is_refused = count > self._room.left
+        if not self.is_refused:
+            self._room.left -= count
+            self._taken += count
+        return not self.is_refused
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._room.left += self._taken
 
 
 class EncodedPath:
@@ -149,7 +188,7 @@ def _declares_over(scope: Scope, limit: int) -> bool:
     return declared.isdigit() and int(declared[:_MAX_DIGITS]) > limit
 
 
-async def _read(receive: Receive, limit: int) -> bytes | None:
+async def _read(receive: Receive, held: _Held, limit: int) -> bytes | None:
     chunks: list[bytes] = []
     room = limit
     more = True
@@ -159,7 +198,7 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
             raise ClientDisconnect
         chunk = message.get("body", b"")
         room -= len(chunk)
-        if room < 0:
+        if room < 0 or not held.take(len(chunk)):
             return None
         chunks.append(chunk)
         more = message.get("more_body", False)

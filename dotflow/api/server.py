@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from dotflow.api.app import create_app
 from dotflow.api.database import absolute
+from dotflow.api.guard.connections import Connections, most_connections
 
 # Longer than a client keeps an idle connection, so that it is not the server who hangs up just
 # when the next request is on its way.
@@ -187,6 +188,8 @@ def _config(app: FastAPI, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="on",
+        # The one that bounds the head of a request, whatever else is installed.
+        http=Connections(most_connections()).protocol,  # type: ignore[arg-type]
         ws="none",
         proxy_headers=False,
         server_header=False,
