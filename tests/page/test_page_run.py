@@ -183,3 +183,25 @@ def test_a_run_that_is_deleted_while_it_is_looked_at(browser, server):
         assert requests.delete(f"{server.url}/workflows/doomed", timeout=60).ok
         window.expect(page.locator("#gone")).to_be_visible()
         window.expect(page.locator("#tasks tbody tr")).to_have_count(2)
+
+
+def test_what_was_unfolded_stays_so_while_the_page_is_live(window, server):
+    """News of a task do not fold what somebody reads."""
+    path, error = "/workflows/unfolded", {"exception": "E", "message": "m", "traceback": "a\nb"}
+    failures = [{"attempt": 1, **error}, {"attempt": 2, **error}]
+
+    def call(method, path, body):
+        times = {"Dotflow-Times": '{"started_at": "2026-11-28T06:00:00Z"}'}
+        answer = requests.request(method, server.url + path, json=body, headers=times, timeout=60)
+        assert answer.ok, answer.text
+
+    call("POST", "/workflows", {"id": "unfolded", "name": "unfolded", "status": "In progress"})
+    call("POST", f"{path}/tasks", {"id": 1, "name": "task", "status": "In progress"})
+    call("PATCH", f"{path}/tasks/1", {"status": "Retry", "errors": failures[:1]})
+    page = window.open("/runs/unfolded/tasks/1")
+    page.locator("#traceback-1 summary").click()
+    call("PATCH", f"{path}/tasks/1", {"status": "Retry", "errors": failures})
+    window.expect(page.locator("#traceback-2")).to_be_visible()
+    window.expect(page.locator("#traceback-2 pre")).to_be_hidden()
+    window.expect(page.locator("#traceback-1 pre")).to_be_visible()
+    call("PATCH", path, {"status": "Failed"})
