@@ -111,6 +111,16 @@ def test_a_dead_log_that_was_delivered_is_kept_whoever_delivers_it(logs, monkeyp
     assert not files.logs()
 
 
+def test_a_kill_between_keeping_and_deleting_doubles_no_run(logs, monkeypatch):
+    monkeypatch.setenv("DOTFLOW_HISTORY", "1MB")
+    segment = run_and_close(logs)
+    segment.write_bytes(kept()[segment.name].read_bytes())
+    assert len(LocalRuns().read()) == 1
+    files.delete_log(segment.name[:32])
+    assert len(LocalRuns().read()) == 1
+    assert not files.logs()
+
+
 def test_a_copy_that_a_kill_has_left_is_no_history(logs, monkeypatch):
     monkeypatch.setenv("DOTFLOW_HISTORY", "1MB")
     run_and_close(logs)
