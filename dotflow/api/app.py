@@ -23,6 +23,7 @@ from dotflow.api.errors import (
 from dotflow.api.events import Changes
 from dotflow.api.events import router as events
 from dotflow.api.guard.described import describe
+from dotflow.api.guard.forms import Compressed, SetOut
 from dotflow.api.guard.gate import Gate
 from dotflow.api.guard.prefix import Prefix, check_prefix
 from dotflow.api.guard.sessions import Sessions
@@ -134,6 +135,8 @@ def create_app(
     # The last one added is the first to see a request: no stranger's body is ever held.
     app.add_middleware(EncodedPath)
     app.add_middleware(BodyLimit)
+    app.add_middleware(SetOut)
+    app.add_middleware(Compressed)
     app.add_middleware(Gate, token=token, sessions=sessions, allowed_hosts=allowed_hosts)
     app.add_middleware(Prefix, root_path=prefix, behind_proxy=behind_proxy)
     _describe_guard(app, has_token=token is not None)

@@ -212,3 +212,28 @@ def test_the_api_is_described_without_the_internet(unguarded: ApiServer) -> None
     assert "https://" not in page
     for link in set(re.findall(r'href="#([^"]+)"', page)):
         assert f'id="{link}"' in page
+
+
+def test_answers_are_short_for_programs_and_in_lines_for_people(unguarded: ApiServer) -> None:
+    """What is long is compressed for whoever takes it; JSON is the same, set out for a browser."""
+    url = f"{unguarded.url}/workflows"
+    body = {"id": "long", "name": "Zürich" * 20, "tasks": []}
+    assert ask("POST", url, json=body).status_code == 201
+    task = {"id": 1, "name": "x", "initial_context": {"a": 10**30, "b": "x" * 5000}}
+    assert ask("POST", f"{url}/long/tasks", json=task).status_code == 201
+    path = f"{url}/long/tasks/1"
+    plain = ask("GET", path, headers={"Accept-Encoding": "identity"})
+    packed = ask("GET", path, headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert (packed.headers["Content-Encoding"], packed.content) == ("gzip", plain.content)
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 5
+    page = ask("GET", path, headers=HTML)
+    assert page.json() == plain.json()
+    assert (plain.text.count("\n"), '\n    "a": 1000000000000000' in page.text) == (0, True)
+    assert "Zürich" in ask("GET", f"{url}/long", headers=HTML).text
+    stream = {"Accept-Encoding": "gzip", "Accept": "text/html"}
+    with requests.get(
+        f"{unguarded.url}/flow/events", headers=stream, stream=True, timeout=60
+    ) as one:
+        assert "Content-Encoding" not in one.headers
+        assert b"retry" in next(one.iter_lines())
