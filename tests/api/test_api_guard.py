@@ -205,7 +205,7 @@ def test_the_api_is_described_without_the_internet(unguarded: ApiServer) -> None
     page = ask("GET", f"{unguarded.url}/flow/docs", headers=HTML).text
     for words in (
         "</b> /flow/workflows/{workflow_id}/tasks", 'href="/flow/openapi.json"',
-        'id="schema-WorkflowPost"', "Idempotency-Key", "no token needed", "<code>415</code>",
+        'id="schema-WorkflowPost"', "Idempotency-Key", "<code>415</code>", "<code>next</code>",
     ):  # fmt: skip
         assert words in page
     assert "http://" not in page
