@@ -81,7 +81,6 @@ def create_app(
             believed: only where a proxy sets them.
         allowed_hosts: Names by which a server without a token may be asked, besides localhost.
             Other names are refused: a page anywhere could have its own lead here.
-
         keep: Which runs that have ended are kept: an age, as ``30d``, or a number, as ``1000``;
             None keeps all.
 

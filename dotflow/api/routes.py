@@ -9,9 +9,10 @@ from pydantic_core import to_json
 from dotflow.api import answered, schemas
 from dotflow.api.answers import answer, write_run, write_task
 from dotflow.api.bulk import apply_all
+from dotflow.api.direct import DirectRoute
 from dotflow.api.limits import BULK_PATH
 from dotflow.api.store import Store
-from dotflow.api.strict import BulkRoute, StrictRoute, check_query
+from dotflow.api.strict import BulkRoute, check_query
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
@@ -20,7 +21,7 @@ _UNKNOWN: Responses = {404: {"model": schemas.Refusal}}
 _TOO_LARGE: Responses = {413: {"model": schemas.Refusal}}
 _CHANGES: Responses = {**_UNKNOWN, **_TOO_LARGE, **_INVALID}
 
-router = APIRouter(route_class=StrictRoute)
+router = APIRouter(route_class=DirectRoute)
 bulk_router = APIRouter(route_class=BulkRoute)
 
 

@@ -108,7 +108,7 @@ class Records:
         return self._get(f"workflows/{workflow}")
 
     def tasks(self, workflow):
-        answer = self._get(f"workflows/{workflow}/tasks")
+        answer = self._get(f"workflows/{workflow}/tasks?include=contexts")
         return [] if answer is None else answer["tasks"]
 
     def _get(self, path):
