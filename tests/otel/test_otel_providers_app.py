@@ -43,7 +43,8 @@ def ours():
     """The threads of ours that are there."""
     started = [one for one in threading.enumerate() if one.name.startswith(("Otel", "dotflow"))]
     # The server of the tests, and who looks for what others leave, also when all is garbage.
-    return [one for one in started if one.name not in ("dotflow-api", "dotflow-watch")]
+    of_the_api = ("dotflow-api", "dotflow-api-keeper")
+    return [one for one in started if one.name not in (*of_the_api, "dotflow-watch")]
 
 
 def wait_until(condition):
