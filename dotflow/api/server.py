@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from dotflow.api.app import create_app
 from dotflow.api.database import absolute
-from dotflow.api.guard.connections import Connections, most_connections
+from dotflow.api.guard.connections import Connections, most_connections, tell_sparingly
 
 # Longer than a client keeps an idle connection, so that it is not the server who hangs up just
 # when the next request is on its way.
@@ -165,6 +165,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(tell_sparingly)
         await super().startup(sockets=sockets)
         self.settled.set()
         self._on_start()

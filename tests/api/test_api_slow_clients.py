@@ -164,6 +164,20 @@ def test_flood_of_bad_requests_says_little(
     assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) <= 2
 
 
+def test_burst_of_connections_says_once_that_there_is_no_room(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What asyncio has to say of each connection is one line; all else is said as ever."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(bounds.tell_sparingly)
+    for _ in range(100):
+        loop.call_exception_handler({"message": "socket.accept() out of system resource"})
+    loop.call_exception_handler({"message": "something else"})
+    loop.close()
+    said = [one.getMessage() for one in caplog.records]
+    assert said == ["This process may open no more files: new connections wait.", "something else"]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("brief")
 def test_client_that_does_not_read_is_not_waited_for(

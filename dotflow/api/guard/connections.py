@@ -31,6 +31,7 @@ MOST_UNREAD = 128 * 2**20
 
 _LOOK_SECONDS = 1.0
 _QUIET_SECONDS = 60.0
+_NO_ROOM = "socket.accept() out of system resource"
 
 logger = logging.getLogger("dotflow.api.connections")
 
@@ -54,6 +55,19 @@ class _Sparing(logging.Filter):
 
 logger.setLevel(logging.WARNING)
 logger.addFilter(_Sparing())
+
+
+def tell_sparingly(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Says once a minute that there is no room for connections; asyncio writes pages of that.
+
+    Args:
+        loop: The loop of the server, which calls this.
+        context: What it has to say.
+    """
+    if context.get("message") == _NO_ROOM:
+        logger.warning("This process may open no more files: new connections wait.")
+    else:
+        loop.default_exception_handler(context)
 
 
 class Connections:
