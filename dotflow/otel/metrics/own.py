@@ -147,10 +147,11 @@ class OwnMeterProvider(MeterProvider):
         is_sent = self.begin_flush()(seconds)
         self._thread = None
         self._asked.put(None)
-        for out in self._outs:
-            out.end(is_sent)
+        # First: an export that begins just now would open a connection that nobody closes.
         if thread is not None:
             thread.join(min(LONGEST_END, max(0.05, deadline - time.monotonic())))
+        for out in self._outs:
+            out.end(is_sent)
         at_exit.forget(self)
         return is_sent
 
