@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from page_reports import Reports
 from page_servers import Program, api
 
 
 def rows(page):
     return page.locator("#runs tbody tr")
+
+
+def texts(page):
+    """What the rows say, all at one moment: the list may be asked for anew at any other."""
+    said = "[...document.querySelectorAll('#runs tbody tr')].map((row) => row.innerText)"
+    return page.evaluate(said)
 
 
 def test_a_run_is_seen_as_it_goes(window, server, tmp_path):
@@ -39,9 +48,9 @@ def test_the_list_is_filtered_by_what_people_choose(window):
     page.get_by_label("Workflow", exact=True).select_option("nightly_orders")
     window.expect(page).to_have_url(f"{window.url}/?text=4711&status=Failed&name=nightly_orders")
     asked = page.url.removeprefix(window.url)
-    found = rows(page).all_inner_texts()
+    found = texts(page)
     window.open(asked)
-    assert rows(page).all_inner_texts() == found
+    assert texts(page) == found
     assert page.locator(".chip input:checked").get_attribute("value") == "Failed"
     page.get_by_role("link", name="Clear the filter").click()
     window.expect(rows(page)).to_have_count(total)
@@ -79,6 +88,30 @@ def test_the_page_says_that_it_hears_nothing(browser, tmp_path_factory):
         running.__exit__()
         window.expect(page.locator("#live")).not_to_have_attribute("data-state", "live")
         window.expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
+
+
+def test_a_change_while_the_list_is_asked_for_is_shown(browser, tmp_path_factory):
+    """An answer that was on its way already does not have it: the list is asked for once more."""
+    change = "document.body.dispatchEvent(new CustomEvent('changed'))"
+    with (
+        api(tmp_path_factory.mktemp("late")) as running,
+        browser.window(running.url, allowed=("/events",)) as window,
+    ):
+
+        def late(route):
+            answer = route.fetch()
+            Reports(running.url).run("late", "late", ago=timedelta(minutes=1))
+            page.evaluate(change)
+            route.fulfill(response=answer)
+
+        page = window.page
+        page.add_init_script("window.setInterval = () => 0")
+        page.route("**/events*", lambda route: route.abort())  # nothing else tells it of a change
+        window.open()
+        page.wait_for_load_state("networkidle")
+        page.route(f"{running.url}/", late, times=1)
+        page.evaluate(change)
+        window.expect(rows(page).filter(has_text="late")).to_have_count(1)
 
 
 def test_a_page_whose_session_ends_leads_to_where_people_log_in(browser, tmp_path_factory):

@@ -84,6 +84,22 @@ function changed() {
   }, Math.max(0, last + OFTEN - Date.now()));
 }
 
+// A change while an answer is under way may not be in that answer, and the part that would ask
+// again is replaced by it: so it is remembered here, and asked for once the answer is there.
+// (htmx settles at once, see base.html: a part that is put in hears of changes from then on.)
+let asking = 0;
+let missed = false;
+const refreshes = ({ detail }) => detail.requestConfig.triggeringEvent?.type === "changed";
+document.addEventListener("changed", () => { missed = asking > 0; }, true);
+document.addEventListener("htmx:beforeRequest", (event) => { if (refreshes(event)) asking += 1; });
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!refreshes(event)) return;
+  asking -= 1;
+  if (asking || !missed) return;
+  missed = false;
+  changed();
+});
+
 const WORDS = { live: "Live", polling: "Every 5 s", away: "No connection" };
 
 const sign = document.getElementById("live");
