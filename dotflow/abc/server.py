@@ -76,9 +76,10 @@ class FlushResult(NamedTuple):
 class Server(ABC):
     """Reports a run at every turn of its life.
 
-    The engine calls every method in the process that called `start()`, never in a child, except
-    `attach`. `str(workflow)` is the workflow's id in every call. What a method raises is logged
-    once and counted, and the run goes on; a method must not block, for the run waits for it.
+    The engine calls every method in the process that called `start()`, never in a child or on a
+    worker, except `attach` and `gather`. `str(workflow)` is the workflow's id in every call. What a
+    method raises is logged once and counted, and the run goes on; a method must not block, for the
+    run waits for it.
 
     The four abstract methods are all that a provider needs. The others do nothing by default.
 
@@ -198,6 +199,44 @@ class Server(ABC):
         A class method, so that a started (not forked) child can be given it without the instance.
         """
         return nullcontext()
+
+    # For steps that run on an executor, which has no way back before a step has ended.
+
+    def reserve(self, task: TaskView, attempts: int) -> Sequence[Carrier]:  # noqa: ARG002
+        """What leads a worker to the spans that a task will have; called before it is submitted.
+
+        Args:
+            task: The task, of which nothing is reported yet.
+            attempts: How many tries it has at most.
+
+        Returns:
+            A carrier of the task's span, then one of each try's if `attempts` is above 1. The
+            spans that are made later, from what is reported, are those.
+        """
+        return ()
+
+    @classmethod
+    def gather(cls, limit: int) -> bytes:  # noqa: ARG003
+        """What a step noted on its worker, for the parent to deliver; called there, after it.
+
+        It is called while the carrier of the task is attached, once for each task. In what runs
+        steps in threads of the parent it is not called.
+
+        Args:
+            limit: Bytes, at most.
+
+        Returns:
+            What `gathered` understands; nothing where the worker delivers by itself.
+        """
+        return b""
+
+    def gathered(self, task: TaskView, payload: bytes) -> None:
+        """Take what `gather` gave on the worker; called before the facts that came with it.
+
+        Args:
+            task: The task that the worker ran.
+            payload: What `gather` returned, of any length.
+        """
 
     def flush(self, timeout: float | None = None) -> FlushResult:  # noqa: ARG002
         """Send what was reported so far; return after at most `timeout` seconds."""

@@ -49,6 +49,9 @@ def test_defaults():
     assert server.carrier(task) == {}
     with server.activate(task), Least.attach({}):
         pass
+    assert server.reserve(task, 3) == ()
+    assert Least.gather(1024) == b""
+    assert server.gathered(task, b"anything") is None
     assert server.flush(1.0) == server.close(1.0) == FlushResult()
 
 
