@@ -65,6 +65,7 @@ def create_app(
     root_path: str = "",
     behind_proxy: bool = False,
     allowed_hosts: Collection[str] = (),
+    is_worker: bool = False,
 ) -> FastAPI:
     """Gives the dotflow-api application, ready to be served.
 
@@ -83,6 +84,8 @@ def create_app(
             Other names are refused: a page anywhere could have its own lead here.
         keep: Which runs that have ended are kept: an age, as ``30d``, or a number, as ``1000``;
             None keeps all.
+        is_worker: Whether another process has brought the tables up to date, and deletes what is
+            not kept.
 
     Raises:
         ValueError: The URL, the token, the prefix or ``keep`` cannot be used; the message names the
@@ -95,15 +98,15 @@ def create_app(
     kept = None if keep is None else read_keep(keep)
     prefix = check_prefix(root_path)
     sessions = None if token is None else Sessions(token)
-    engine = open_engine(database_url)
+    engine = open_engine(database_url, is_prepared=is_worker)
     reading = Reading(engine)
     changes = Changes(reading.changes)
     store = Store(engine, changes.nudge)
+    keeper = Keeper(engine, store, kept)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        keeper = Keeper(engine, store, kept)
-        if not read_only:
+        if not (read_only or is_worker):
             keeper.start()
         yield
         await changes.close()
@@ -123,6 +126,7 @@ def create_app(
     app.state.store = store
     app.state.reading = reading
     app.state.changes = changes
+    app.state.keeper = keeper
     app.state.read_only = read_only
     app.state.sessions = sessions
     writes = (_only_reading(router),) if read_only else (router, bulk_router)

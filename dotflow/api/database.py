@@ -30,12 +30,13 @@ _BUSY_SECONDS = 30
 _CREATION_LOCK = 0x646F74666C6F77
 
 
-def open_engine(database_url: str) -> Engine:
+def open_engine(database_url: str, *, is_prepared: bool = False) -> Engine:
     """Gives an engine on a database that has the tables.
 
     Args:
         database_url: ``sqlite:///FILE`` (missing folders are made, but none at the root
             of the disk; a relative one is that of now, wherever the program goes) or ``postgresql://...``.
+        is_prepared: Whether the tables are known to be up to date.
 
     Raises:
         ValueError: The URL is none that dotflow-api can use; the message names one that is.
@@ -44,6 +45,8 @@ def open_engine(database_url: str) -> Engine:
     """
     url = _checked(database_url)
     engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
+    if is_prepared:
+        return engine
     try:
         _create_tables(engine)
     except DatabaseError as error:
@@ -69,6 +72,18 @@ def describe(database_url: str) -> str:
         database_url: A URL that `open_engine` takes.
     """
     return _checked(database_url).render_as_string(hide_password=True)
+
+
+def can_be_shared(database_url: str) -> bool:
+    """Says if several processes can write to it at once, as SQLite's cannot.
+
+    Args:
+        database_url: A URL that `open_engine` takes.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return _checked(database_url).get_backend_name() != "sqlite"
 
 
 def _checked(database_url: str) -> URL:

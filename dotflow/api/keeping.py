@@ -84,6 +84,7 @@ class Keeper:
 
     def start(self) -> None:
         """Has a thread look now, and every minute."""
+        self._ended.clear()
         self._thread = threading.Thread(target=self._work, name="dotflow-api-keeper", daemon=True)
         self._thread.start()
 

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +18,7 @@ from typing_extensions import Self
 from dotflow.api.app import create_app
 from dotflow.api.database import absolute
 from dotflow.api.guard.connections import Connections, most_connections, tell_sparingly
+from dotflow.api.workers import Workers, check_workers
 
 # Longer than a client keeps an idle connection, so that it is not the server who hangs up just
 # when the next request is on its way.
@@ -127,6 +130,8 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     announce: Callable[[str], None] | None = None,
+    *,
+    workers: int = 1,
     **options: Any,
 ) -> None:
     """Serves dotflow-api in the foreground until SIGINT or SIGTERM.
@@ -137,20 +142,93 @@ def serve(
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         announce: Called with the URL once the server answers.
+        workers: How many processes serve, more than one on PostgreSQL alone. This one then brings
+            the tables up to date, deletes what is not kept, and replaces a worker that ends; it is
+            to be called in the main thread.
         options: Whatever else `create_app` takes, by name.
 
     Raises:
-        ValueError: The database URL, the token, the port or ``keep`` cannot be used, or others
-            than this machine could call without a token.
+        ValueError: The database URL, the token, the port, the number of workers or ``keep`` cannot
+            be used, or others than this machine could call without a token.
         ImportError: The database's driver is not installed.
         OSError: The port is taken, or the database does not answer.
+        RuntimeError: A worker did not come up; it has said why.
     """
     _address(host, port)
     _check_callers(host, token)
+    check_workers(database, workers)
     app = create_app(database, token, **options)
     with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         url = _url(host, listener.getsockname()[1])
-        _Server(app, lambda: announce(url) if announce else None).run(sockets=[listener])
+
+        def say() -> None:
+            if announce is not None:
+                announce(url)
+
+        if workers == 1:
+            _Server(app, say).run(sockets=[listener])
+            return
+        given = {"database": database, "token": token, "options": options}
+        with _keeping(app):
+            Workers(workers, listener, given, say).run()
+
+
+@contextlib.contextmanager
+def _keeping(app: FastAPI) -> Iterator[None]:
+    """Has what is not kept deleted, beside workers that leave it to this process."""
+    if app.state.read_only:
+        yield
+        return
+    with contextlib.closing(app.state.store), contextlib.closing(app.state.keeper):
+        app.state.keeper.start()
+        yield
+
+
+def work(listener: int, database: str, token: str | None, options: Mapping[str, Any]) -> None:
+    """Serves dotflow-api as one of several processes, until it is told to end or its input ends.
+
+    Args:
+        listener: The descriptor of the socket that all of them accept connections from.
+        database: A database URL as `create_app` takes it; the tables are up to date.
+        token: What requests must carry; None lets everybody in.
+        options: Whatever else `create_app` takes, by name.
+    """
+    app = create_app(database, token, is_worker=True, **options)
+    server = _Server(app, _say_that_it_answers, log_config=None, log_level="warning")
+    threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
+    with _Shared(fileno=listener) as shared:
+        server.run(sockets=[shared])
+
+
+def _say_that_it_answers() -> None:
+    os.write(sys.stdout.fileno(), b"1")
+
+
+def _end_with_input(server: "_Server") -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    server.should_exit = True
+
+
+class _Shared(socket.socket):
+    """A listening socket of several processes: each takes one connection, then gives way.
+
+    asyncio accepts all that wait at once, and one process would have them all for as long as they
+    are open.
+    """
+
+    _gives_way = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Gives a connection, every other time that it is asked."""
+        self._gives_way = not self._gives_way
+        if not self._gives_way:
+            raise BlockingIOError
+        try:
+            return super().accept()
+        except BlockingIOError:  # another one was faster
+            self._gives_way = False
+            raise
 
 
 class _Server(uvicorn.Server):

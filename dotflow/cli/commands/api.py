@@ -43,6 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a name by which a server without a token may be asked, besides localhost; "
         "may be given several times",
     )  # fmt: skip
+    parser.add_argument(
+        "--workers", default=1, type=int, metavar="N",
+        help="processes that serve, on PostgreSQL; one for each processor, say (1)",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,10 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.database, arguments.token, arguments.host, arguments.port,
             announce=_announce, keep=arguments.keep, root_path=arguments.root_path,
             behind_proxy=arguments.behind_proxy, allowed_hosts=arguments.allow_host,
+            workers=arguments.workers,
         )  # fmt: skip
     except OSError as error:
         raise CommandError(error.strerror or str(error)) from error
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, RuntimeError) as error:
         raise CommandError(str(error)) from error
     return 0
 
