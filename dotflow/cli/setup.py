@@ -9,7 +9,19 @@ from rich.console import Console
 from rich.text import Text
 
 from dotflow import __description__, __version__
-from dotflow.cli.commands import api, demo, doctor, log, outbox, runs, schedule, start, trace, ui
+from dotflow.cli.commands import (
+    api,
+    cloud,
+    demo,
+    doctor,
+    log,
+    outbox,
+    runs,
+    schedule,
+    start,
+    trace,
+    ui,
+)
 from dotflow.cli.errors import MENDABLE, OF_USAGE, UNEXPECTED
 from dotflow.cli.parser import WRONG_WORDS, Parser
 from dotflow.cli.signals import status_of
@@ -28,6 +40,7 @@ COMMANDS = {
     "trace": trace,
     "api": api,
     "doctor": doctor,
+    "cloud": cloud,
     "demo": demo,
     "ui": ui,
 }

@@ -1,0 +1,148 @@
+"""Write the files that run a workflow on a platform."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dotflow.cli.errors import CommandError, UsageError
+from dotflow.cloud.plan import MODES, PROTOCOLS, Plan, PlanError, label_of
+from dotflow.cloud.platforms import PLATFORMS, platform
+from dotflow.cloud.writing import FilesChangedError, write
+from dotflow.cloud.yaml_text import MISSING
+
+if TYPE_CHECKING:
+    from dotflow.cloud.writing import Written
+
+REQUIREMENTS = ("requirements.txt", "pyproject.toml")
+"""What names the packages of a project; the first of them that there is counts."""
+
+EPILOG = """\
+  dotflow cloud kubernetes --workflow etl:pipeline --out deploy --schedule '0 3 * * *'
+The files are yours to read, change and keep. They hold no secret: each platform's own has
+SERVER_USER_TOKEN, and SERVER_BASE_URL too if no '--api-url' is given.
+
+Files with another text are written over with '--force' only."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the platforms and their flags."""
+    platforms = parser.add_subparsers(title="platforms", metavar="PLATFORM", required=True)
+    for name, text in PLATFORMS.items():
+        one = platforms.add_parser(
+            name, help=text, description=text, epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        one.set_defaults(platform=name)
+        add_plan_flags(one)
+        module = platform(name)
+        module.configure(one)
+        one.add_argument(
+            "--out", type=Path, default=Path(module.OUT), metavar="FOLDER",
+            help=f"where the files are written ({module.OUT})",
+        )  # fmt: skip
+        one.add_argument("--force", action="store_true", help="write over files that were changed")
+
+
+def add_plan_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare a flag for each field of a plan."""
+    add = parser.add_argument
+    add(
+        "-w", "--workflow", required=True, metavar="IMPORT",
+        help="'module:name' of a function without arguments that returns a DotFlow",
+    )  # fmt: skip
+    add("--name", metavar="NAME", help="what it is called there (the workflow's, as etl-pipeline)")
+    add("--image", metavar="IMAGE", help="the container image that has the workflow (NAME:1)")
+    add("-m", "--mode", choices=MODES, default=MODES[0], help="how it runs (sequential)")
+    add("--schedule", metavar="CRON", help="when it runs: five fields, or a word as @daily (once)")
+    add("--time-zone", default="Etc/UTC", metavar="ZONE", help="of the schedule (Etc/UTC)")
+    add("--resume", action="store_true", help="restore what an earlier run has done")
+    add("--api-url", metavar="URL", help="address of dotflow-api (the platform's secret has it)")
+    add("--secret", default="dotflow", metavar="NAME", help="the platform's secret (dotflow)")
+    add(
+        "--workflow-id", metavar="ID",
+        help="the record of dotflow-api that all runs are of; it has to be there (one a run)",
+    )  # fmt: skip
+    add("--otlp-endpoint", metavar="URL", help="where OpenTelemetry's signals go (nowhere)")
+    add(
+        "--otlp-protocol", choices=PROTOCOLS, default=PROTOCOLS[0],
+        help="how they go (http/protobuf)",
+    )  # fmt: skip
+    add(
+        "--env", action="append", default=[], metavar="NAME=VALUE",
+        help="one more variable; may be given several times, as the next one",
+    )  # fmt: skip
+    add(
+        "--secret-env", action="append", default=[], metavar="NAME",
+        help="one more variable whose value the platform's secret has",
+    )  # fmt: skip
+    add("--grace", type=int, default=30, metavar="S", help="seconds after SIGTERM (30)")
+    add("--memory", type=int, default=512, metavar="MIB", help="what it may take, in MiB (512)")
+    add("--cpu", type=float, default=0.5, metavar="N", help="processors that it gets (0.5)")
+    add("--python", default="3.13", metavar="VERSION", help="of the image (3.13)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write them, and say what comes next."""
+    chosen = platform(arguments.platform)
+    plan = plan_of(arguments, chosen.PLAN)
+    try:
+        files = chosen.files(plan)
+        written = write(arguments.out, files, force=arguments.force)
+    except ModuleNotFoundError as error:
+        raise CommandError(f"{MISSING}.") from error
+    except FilesChangedError as error:
+        raise CommandError(f"{error}.") from error
+    except OSError as error:
+        raise CommandError(
+            f"'--out {arguments.out}' cannot be used: {error.strerror or error}."
+        ) from error
+    _say(arguments.out, written, chosen.next_steps(plan))
+    return 0
+
+
+def plan_of(arguments: argparse.Namespace, kind: type[Plan]) -> Any:
+    """The plan that the flags say.
+
+    Args:
+        arguments: The flags, each named as the field that it fills.
+        kind: The class of the plan.
+
+    Raises:
+        UsageError: A flag has a value that no platform takes.
+    """
+    said = {
+        one.name: getattr(arguments, one.name)
+        for one in dataclasses.fields(kind)
+        if hasattr(arguments, one.name)
+    }
+    said["name"] = arguments.name or label_of(arguments.workflow)
+    said["image"] = arguments.image or f"{said['name']}:1"
+    said["environment"] = _variables(arguments.env)
+    said["secrets"] = tuple(dict.fromkeys(arguments.secret_env))
+    said["requirements"] = next((name for name in REQUIREMENTS if Path(name).is_file()), "")
+    said["folder"] = Path(os.path.relpath(arguments.out)).as_posix()
+    try:
+        return kind(**said)
+    except PlanError as error:
+        raise UsageError(f"{error}.") from error
+
+
+def _variables(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"'--env {pair}' has no value: write NAME=VALUE.")
+        found[name] = value
+    return found
+
+
+def _say(folder: Path, written: Written, steps: list[str]) -> None:
+    lines = [f"{folder / path}" for path in (*written.new, *written.changed)]
+    lines += [f"{folder / path} (as it was)" for path in written.same]
+    sys.stdout.write("\n".join([*lines, "", "What comes next:", *steps]) + "\n")
