@@ -97,11 +97,11 @@ def create_app(
         check_token(token)
     kept = None if keep is None else read_keep(keep)
     prefix = check_prefix(root_path)
-    sessions = None if token is None else Sessions(token)
     engine = open_engine(database_url, is_prepared=is_worker)
     reading = Reading(engine)
     changes = Changes(reading.changes)
     store = Store(engine, changes.nudge)
+    sessions = None if token is None else Sessions(token, store)
     keeper = Keeper(engine, store, kept)
 
     @asynccontextmanager

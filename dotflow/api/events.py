@@ -93,7 +93,6 @@ class Changes:
     def __init__(self, find: Callable[[datetime, int], Found]) -> None:
         self._find = find
         self._listeners: set[Listener] = set()
-        self._deleted: set[str] = set()
         self._known: dict[str, datetime] = {}
         self._nudged = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -101,17 +100,13 @@ class Changes:
         self._scope: CancelScope | None = None
         self._is_at_fault = False
 
-    def nudge(self, deleted: Collection[str] = ()) -> None:
-        """Says that this process changed something; may be called by any thread.
-
-        Args:
-            deleted: The runs that are no more.
-        """
+    def nudge(self) -> None:
+        """Says that this process changed something; may be called by any thread."""
         loop = self._loop
         # Where nobody listens there is nothing to do; one nudge is enough until it was heard.
-        if loop is not None and (deleted or not self._nudged.is_set()):
+        if loop is not None and not self._nudged.is_set():
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(self._wake, deleted)
+                loop.call_soon_threadsafe(self._nudged.set)
 
     def join(self, workflow_id: str | None) -> Listener | None:
         """Gives a new listener; None where there are as many as this server bears.
@@ -153,10 +148,6 @@ class Changes:
         if self._scope is not None:
             self._scope.cancel()
 
-    def _wake(self, deleted: Collection[str]) -> None:
-        self._deleted.update(deleted)
-        self._nudged.set()
-
     async def _ask_on(self, scope: CancelScope) -> None:
         # Not one of the threads for requests: those may all be waiting to write.
         limiter = CapacityLimiter(1)
@@ -173,10 +164,9 @@ class Changes:
 
     async def _ask(self, limiter: CapacityLimiter) -> None:
         self._nudged.clear()
-        deleted, self._deleted = self._deleted, set()
         since = datetime.now(timezone.utc) - _WINDOW
         found = dict(await to_thread.run_sync(self._find, since, _MOST_RUNS + 1, limiter=limiter))
-        news: list[str | None] = [*deleted, *self._news(found)]
+        news: list[str | None] = [*self._news(found)]
         if len(found) > _MOST_RUNS:
             news = [_ALL]
         for listener in self._listeners:

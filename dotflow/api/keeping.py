@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Engine, false, or_, select
+from sqlalchemy import ColumnElement, Engine, Table, false, or_, select
 
 from dotflow.api.store import Store
-from dotflow.api.tables import began, workflows
+from dotflow.api.tables import began, deletions, ended_sessions, idempotency_keys, workflows
 from dotflow.api.writing import FINAL, Writing
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,11 @@ logger = logging.getLogger(__name__)
 KEY_AGE = timedelta(days=60)
 """How long the key of a message is known: clients give up 30 days after they last wrote one."""
 
+_AGES = {
+    idempotency_keys: KEY_AGE,
+    deletions: timedelta(hours=1),  # whoever listens has heard of them in seconds
+    ended_sessions: timedelta(days=8),  # a session is good for seven
+}
 _EVERY_SECONDS = 60.0
 _RUNS = 100
 _TASKS = 50
@@ -100,12 +105,17 @@ class Keeper:
         Args:
             now: The time by this server's clock.
         """
-        while self._in_turn(lambda writing: writing.drop_keys(now - KEY_AGE, _KEYS)) == _KEYS:
-            pass
+        for table, age in _AGES.items():
+            self._forget(table, now - age)
         if self._keep.age is not None:
             self._drop_runs(workflows.c.updated_at < now - self._keep.age)
         if self._keep.runs is not None:
             self._drop_runs(*self._beyond(self._keep.runs))
+
+    def _forget(self, table: Table, before: datetime) -> None:
+        dropped: int | None = _KEYS
+        while dropped == _KEYS:
+            dropped = self._in_turn(lambda writing: writing.forget(table, before, _KEYS))
 
     def _work(self) -> None:
         while not self._ended.is_set():

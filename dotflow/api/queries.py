@@ -23,7 +23,7 @@ from sqlalchemy import Row as RowOf
 
 from dotflow.api.errors import NotFoundError
 from dotflow.api.records import Planned, Row, Run, TaskRow
-from dotflow.api.tables import openings, tasks, workflows
+from dotflow.api.tables import deletions, openings, tasks, workflows
 from dotflow.api.times import attempts_of
 
 PAGE_BYTES = 8 * 2**20
@@ -118,6 +118,7 @@ def _changes(run: ColumnElement[str], moment: ColumnElement[datetime]) -> Select
 CHANGES = [
     _changes(workflows.c.id, workflows.c.updated_at),
     _changes(tasks.c.workflow_id, tasks.c.updated_at),
+    _changes(deletions.c.workflow_id, deletions.c.deleted_at),
 ]
 
 

@@ -326,10 +326,10 @@ class Reading:
         return sorted(one for one in names if one.lower().startswith(prefix.lower()))[:limit]
 
     def changes(self, since: datetime, limit: int = 1000) -> list[tuple[str, datetime]]:
-        """Gives the ids of runs that changed, or whose tasks did, with the moment of the change.
+        """Gives the runs that changed, whose tasks did, or that were deleted, and when.
 
         A writer sets the moment before its change can be seen: whoever asks again goes back some
-        seconds, and knows what was already told. A run that was deleted is not among them.
+        seconds, and knows what was already told.
 
         Args:
             since: Changes at this moment or later, by the server's clock.

@@ -4,17 +4,19 @@ JSON columns (a plan, errors, contexts) are given as JSON text.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, bindparam, select
 
 from dotflow.api.database import LOCK_WAIT_MS, WRITES
 from dotflow.api.errors import BusyError
+from dotflow.api.tables import ended_sessions
 from dotflow.api.writing import Writing
 
 # What one change of a bulk may wait for others: a deadlock is found by then.
 _SHORT_WAIT_MS = 1500
+_ENDED = select(ended_sessions.c.id).where(ended_sessions.c.id == bindparam("this"))
 
 
 class Store:
@@ -22,12 +24,10 @@ class Store:
 
     Args:
         engine: From `dotflow.api.database.open_engine`.
-        on_change: Told after each transaction, with the runs that it deleted.
+        on_change: Called after each transaction.
     """
 
-    def __init__(
-        self, engine: Engine, on_change: Callable[[Collection[str]], None] = lambda _deleted: None
-    ) -> None:
+    def __init__(self, engine: Engine, on_change: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
         self._on_change = on_change
         self._writer = engine.execution_options(**{WRITES: True})
@@ -45,6 +45,15 @@ class Store:
         with self._engine.connect() as connection:
             connection.execute(select(1))
 
+    def has_ended(self, session: str) -> bool:
+        """Says if somebody has logged out of a session, in whichever process.
+
+        Args:
+            session: Its id.
+        """
+        with self._engine.connect() as connection:
+            return connection.execute(_ENDED, {"this": session}).one_or_none() is not None
+
     @contextmanager
     def writing(self, within: float | None = None) -> Iterator[Writing]:
         """Opens one transaction; its changes are kept when the block ends without an error.
@@ -57,9 +66,8 @@ class Store:
         """
         engine = self._writer if within is None else self._hurried_writer
         with self._in_turn(within), engine.begin() as connection:
-            writing = Writing(connection)
-            yield writing
-        self._on_change(writing.deleted)
+            yield Writing(connection)
+        self._on_change()
 
     @contextmanager
     def _in_turn(self, within: float | None) -> Iterator[None]:

@@ -147,6 +147,22 @@ idempotency_keys = Table(
     sqlite_with_rowid=False,
 )
 
+# What other processes have to hear of, and cannot see in the records.
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("workflow_id", String(255), primary_key=True),
+    Column("deleted_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+ended_sessions = Table(
+    "ended_sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("ended_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 began = func.coalesce(workflows.c.started_at, workflows.c.created_at)
 """When a workflow began, as far as it is known: what lists are ordered by."""
 
@@ -163,6 +179,7 @@ INDEXES = (
     Index("workflows_of_name", name_start, began, workflows.c.id),
     Index("workflows_by_change", workflows.c.updated_at, workflows.c.id),
     Index("keys_by_age", idempotency_keys.c.applied_at),
+    Index("deletions_by_age", deletions.c.deleted_at),
     Index("tasks_of_status", tasks.c.workflow_id, tasks.c.status, tasks.c.task_id),
     Index("tasks_by_change", tasks.c.updated_at, tasks.c.workflow_id),
     Index(

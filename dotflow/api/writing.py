@@ -26,9 +26,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dotflow.api.digests import digest_errors, digest_plan
 from dotflow.api.envelope import Envelope, columns_of, note_opening
 from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
+from dotflow.api.forgetting import forget
 from dotflow.api.queries import read_run, read_task
 from dotflow.api.records import Run, TaskRow
-from dotflow.api.tables import idempotency_keys, openings, tasks, workflows
+from dotflow.api.tables import (
+    deletions,
+    ended_sessions,
+    idempotency_keys,
+    openings,
+    tasks,
+    workflows,
+)
 
 Record: TypeAlias = dict[str, Any]
 
@@ -73,20 +81,16 @@ _HOLD_UNCHANGED = (
         workflows.c.updated_at == bindparam("updated_at"),
         workflows.c.status.in_(FINAL),
     )
-    .with_for_update()
+    # Servers on several machines may be at it: each takes what no other one has in hand.
+    .with_for_update(skip_locked=True)
 )
 _DELETE_SOME_TASKS = delete(tasks).where(
     tasks.c.id.in_(
         select(tasks.c.id).where(tasks.c.workflow_id == bindparam("this")).limit(bindparam("most"))
     )
 )
-_DELETE_SOME_KEYS = delete(idempotency_keys).where(
-    idempotency_keys.c.key.in_(
-        select(idempotency_keys.c.key)
-        .where(idempotency_keys.c.applied_at < bindparam("before"))
-        .limit(bindparam("most"))
-    )
-)
+
+_FORGET_DELETION = delete(deletions).where(deletions.c.workflow_id == bindparam("this"))
 _SERVER_ID = select(tasks.c.id).where(
     tasks.c.workflow_id == bindparam("workflow"), tasks.c.task_id == bindparam("task")
 )
@@ -94,7 +98,7 @@ _KEY_TARGET = select(idempotency_keys.c.target).where(idempotency_keys.c.key == 
 _INSERT = {
     dialect: {
         table: insert(table).on_conflict_do_nothing().inline()
-        for table in (*_RECORDS, idempotency_keys)
+        for table in (*_RECORDS, idempotency_keys, deletions, ended_sessions)
     }
     for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
@@ -123,7 +127,6 @@ class Writing:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._insert = _INSERT[self._dialect]
-        self.deleted: list[str] = []
         # What a bulk says of one workflow is looked up once: nobody else can delete what is held.
         self._held: set[str] = set()
         self._server_ids: dict[tuple[str, int], int] = {}
@@ -190,7 +193,8 @@ class Writing:
 
         Args:
             workflow_id: Its id.
-            updated_at: When it last changed; None comes of one that has changed since, or is not.
+            updated_at: When it last changed. None comes of one that has changed since, is not, or
+                is being dropped by another server.
             most: So many tasks at most.
         """
         chosen = {"this": workflow_id, "updated_at": updated_at}
@@ -202,20 +206,30 @@ class Writing:
         self._delete(workflow_id)
         return True
 
-    def drop_keys(self, before: datetime, most: int) -> int:
-        """Forgets some idempotency keys, and says how many.
+    def forget(self, table: Table, before: datetime, most: int) -> int:
+        """Forgets some idempotency keys, deletions or ended sessions, and says how many.
 
         Args:
-            before: Those that were applied earlier.
+            table: Of which table.
+            before: Those that are from before this moment.
             most: So many at most.
         """
-        some = {"before": before, "most": most}
-        return self._connection.execute(_DELETE_SOME_KEYS, some).rowcount
+        return forget(self._connection, table, before, most)
+
+    def end_session(self, session: str) -> None:
+        """Keeps, for every process, that somebody has logged out.
+
+        Args:
+            session: The session's id.
+        """
+        self._insert_new(ended_sessions, {"id": session, "ended_at": _now()})
 
     def _delete(self, workflow_id: str) -> None:
         for table in (openings, tasks, workflows):
             self._connection.execute(_DELETE[table], {"this": workflow_id})
-        self.deleted.append(workflow_id)
+        # A run of this name may have been deleted before: this is the time to tell.
+        self._connection.execute(_FORGET_DELETION, {"this": workflow_id})
+        self._insert_new(deletions, {"workflow_id": workflow_id, "deleted_at": _now()})
         self._held.clear()
         self._server_ids.clear()
 

@@ -1,16 +1,20 @@
 """Who is let in, and from where: sessions of people, names, origins, kinds of bodies."""
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from api_client import TOKEN
+from sqlalchemy import create_engine
 
 from dotflow.api import ApiServer, create_app
 from dotflow.api.guard import sessions as kept
+from dotflow.api.store import Store
 
 HTML = {"Accept": "text/html,*/*;q=0.8"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -66,6 +70,16 @@ def test_person_is_led_in_and_out_again(guarded: ApiServer) -> None:
     assert ask("GET", f"{url}/workflows", cookies=cookies).status_code == 401
 
 
+def test_whoever_logs_out_is_out_everywhere(tmp_path: Path) -> None:
+    """A copy of the cookie is no good at another process of the same server."""
+    url = f"sqlite:///{tmp_path}/records.db"
+    with ApiServer(url, TOKEN) as one, ApiServer(url, TOKEN) as other:
+        cookies = dict(log_in(one.url).cookies)
+        assert ask("GET", f"{other.url}/workflows", cookies=cookies).status_code == 200
+        ask("POST", f"{one.url}/logout", cookies=cookies, headers={"Origin": one.url})
+        assert ask("GET", f"{other.url}/workflows", cookies=cookies).status_code == 401
+
+
 def test_cookie_is_secure_behind_https(guarded: ApiServer) -> None:
     """Where the proxy speaks https the cookie never goes over http, and stays below the prefix."""
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/flow"}
@@ -90,10 +104,10 @@ def test_wrong_token_is_slowed_down(guarded: ApiServer) -> None:
 )
 def test_made_up_session_is_none(cookie: str) -> None:
     """What was not signed with our key, or is over, is no session."""
-    sessions = kept.Sessions(TOKEN)
+    sessions = kept.Sessions(TOKEN, Store(create_engine("sqlite://")))  # it is not asked
     name = f"{sessions._name}={cookie}"
     scope = {"headers": [(b"cookie", name.encode("utf-8"))]}
-    assert not sessions.admits(scope)
+    assert not asyncio.run(sessions.admits(scope))
 
 
 def test_session_is_over_in_time(monkeypatch: pytest.MonkeyPatch, guarded: ApiServer) -> None:

@@ -14,8 +14,9 @@ from dotflow.api import ApiServer, create_app
 from dotflow.api.database import open_engine
 from dotflow.api.envelope import Envelope
 from dotflow.api.keeping import KEY_AGE, Keep, Keeper, read_keep
+from dotflow.api.reading import Reading
 from dotflow.api.store import Store
-from dotflow.api.tables import idempotency_keys, openings, tasks, workflows
+from dotflow.api.tables import deletions, idempotency_keys, openings, tasks, workflows
 
 DAY = timedelta(days=1)
 NOW = datetime.now(timezone.utc)
@@ -66,10 +67,10 @@ def test_runs_that_ended_long_ago_are_deleted(engine: Engine) -> None:
     add_run(engine, "going", "In progress", 90 * DAY)
     add_run(engine, "new", "New", 90 * DAY)
     add_run(engine, "recent", "Completed", 29 * DAY)
-    told: list[str] = []
-    Keeper(engine, Store(engine, told.extend), Keep(age=30 * DAY)).sweep(NOW)
+    Keeper(engine, Store(engine), Keep(age=30 * DAY)).sweep(NOW)
     assert kept(engine) == {"going", "new", "recent"}
-    assert sorted(told) == ["done", "failed"]
+    changed = {run for run, _ in Reading(engine).changes(NOW)}
+    assert {"done", "failed"} <= changed
 
 
 def test_runs_beyond_a_number_are_deleted(engine: Engine) -> None:
@@ -93,6 +94,37 @@ def test_run_that_was_taken_up_again_is_kept(engine: Engine) -> None:
         writing.change_workflow("1", {"status": "In progress"})
         assert writing.drop_workflow("1", NOW - 31 * DAY, 50) is None
     assert kept(engine) == {"1"}
+
+
+def test_servers_share_what_is_to_be_deleted(engine: Engine) -> None:
+    """None waits for a run that another server is just deleting."""
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one server")
+    for run in ("1", "2", "3"):
+        add_run(engine, run, "Completed", 31 * DAY)
+    with Store(engine).writing() as writing:
+        assert writing.drop_workflow("2", NOW - 31 * DAY, 50)
+        Keeper(engine, Store(engine), Keep(age=30 * DAY)).sweep(NOW)
+        assert kept(engine) == {"2"}
+    assert kept(engine) == set()
+
+
+def test_what_is_of_use_for_a_while_is_forgotten(engine: Engine) -> None:
+    """A deletion is told for an hour; that somebody logged out is known while a cookie may live."""
+    store = Store(engine)
+    add_run(engine, "1", "Completed", DAY)
+    with store.writing() as writing:
+        writing.delete_workflow("1")
+        writing.end_session("s")
+    keeper = Keeper(engine, store)
+
+    def known() -> tuple[bool, bool]:
+        with engine.connect() as connection:
+            return bool(connection.execute(select(deletions)).all()), store.has_ended("s")
+
+    for age, wanted in ((DAY / 48, (True, True)), (DAY, (False, True)), (9 * DAY, (False, False))):
+        keeper.sweep(NOW + age)
+        assert known() == wanted
 
 
 def test_keys_are_known_as_long_as_a_message_may_be_repeated(engine: Engine) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dotflow.api.errors import UNAVAILABLE
 from dotflow.api.guard.origins import is_known, is_own
 from dotflow.api.guard.sessions import SESSION, Sessions
 from dotflow.api.guard.tokens import carries, is_open
@@ -31,6 +32,9 @@ class _Refusal(NamedTuple):
     status: int
     detail: str
     headers: dict[bytes, bytes]
+
+
+_UNKNOWABLE = _Refusal(503, "the database does not answer; try again", {b"retry-after": b"1"})
 
 
 class Gate:
@@ -60,16 +64,19 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope = {**scope, SESSION: self._has_session(scope)}
-        refusal = self._refusal(scope)
+        try:
+            scope = {**scope, SESSION: await self._has_session(scope)}
+            refusal = self._refusal(scope)
+        except UNAVAILABLE:  # it is the database that knows who has logged out
+            refusal = _UNKNOWABLE
         if refusal is None:
             await self._app(scope, receive, send)
             return
         status, detail, headers = refusal
         await refuse(scope, receive, send, status=status, detail=detail, headers=headers)
 
-    def _has_session(self, scope: Scope) -> bool:
-        return self._sessions is not None and self._sessions.admits(scope)
+    async def _has_session(self, scope: Scope) -> bool:
+        return self._sessions is not None and await self._sessions.admits(scope)
 
     def _refusal(self, scope: Scope) -> _Refusal | None:
         if self._token is None:

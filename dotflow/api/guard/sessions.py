@@ -7,11 +7,13 @@ import secrets
 import time
 from functools import cached_property
 
+from anyio import to_thread
 from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import Scope
 
 from dotflow.api.limits import header
+from dotflow.api.store import Store
 
 SESSION = "dotflow.session"
 """Where a request's scope says that a session let it in."""
@@ -22,22 +24,21 @@ WAIT_SECONDS = 1.0
 MOST_WAITING = 10
 """Wrong tokens that wait at once: no more than these are tried in `WAIT_SECONDS`."""
 
-_MOST_ENDED = 10_000
-
 
 class Sessions:
     """Makes sessions and knows its own.
 
     The key is derived from the token: sessions outlive a restart, several processes share them,
-    and a new token ends them all.
+    and a new token ends them all. Those that people have ended are in the database.
 
     Args:
         token: The server's token.
+        store: On the database that all processes of the server share.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, store: Store) -> None:
         self._token = token
-        self._ended: dict[str, None] = {}
+        self._store = store
         self._waiting: set[asyncio.Task[None]] = set()
 
     @cached_property
@@ -89,33 +90,40 @@ class Sessions:
             samesite="lax",
         )
 
-    def end(self, scope: Scope, answer: Response) -> None:
+    async def end(self, scope: Scope, answer: Response) -> None:
         """Takes the session away from a browser, and from whoever has copied it.
 
         Args:
             scope: The request.
             answer: What it is answered with.
         """
-        if self.admits(scope):
-            self._ended[self._offered(scope)] = None
-            if len(self._ended) > _MOST_ENDED:
-                del self._ended[next(iter(self._ended))]
+        session = self._session(scope)
+        if session is not None:
+            await to_thread.run_sync(self._end, session)
         answer.delete_cookie(self._name, path=scope.get("root_path") or "/", httponly=True)
 
-    def admits(self, scope: Scope) -> bool:
+    async def admits(self, scope: Scope) -> bool:
         """Whether a request has a session that is good.
 
         Args:
             scope: The request.
         """
-        offered = self._offered(scope)
-        content, _, signature = offered.rpartition(".")
-        expires = content.partition(".")[0]
-        return (
-            hmac.compare_digest(signature.encode(), self._sign(content).encode())
-            and int(expires) > time.time()
-            and offered not in self._ended
-        )
+        session = self._session(scope)
+        if session is None:
+            return False
+        return not await to_thread.run_sync(self._store.has_ended, session)
+
+    def _session(self, scope: Scope) -> str | None:
+        """Gives the id of a session that we made and that has not run out."""
+        content, _, signature = self._offered(scope).rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign(content).encode()):
+            return None
+        expires, _, session = content.partition(".")
+        return session if int(expires) > time.time() else None
+
+    def _end(self, session: str) -> None:
+        with self._store.writing() as writing:
+            writing.end_session(session)
 
     def _offered(self, scope: Scope) -> str:
         given = header(scope, b"cookie")

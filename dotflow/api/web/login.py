@@ -47,7 +47,7 @@ async def log_out(request: Request) -> Response:
     if request.app.state.sessions is None:
         return RedirectResponse(links.runs(), 303)
     answer = RedirectResponse(links.login(), 303)
-    request.app.state.sessions.end(request.scope, answer)
+    await request.app.state.sessions.end(request.scope, answer)
     return answer
 
 
