@@ -34,6 +34,17 @@ STORAGES = (TypeStorage.DEFAULT, TypeStorage.FILE)
 STEP_HELP = "the step: 'module.name' or 'module:name' of something under @action"
 
 
+def add_what_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare the two ways to say what runs."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-s", "--step", metavar="IMPORT", help=STEP_HELP)
+    what.add_argument(
+        "-w", "--workflow", metavar="IMPORT",
+        help="'module.name' of a function without arguments that returns a DotFlow; -c and -i do "
+        "not go with it, -o and -p are ignored",
+    )  # fmt: skip
+
+
 def add_step_flags(parser: argparse.ArgumentParser) -> None:
     """Declare what goes with a step."""
     parser.add_argument(

@@ -55,6 +55,30 @@ def test_every_run_has_a_record_of_its_own(spawn, default_dialect, counting):
     assert {one["name"] for one in workflows} == {"step"}
 
 
+def test_a_workflow(spawn, default_dialect, counting, tmp_path):
+    """Each due time makes a workflow anew, and its reports have left when it has run; resumed, the
+    one that failed goes on."""
+    with (tmp_path / "counting.py").open("a") as file:
+        file.write(
+            "from dotflow import Config, DotFlow\nfrom dotflow.otel import ServerOtel\n"
+            "def pipeline():\n"
+            "    flow = DotFlow(config=Config(server=ServerOtel()), name='made')\n"
+            "    flow.task.add([fails_first, step])\n    return flow\n"
+        )
+    words = ("--workflow", "counting:pipeline", "--cron", EACH_SECOND, "--resume")
+    process = spawn("schedule", *words)
+    wait_for(lambda: len([x for x in default_dialect.workflows() if x["duration"]]) >= 2)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert output.startswith("counting:pipeline runs next at ")
+    assert "failed: task 1 (fails_first): ValueError: the first" in output
+    assert output.count("completed: 2 tasks") == len(default_dialect.workflows())
+    assert {(x["name"], x["status"]) for x in default_dialect.workflows()} == {
+        ("made", "Completed")
+    }
+
+
 def test_a_run_under_way_is_waited_for(spawn, default_dialect, tmp_path):
     """The first signal lets it end; what it did is reported."""
     (tmp_path / "waiting.py").write_text(
@@ -133,11 +157,15 @@ def test_after_a_failure_resume_goes_on_with_the_same_run(spawn, default_dialect
         (["--cron", "nonsense"], 2, "'nonsense' is no cron expression"),
         (["--cron", EACH_SECOND, "-c", "{}.not_callable"], 1, "steps_of_a_user.not_callable"),
         (["--cron", EACH_SECOND, "--server", "api"], 1, "SERVER_BASE_URL"),
+        (["-w", "{}.gone", "--cron", EACH_SECOND], 1, "steps_of_a_user.gone"),
+        (["-w", "{}.needs_an_argument", "--cron", EACH_SECOND], 1, "needs_an_argument"),
+        (["-w", "{}.pipeline", "-i", "1", "--cron", EACH_SECOND], 2, "--initial-context"),
     ],
 )
 def test_what_is_wrong_is_said_before_the_first_run(command, capsys, words, status, expected):
     """A wrong flag is one line now, not an error at the first due time."""
-    assert command("schedule", "-s", "{}.extract", *words) == status
+    step = () if "-w" in words else ("-s", "{}.extract")
+    assert command("schedule", *step, *words) == status
     said = capsys.readouterr().err
     assert said.startswith("Error: ")
     assert expected in said

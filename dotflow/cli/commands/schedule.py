@@ -1,4 +1,4 @@
-"""Run a step at the times of a cron expression, until it is told to stop."""
+"""Run a step or a workflow at the times of a cron expression, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from dotflow.cli import flags
-from dotflow.cli.commands.start import step_workflow
+from dotflow.cli.commands.start import (
+    check_workflow_flags,
+    factory_of,
+    made_by,
+    step_workflow,
+)
 from dotflow.cli.errors import UsageError
-from dotflow.cli.running import errors_only, run_workflow
+from dotflow.cli.running import deliver, errors_only, run_workflow
 from dotflow.cli.signals import interrupting
 from dotflow.core import interrupt
 from dotflow.core.config import Config
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\
   dotflow schedule --step etl.extract --cron '*/5 * * * *'
+  dotflow schedule --workflow etl:pipeline --cron '0 3 * * *'
 Times are those of the local clock. Each run is a workflow of its own, with an id and records of
 its own; with WORKFLOW_ID all runs are of that workflow.
 
@@ -33,7 +39,7 @@ A second signal interrupts what is under way; then it is 143 or 130."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("-s", "--step", required=True, metavar="IMPORT", help=flags.STEP_HELP)
+    flags.add_what_flags(parser)
     parser.add_argument(
         "--cron", required=True, metavar="EXPRESSION",
         help="five fields (minute, hour, day of month, month, day of week), or six with seconds",
@@ -78,19 +84,17 @@ class ScheduleCommand:
             Interrupted: A second signal ended what was under way.
             Exception: It could not be scheduled, see `dotflow.cli.errors`.
         """
+        check_workflow_flags(self._arguments)
         scheduler = self._scheduler()
         flags.choose_server(self._arguments.server)
         flags.find_modules_here()
         with interrupting() as answered, errors_only(self._arguments.quiet):
             with interrupt.window():
                 # What is wrong with it is said now, not at the first due time.
-                flags.step_and_callback(self._arguments)
-                self._config = Config(storage=flags.storage_of(self._arguments))
+                self._check()
             if not self._arguments.quiet:
-                sys.stderr.write(
-                    f"{self._arguments.step} runs next at {scheduler.next_time()}; Ctrl-C ends "
-                    "it.\n"
-                )
+                name = self._arguments.step or self._arguments.workflow
+                sys.stderr.write(f"{name} runs next at {scheduler.next_time()}; Ctrl-C ends it.\n")
             try:
                 scheduler.start(workflow=self.run_once)
                 answered()  # the scheduler ends by a signal, which it took for itself
@@ -99,8 +103,16 @@ class ScheduleCommand:
                 scheduler.stop()
                 raise
             finally:
-                self._config.guard.call(self._config.server, "close", flush_timeout())
+                if self._config is not None:
+                    self._config.guard.call(self._config.server, "close", flush_timeout())
         return 0
+
+    def _check(self) -> None:
+        if self._arguments.workflow:
+            factory_of(self._arguments.workflow)  # not called: what it makes is reported
+            return
+        flags.step_and_callback(self._arguments)
+        self._config = Config(storage=flags.storage_of(self._arguments))
 
     def run_once(self) -> None:
         """One scheduled run."""
@@ -115,10 +127,14 @@ class ScheduleCommand:
             )
         finally:
             self._unfinished = workflow if arguments.resume and not is_completed else None
+            if arguments.workflow:
+                deliver(workflow)  # what it made for itself ends with it
 
     def _workflow(self) -> DotFlow:
         """A workflow of its own; where results are kept in memory only, in a memory of its own."""
         arguments, kept = self._arguments, self._config
+        if arguments.workflow:
+            return made_by(arguments.workflow)
         assert kept is not None  # noqa: S101 - made before the first run
         config = Config(storage=flags.storage_of(arguments), server=kept.server, log=kept.log)
         return step_workflow(arguments, config)

@@ -20,6 +20,7 @@ from dotflow.runlog import history
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 EPILOG = """\
 Modules are looked for in the current folder first. With etl.py in it:
@@ -41,13 +42,7 @@ second later, ends it at once."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("-s", "--step", metavar="IMPORT", help=flags.STEP_HELP)
-    what.add_argument(
-        "-w", "--workflow", metavar="IMPORT",
-        help="'module.name' of a function without arguments that returns a DotFlow; -c and -i do "
-        "not go with it, -o and -p are ignored",
-    )  # fmt: skip
+    flags.add_what_flags(parser)
     flags.add_step_flags(parser)
     flags.add_run_flags(parser)
     parser.add_argument(
@@ -80,7 +75,7 @@ class StartCommand:
             Exception: It could not be run, see `dotflow.cli.errors`.
         """
         arguments = self._arguments
-        self._check()
+        check_workflow_flags(arguments)
         flags.choose_server(arguments.server)
         flags.find_modules_here()
         live = shows_tasks(arguments.quiet)
@@ -103,19 +98,6 @@ class StartCommand:
                 deliver(workflow)
         return 0 if is_completed else 1
 
-    def _check(self) -> None:
-        arguments = self._arguments
-        if not arguments.workflow:
-            return
-        for flag, value in (
-            ("--callback", arguments.callback),
-            ("--initial-context", arguments.initial_context),
-        ):
-            if value is not None:
-                raise WorkflowFlagConflict(flag)
-        if arguments.storage != TypeStorage.DEFAULT:
-            logger.warning("'--storage' is ignored: with '--workflow' the code says it.")
-
     def _say_what_resuming_needs(self, workflow: DotFlow) -> None:
         """Warn who asks for what an earlier run has done where no run can have left anything."""
         needs = []
@@ -130,6 +112,44 @@ class StartCommand:
             logger.warning("'--resume' restores nothing: it needs %s.", " and ".join(needs))
 
 
+def check_workflow_flags(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go with `--workflow`, and say what is ignored.
+
+    Args:
+        arguments: The flags.
+
+    Raises:
+        WorkflowFlagConflict: A flag goes with a step only.
+    """
+    if not arguments.workflow:
+        return
+    for flag, value in (
+        ("--callback", arguments.callback),
+        ("--initial-context", arguments.initial_context),
+    ):
+        if value is not None:
+            raise WorkflowFlagConflict(flag)
+    if arguments.storage != TypeStorage.DEFAULT:
+        logger.warning("'--storage' is ignored: with '--workflow' the code says it.")
+
+
+def factory_of(path: str) -> Callable[[], object]:
+    """What makes the workflow that `--workflow` names.
+
+    Args:
+        path: Its import string.
+
+    Raises:
+        CommandError: Its module raised when it was imported.
+        ImportModuleError: There is no such thing.
+        InvalidWorkflowFactory: It is no callable without arguments.
+    """
+    factory: Callable[[], object] = flags.load(path)
+    if not callable(factory) or not _takes_nothing(factory):
+        raise InvalidWorkflowFactory(path)
+    return factory
+
+
 def made_by(path: str) -> DotFlow:
     """The workflow that `--workflow` names, not started.
 
@@ -142,10 +162,7 @@ def made_by(path: str) -> DotFlow:
         InvalidWorkflowFactory: It is no callable without arguments that returns a DotFlow.
         Exception: It raised.
     """
-    factory = flags.load(path)
-    if not callable(factory) or not _takes_nothing(factory):
-        raise InvalidWorkflowFactory(path)
-    workflow = factory()
+    workflow = factory_of(path)()
     if not isinstance(workflow, DotFlow):
         raise InvalidWorkflowFactory(path)
     return workflow
