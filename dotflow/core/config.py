@@ -1,8 +1,8 @@
-"""Config: the seven places where a program chooses what the engine works with."""
+"""Config: the places where a program chooses what the engine works with."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dotflow.abc.log import Log
 from dotflow.abc.metrics import Metrics
@@ -38,6 +38,10 @@ class Config:
         scheduler: When `DotFlow.schedule` runs; never by default.
         tracer: Who is told of starts and ends; nobody by default.
         metrics: Who counts and measures; nobody by default.
+        executor: What runs steps in the modes "parallel" and "sequential_group" (a
+            `concurrent.futures.Executor`, Dask's Client, or a `dotflow.abc.executor.TaskExecutor`);
+            child processes do by default, and for a run with a `start_method`. Whoever made it
+            shuts it down.
 
     Attributes:
         guard: Keeps what a provider raises away from the work, and counts it.
@@ -55,6 +59,7 @@ class Config:
         scheduler: Scheduler | None = None,
         tracer: Tracer | None = None,
         metrics: Metrics | None = None,
+        executor: Any = None,
     ) -> None:
         # What every workflow needs, and `import dotflow` does not.
         import socket  # noqa: F401
@@ -72,6 +77,11 @@ class Config:
         self.scheduler = _slot("scheduler", scheduler, Scheduler, providers.SchedulerDefault)
         self.tracer = _slot("tracer", tracer, Tracer, providers.TracerDefault)
         self.metrics = _slot("metrics", metrics, Metrics, providers.MetricsDefault)
+        if executor is not None:
+            from dotflow.core.remote.choice import task_executor_of  # here, for few have one
+
+            task_executor_of(executor)
+        self.executor = executor
         self.guard = Guard()
 
     def __repr__(self) -> str:
@@ -81,6 +91,7 @@ class Config:
         usual = {
             providers.StorageDefault, providers.NotifyDefault, providers.LogDefault,
             providers.SchedulerDefault, providers.TracerDefault, providers.MetricsDefault,
+            type(None),
         }  # fmt: skip
         slots = {name: one for name, one in vars(self).items() if name != "guard"}
         said = [f"{name}={_words_of(one)}" for name, one in slots.items() if type(one) not in usual]

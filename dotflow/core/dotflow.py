@@ -12,9 +12,10 @@ from dotflow.abc.server import WorkflowDescription
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.config import Config
 from dotflow.core.exception import WorkflowFailed
+from dotflow.core.options import check_options
 from dotflow.core.task import Task, TaskBuilder
 from dotflow.core.types import TypeExecution, TypeInputChange
-from dotflow.core.workflow import Manager, check_options
+from dotflow.core.workflow import Manager
 from dotflow.logging import logger
 from dotflow.utils.basic_functions import basic_callback
 from dotflow.utils.error_handler import without_our_frames
@@ -97,6 +98,7 @@ class DotFlow:
         fingerprint: str | None = None,
         start_method: str | None = None,
         raise_on_failure: bool = False,
+        executor: Any = None,
     ) -> Manager:
         """Run the workflow and return its Manager, which says what came of it.
 
@@ -113,14 +115,18 @@ class DotFlow:
                 one what `DOTFLOW_START_METHOD` says.
             raise_on_failure: Raise WorkflowFailed where the run failed, once all is reported; of
                 a background run `wait()` raises it.
+            executor: What runs the steps in the modes "parallel" and "sequential_group", in place
+                of child processes: a `concurrent.futures.Executor`, Dask's Client, or a
+                `dotflow.abc.executor.TaskExecutor`; without one that of the Config.
 
         Raises:
             WorkflowFailed: The run failed, and `raise_on_failure` was asked for.
             ExecutionModeNotExist: There is no such mode.
             InvalidOnInputChange: There is no such policy.
             InputChangedError: The input is another one, and the policy is "raise".
-            NotCallableObject: A callback cannot be called.
-            ValueError: There is no such start method here.
+            NotCallableObject: A callback cannot be called, or the executor is none.
+            ValueError: There is no such start method here; or there is an executor, and it does
+                not go with the mode or with a start method.
             RuntimeError: The workflow is running already, which it does once at a time; or a
                 child process that only imports the program starts the run.
         """
@@ -139,6 +145,7 @@ class DotFlow:
                 description=self._description,
                 start_method=start_method,
                 raise_on_failure=raise_on_failure,
+                executor=executor,
             )
         except (KeyboardInterrupt, WorkflowFailed) as error:
             # It says where the work was, and not how the engine came there.
@@ -159,6 +166,7 @@ class DotFlow:
         fingerprint: str | None = None,
         start_method: str | None = None,
         raise_on_failure: bool = False,
+        executor: Any = None,
     ) -> Manager:
         """Run the workflow while the event loop goes on, and return its Manager.
 
@@ -178,6 +186,7 @@ class DotFlow:
             fingerprint: As in `start`.
             start_method: As in `start`.
             raise_on_failure: As in `start`.
+            executor: As in `start`.
 
         Raises:
             ValueError: The mode is "background".
@@ -201,6 +210,7 @@ class DotFlow:
                 fingerprint=fingerprint,
                 start_method=start_method,
                 raise_on_failure=raise_on_failure,
+                executor=executor,
             )
         )
 
@@ -216,6 +226,7 @@ class DotFlow:
         fingerprint: str | None = None,
         start_method: str | None = None,
         raise_on_failure: bool = False,
+        executor: Any = None,
     ) -> None:
         """Hand the workflow to the scheduler, which starts it again and again.
 
@@ -229,16 +240,17 @@ class DotFlow:
             fingerprint: As in `start`.
             start_method: As in `start`.
             raise_on_failure: As in `start`; the scheduler logs what a run raises, and goes on.
+            executor: As in `start`; it has to be open for as long as the scheduler goes on.
 
         Raises:
             Exception: An argument is wrong, as in `start`.
         """
-        check_options(mode, on_input_change, on_success, on_failure, start_method)
+        check_options(mode, on_input_change, on_success, on_failure, start_method, executor)
         given = {
             "mode": mode, "keep_going": keep_going, "resume": resume, "on_success": on_success,
             "on_failure": on_failure, "on_input_change": on_input_change,
             "fingerprint": fingerprint, "start_method": start_method,
-            "raise_on_failure": raise_on_failure,
+            "raise_on_failure": raise_on_failure, "executor": executor,
         }  # fmt: skip
         defaults = DotFlow.start.__kwdefaults__ or {}
         said = {name: value for name, value in given.items() if value is not defaults[name]}

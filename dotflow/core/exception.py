@@ -109,8 +109,9 @@ class NotCallableObject(Exception):
 
     __reduce__ = reduced
 
-    def __init__(self, name: str) -> None:
-        super().__init__(MESSAGE_NOT_CALLABLE_OBJECT.format(name=name))
+    def __init__(self, name: str, reason: str = "") -> None:
+        message = MESSAGE_NOT_CALLABLE_OBJECT.format(name=name)
+        super().__init__(f"{message[:-1]}: {reason}." if reason else message)
 
 
 class ProblemOrdering(Exception):

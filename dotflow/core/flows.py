@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from uuid import UUID
 
+    from dotflow.abc.executor import TaskExecutor
     from dotflow.core.task import Task
 
 
@@ -69,6 +70,7 @@ class InProcesses(Flow):
         groups: As in Flow.
         resume: As in Flow.
         start_method: How the processes come to be; without one as the settings say.
+        executor: What runs the tasks in place of processes of our own.
     """
 
     def __init__(
@@ -79,55 +81,61 @@ class InProcesses(Flow):
         groups: Mapping[str, list[Task]],
         resume: bool = False,
         start_method: str | None = None,
+        executor: TaskExecutor | None = None,
     ) -> None:
         self._start_method = start_method
+        self._executor = executor
         super().__init__(tasks, workflow_id, ignore, groups, resume)
+
+    def get_tasks(self) -> list[Task]:
+        """All tasks."""
+        return self.tasks
+
+    def _run_all(
+        self, ignore: bool, resume: bool, most_processes: int, stop_on_failure: bool
+    ) -> None:
+        """Run each chain of tasks of the queue in a lane of its own."""
+        # Here, for most runs need neither processes nor an executor.
+        if self._executor is not None:
+            from dotflow.core.remote.lanes import run_remote
+
+            run_remote(
+                self._executor, self.queue, self.workflow_id, ignore, resume, stop_on_failure
+            )
+            return
+        from dotflow.core.children.lane import ProcessLane
+        from dotflow.core.children.lanes import run_lanes
+
+        lanes = [
+            ProcessLane(tasks, self.workflow_id, ignore, resume, self._start_method)
+            for tasks in self.queue
+        ]
+        run_lanes(lanes, most_processes, stop_on_failure)
 
 
 class SequentialGroup(InProcesses):
     """Runs every group in a process of its own, all at once; in order within a group."""
 
     def setup_queue(self) -> None:
-        """Make one lane a group."""
-        from dotflow.core.children.lane import ProcessLane  # here, for most runs need no processes
-
-        self.queue = [
-            ProcessLane(tasks, self.workflow_id, self.ignore, self.resume, self._start_method)
-            for tasks in self.groups.values()
-        ]
-
-    def get_tasks(self) -> list[Task]:
-        """All tasks."""
-        return self.tasks
+        """Make one chain a group."""
+        self.queue = list(self.groups.values())
 
     def run(self) -> None:
         """Run the groups; a failed task stops its own only."""
-        from dotflow.core.children.lanes import run_lanes
-
-        run_lanes(self.queue, at_once=len(self.queue), stop_on_failure=False)
+        self._run_all(self.ignore, self.resume, len(self.queue), stop_on_failure=False)
 
 
 class Parallel(InProcesses):
     """Runs every task in a process of its own, `Settings.MAX_PROCESSES` of them at a time."""
 
     def setup_queue(self) -> None:
-        """Make one lane a task."""
-        from dotflow.core.children.lane import ProcessLane
-
-        self.queue = [
-            ProcessLane([task], self.workflow_id, ignore=True, start_method=self._start_method)
-            for task in self.tasks
-        ]
-
-    def get_tasks(self) -> list[Task]:
-        """All tasks."""
-        return self.tasks
+        """Make one chain a task."""
+        self.queue = [[task] for task in self.tasks]
 
     def run(self) -> None:
         """Run the tasks; without `ignore` none is begun once another has failed."""
-        from dotflow.core.children.lanes import run_lanes
-
-        run_lanes(self.queue, Settings.MAX_PROCESSES, stop_on_failure=not self.ignore)
+        most = Settings.MAX_PROCESSES
+        self._run_all(True, False, most, stop_on_failure=not self.ignore)
 
 
 class Background(Flow):

@@ -85,8 +85,8 @@ class TaskReporter:
         self._has_told = True
         self._in_doubt = None
 
-    def start(self) -> None:
-        """The task begins; from here on `Task.turn` is this reporter."""
+    def start(self, at_ns: int | None = None) -> None:
+        """The task begins, or began then; from here on `Task.turn` is this reporter."""
         task = self.task
         task.turn = self
         tracer = task.config.tracer
@@ -94,7 +94,7 @@ class TaskReporter:
             tracer.start_task(task=task)
         except BaseException as error:  # noqa: BLE001
             task.config.guard.failed(tracer, "start_task", error)
-        task.started_ns = time.time_ns()
+        task.started_ns = at_ns or time.time_ns()
         self._began = time.perf_counter_ns()
         task.status = TypeStatus.IN_PROGRESS
         if self._tells:

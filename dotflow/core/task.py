@@ -57,6 +57,7 @@ class Task(TaskInstance):
         restored: Whether its result came from a checkpoint.
         run: The number of the run it is in; 0 before the first.
         turn: What reports it while it is under way; else None.
+        place: Where an executor runs it, or ran it; None where that is not known.
 
     Raises:
         MissingActionDecorator: The step is not under `@action`.
@@ -274,7 +275,7 @@ class Task(TaskInstance):
         self.retry_count = 0
         self.started_ns = self.finished_ns = None
         self.restored = False
-        self.turn = None
+        self.turn = self.place = None
         self._status = TypeStatus.NOT_STARTED
         self._duration = self._errors = None
         self._previous_context = self._current_context = None

@@ -94,6 +94,12 @@ class TaskError:
         """Have the exception be `cause`; who handles it takes its frames, or they are kept."""
         self._cause = error
 
+    def pack(self, dumps: Callable[[Any], bytes]) -> None:
+        """Have the exception go to another process as `dumps` says, if it can."""
+        packed = None if self._cause is None else within(PATIENCE, lambda: dumps(self._cause))
+        if isinstance(packed, bytes):
+            self._cause, self._packed = None, packed
+
     def __getstate__(self) -> dict[str, Any]:
         packed = self._packed if self._cause is None else _packed(self._cause)
         return {**vars(self), "_cause": None, "_packed": packed}

@@ -10,6 +10,7 @@ from dotflow.utils.basic_functions import basic_callback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dotflow.abc.executor import Place
     from dotflow.core.context import Context
     from dotflow.core.task_error import TaskError
 
@@ -43,6 +44,7 @@ class TaskInstance:
     started_ns: int | None = None
     finished_ns: int | None = None
     turn: Turn | None = None
+    place: Place | None = None
     _step: Any = None
     _callback: Callable[..., Any] = staticmethod(basic_callback)
     _initial_context: Context | None = None

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.abc.facts import PlannedTask, RunBegan, RunEnded, RunFailed, next_number
 from dotflow.abc.server import WorkflowDescription
 from dotflow.core import interrupt, rehearsal, unfinished
-from dotflow.core.checkpoint import check_policy, prepare, read_note, write_note
-from dotflow.core.children.start_method import check_is_no_import, start_method_of
-from dotflow.core.exception import ExecutionModeNotExist, NotCallableObject
+from dotflow.core.checkpoint import prepare, read_note, write_note
 from dotflow.core.flows import (
     Background,
     InProcesses,
@@ -23,6 +21,7 @@ from dotflow.core.flows import (
 )
 from dotflow.core.forked import getpid, is_ending
 from dotflow.core.guard import Guard
+from dotflow.core.options import check_is_no_child, check_options, executor_for, flow_of
 from dotflow.core.outcome import Outcome
 from dotflow.core.task_error import TaskError
 from dotflow.core.types import TypeExecution, TypeInputChange
@@ -49,39 +48,6 @@ __all__ = [
     "SequentialGroup",
     "grouper",
 ]
-
-FLOWS: dict[str, type[Flow]] = {
-    TypeExecution.SEQUENTIAL: Sequential,
-    TypeExecution.SEQUENTIAL_GROUP: SequentialGroup,
-    TypeExecution.BACKGROUND: Background,
-    TypeExecution.PARALLEL: Parallel,
-}
-
-
-def _flow_of(mode: str, groups: dict[str, list[Task]]) -> type[Flow]:
-    """What runs tasks in a mode: several groups are never run one after the other."""
-    cls = FLOWS[mode]
-    return SequentialGroup if cls is Sequential and len(groups) > 1 else cls
-
-
-def check_options(
-    mode: Any, on_input_change: Any, on_success: Any, on_failure: Any, start_method: Any
-) -> str:
-    """See that a run can be started so, before anybody is told of it; return its start method.
-
-    Raises:
-        ExecutionModeNotExist: There is no such mode.
-        InvalidOnInputChange: There is no such policy.
-        NotCallableObject: A callback cannot be called.
-        ValueError: There is no such start method here.
-    """
-    if mode not in list(FLOWS):  # which, unlike a dict, may be asked for anything
-        raise ExecutionModeNotExist(mode)
-    check_policy(on_input_change)
-    for name, callback in (("on_success", on_success), ("on_failure", on_failure)):
-        if not callable(callback):
-            raise NotCallableObject(name)
-    return start_method_of(start_method)
 
 
 def _conclude_turn(turn: Turn, error: BaseException) -> None:
@@ -113,6 +79,8 @@ class Manager(Outcome):
             what `DOTFLOW_START_METHOD` says, else the first of them that the system has.
         raise_on_failure: Raise WorkflowFailed at the end of a run that failed, once all is
             reported; in background mode `wait()` does that.
+        executor: What runs the steps in the modes "parallel" and "sequential_group"; without one
+            that of the Config, else child processes do.
 
     Attributes:
         tasks: The tasks of the outcome: in sequential mode those that ran, else all.
@@ -122,10 +90,11 @@ class Manager(Outcome):
     Raises:
         WorkflowFailed: The run failed, and `raise_on_failure` was asked for.
         ExecutionModeNotExist: There is no such mode.
-        NotCallableObject: A callback cannot be called.
+        NotCallableObject: A callback cannot be called, or the executor is none.
         InvalidOnInputChange: There is no such policy.
         InputChangedError: The input is another one, and the policy is "raise".
-        ValueError: There is no such start method here.
+        ValueError: There is no such start method here; or there is an executor, and it does not go
+            with the mode or with a start method.
         RuntimeError: Another run of these tasks is under way; or a child process that only imports
             the program starts the run.
     """
@@ -147,13 +116,15 @@ class Manager(Outcome):
         description: WorkflowDescription | None = None,
         start_method: str | None = None,
         raise_on_failure: bool = False,
+        executor: Any = None,
     ) -> None:
         self._start_method = check_options(
-            mode, on_input_change, on_success, on_failure, start_method
+            mode, on_input_change, on_success, on_failure, start_method, executor
         )
         groups = grouper(tasks)
-        flow = _flow_of(mode, groups)
-        check_is_no_import(self._start_method, issubclass(flow, InProcesses))
+        flow = flow_of(mode, groups)
+        self._executor = executor_for(flow, executor, config, start_method is not None)
+        check_is_no_child(flow, self._start_method, self._executor)
         self.tasks = tasks
         self.on_success = on_success
         self.on_failure = on_failure
@@ -249,7 +220,9 @@ class Manager(Outcome):
         if self.mode == TypeExecution.BACKGROUND:
             self._run_in_background(groups, keep_going, resume)
             return
-        more = {"start_method": self._start_method} if issubclass(cls, InProcesses) else {}
+        more: dict[str, Any] = {}
+        if issubclass(cls, InProcesses):
+            more = {"start_method": self._start_method, "executor": self._executor}
 
         def run() -> None:
             self._begin()

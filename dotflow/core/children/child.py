@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
 from dotflow.core import rehearsal
+from dotflow.core.children.away import AwayReporter, run_away
 from dotflow.core.children.result import with_result
 from dotflow.core.children.streams import renew_streams
 from dotflow.core.children.wire import (
@@ -24,15 +25,12 @@ from dotflow.core.children.wire import (
     pickling_failure,
     unloaded,
 )
-from dotflow.core.engine import TaskEngine
 from dotflow.core.guard import Guard
 from dotflow.core.jsonable import type_name
-from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.process.within import Failed, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from dotflow.abc.facts import Carrier
@@ -52,15 +50,14 @@ guard = Guard()
 """The guard of a child: that of its Config stays with the parent."""
 
 
-class ChildReporter:
+class ChildReporter(AwayReporter):
     """Writes each turn to the child's Task, without hooks, and sends it to the parent."""
 
     def __init__(self, task: Task, connection: Connection, server: type[Server], job: Job) -> None:
-        self.task = task
+        super().__init__(task)
         self._connection = connection
         self._server = server
         self._job = job
-        self.callback_error: TaskError | None = None
 
     def start(self) -> None:
         """The task begins: the parent has reported that."""
@@ -83,37 +80,6 @@ class ChildReporter:
             if isinstance(answer, AttemptCarrier) and answer.attempt == attempt:
                 return self._enter(answer.carrier)
         return self._enter(self._job.carrier)
-
-    def end_attempt(self, attempt: int, failure: TaskError | None, time_ns: int) -> None:
-        """Tell the parent that the try ended."""
-        self._say(AttemptEnded(0, self.task.task_id, attempt, time_ns, failure))
-
-    def retry(self, failure: TaskError, time_ns: int) -> None:
-        """Tell the parent that the task will be tried again."""
-        task = self.task
-        task.retry_count += 1
-        task.errors = failure
-        task.status = TypeStatus.RETRY
-        self._say(Retried(0, task.task_id, time_ns, task.retry_count, failure))
-
-    def end(self, failure: TaskError | None, finished_ns: int | None) -> None:
-        """Note the end; it is sent once the callback has run."""
-        task = self.task
-        task.finish(time.time_ns() if finished_ns is None else finished_ns)
-        if failure is None:
-            task.status = TypeStatus.COMPLETED
-        else:
-            task.errors = failure
-            task.current_context = None
-            task.status = TypeStatus.FAILED
-
-    def callback_raised(self, error: BaseException) -> None:
-        """Note what the callback raised; the parent counts it."""
-        self.callback_error = TaskError(error)
-
-    def conclude(self, error: BaseException) -> None:
-        """Note that the task failed before its step began."""
-        self.end(TaskError(error), time.time_ns())
 
     def _say(self, fact: AttemptBegan | AttemptEnded | Retried) -> None:
         self._connection.send(Said(os.getpid(), self._job.number, fact))
@@ -162,7 +128,8 @@ def _serve(
                 outcome = Outcome(None, error.failure, time.time_ns())
                 connection.send(Said(process, job.number, outcome))
                 continue
-            outcome = run_job(connection, task, workflow_id, server, job, previous)
+            reporter = ChildReporter(task, connection, server, job)
+            outcome = run_away(reporter, workflow_id, previous)
             made = outcome.context
             _send_outcome(connection, task, job, outcome)
             if outcome.last:
@@ -190,51 +157,6 @@ def _next_job(connection: Connection) -> Job | None:
     while isinstance(message := connection.recv(), AttemptCarrier):
         pass
     return message  # type: ignore[no-any-return]
-
-
-def run_job(
-    connection: Connection,
-    task: Task,
-    workflow_id: Any,
-    server: type[Server],
-    job: Job,
-    previous: Context,
-) -> Outcome:
-    """Run one task and its callback, and say how they ended."""
-    task.reports = False
-    reporter = ChildReporter(task, connection, server, job)
-    engine = TaskEngine(task, workflow_id, previous, reporter)
-
-    def work() -> None:
-        with engine.start():
-            engine.execute_with_retry()
-
-    ending = broken = _raised_by(work)
-    if ending is None and (ending := _raised_by(engine.call_back)) is not None:
-        reporter.callback_raised(ending)
-    failure = task.errors[-1] if task.status == TypeStatus.FAILED else None
-    if broken is not None:
-        failure = failure or TaskError(broken)
-        failure.hold(broken)
-    return Outcome(
-        task.current_context if failure is None else None,
-        failure,
-        task.finished_ns or 0,
-        ending is not None,
-        reporter.callback_error,
-    )
-
-
-def _raised_by(work: Callable[[], None]) -> BaseException | None:
-    """What is to end the child; in a copy of it, which has no say, that is raised."""
-    process = os.getpid()
-    try:
-        work()
-    except BaseException as error:
-        if os.getpid() != process:
-            raise
-        return error
-    return None
 
 
 def _send_outcome(connection: Connection, task: Task, job: Job, outcome: Outcome) -> None:

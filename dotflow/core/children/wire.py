@@ -167,8 +167,14 @@ class Unsendable(Exception):
         failure: The error of the task.
     """
 
-    def __init__(self, what: str, error: BaseException, remedy: str = USE_DATA) -> None:
-        what = f"{what} cannot be sent to its process"
+    def __init__(
+        self,
+        what: str,
+        error: BaseException,
+        remedy: str = USE_DATA,
+        where: str = "to its process",
+    ) -> None:
+        what = f"{what} cannot be sent {where}"
         super().__init__(what)
         self.failure = pickling_failure(what, error, remedy)
 
@@ -205,8 +211,10 @@ class Unreadable(Exception):
         failure: The error of the task.
     """
 
-    def __init__(self, what: str, error: BaseException, remedy: str) -> None:
-        what = f"{what} cannot be read in its process"
+    def __init__(
+        self, what: str, error: BaseException, remedy: str, where: str = "in its process"
+    ) -> None:
+        what = f"{what} cannot be read {where}"
         super().__init__(what)
         self.failure = pickling_failure(what, error, remedy)
 

@@ -1,0 +1,58 @@
+"""What is known of any `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from dotflow.abc.executor import TaskExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+
+class StandardExecutor(TaskExecutor):
+    """Runs steps on any `concurrent.futures.Executor`: a thread pool, a process pool, loky's.
+
+    A step runs at least once: whether an engine runs again what a lost worker had begun is the
+    engine's affair. The pools of the standard library and loky's do not.
+
+    Args:
+        executor: The executor. Whoever made it shuts it down.
+        most_in_flight: How many steps may be submitted and not ended at a time; by default as many
+            as a pool says that it has workers, else any number.
+    """
+
+    def __init__(self, executor: Executor, most_in_flight: int | None = None) -> None:
+        self.executor = executor
+        self.in_process = isinstance(executor, ThreadPoolExecutor)
+        self.knows_main = _is_process_pool(executor)
+        self.most_in_flight = most_in_flight or _workers_of(executor)
+
+    def submit(
+        self,
+        call: Callable[[Any], Any],
+        job: Any,
+        name: str,  # noqa: ARG002
+        started: Callable[[int], None],  # noqa: ARG002
+    ) -> Future[Any]:
+        """Have the executor call it."""
+        return self.executor.submit(call, job)
+
+    def is_worker_lost(self, error: BaseException) -> bool:
+        """Whether the pool is broken; all that was under way in it is lost then."""
+        return isinstance(error, BrokenExecutor)
+
+
+def _is_process_pool(executor: Executor) -> bool:
+    import sys
+
+    module = sys.modules.get("concurrent.futures.process")  # loaded, if it is one
+    cls = getattr(module, "ProcessPoolExecutor", None)
+    return cls is not None and isinstance(executor, cls)
+
+
+def _workers_of(executor: Executor) -> int | None:
+    many = getattr(executor, "_max_workers", None)
+    return many if type(many) is int and many > 0 else None
