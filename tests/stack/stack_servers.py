@@ -129,15 +129,23 @@ class Server:
 
 
 class Collector(Server):
-    """The Collector, with the very file that the README tells to run; None is a store less."""
+    """The Collector, with the very files that the docs tell to run; None is a store less.
 
-    def __init__(self, binaries, folder, traces, *, metrics=None, logs=None, **variables):
+    Args:
+        added: What is added to collector-config.yaml: the name of a file in docs/collector.
+    """
+
+    def __init__(
+        self, binaries, folder, traces, *, metrics=None, logs=None, added=None, **variables
+    ):
         self.grpc_port, self.http_port, health, own = (free_port() for _ in range(4))
         self.metrics_url = f"http://localhost:{own}/metrics"
+        files = [ROOT / "collector-config.yaml"]
+        files += [ROOT / "docs" / "collector" / added] if added else []
         super().__init__(
-            "collector",
+            added or "collector",
             folder,
-            [binaries / "otelcol", f"--config={ROOT / 'collector-config.yaml'}"],
+            [binaries / "otelcol", *(f"--config={file}" for file in files)],
             f"http://localhost:{health}/",
             COLLECTOR_GRPC_PORT=self.grpc_port,
             COLLECTOR_HTTP_PORT=self.http_port,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+import yaml
 from stack_servers import HERE, ROOT
 
 CONFIG = (ROOT / "collector-config.yaml").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docs" / "compose.yaml").read_text(encoding="utf-8")
+GATEWAYS = ROOT / "docs" / "collector"
 BUILDER = (HERE / "builder.yaml").read_text(encoding="utf-8")
 MODULE = (HERE / "go.mod").read_text(encoding="utf-8")
 PROMETHEUS = (HERE / "prometheus" / "go.mod").read_text(encoding="utf-8")
@@ -27,14 +29,20 @@ def variables(text):
 
 def said(text):
     """The variables that its comment names, with their defaults."""
-    return dict(re.findall(r"^#   ([A-Z][A-Z_]+) .*?  (\S+)$", text, re.MULTILINE))
+    return dict(re.findall(r"^#   ([A-Z][A-Z0-9_]+) .*?  (\[[^\]]*\]|\S+)$", text, re.MULTILINE))
 
 
 def test_each_variable_is_explained():
     """The comment of each file names its variables and their defaults, and no others."""
-    for name in (CONFIG, *((HERE / f"jaeger{one}.yaml").read_text() for one in ("", "-disk"))):
-        assert variables(name)
-        assert said(name) == variables(name)
+    assert said(CONFIG) == variables(CONFIG)
+    added = [HERE / f"jaeger{one}.yaml" for one in ("", "-disk")]
+    added += [GATEWAYS / f"{one}.yaml" for one in ("agent", "gateway")]
+    for text in (file.read_text(encoding="utf-8") for file in added):
+        used = variables(text)
+        shared = used.keys() & variables(CONFIG).keys()
+        assert said(text) == {name: used[name] for name in used.keys() - shared}
+        assert said(text)
+        assert all(used[name] == variables(CONFIG)[name] for name in shared)
 
 
 def test_the_images_are_what_is_tested():
@@ -43,7 +51,7 @@ def test_the_images_are_what_is_tested():
     [builder] = re.findall(r"collector/cmd/builder v(\S+)", MODULE)
     [jaeger] = re.findall(r"jaegertracing/jaeger (\S+)", MODULE)
     assert collector == builder
-    for text in (COMPOSE, PAGE):
+    for text in (COMPOSE, PAGE, (GATEWAYS / "compose.yaml").read_text(encoding="utf-8")):
         assert set(re.findall(r"collector-contrib:([\d.]+)", text)) == {collector}
         assert set(re.findall(r"jaegertracing/jaeger:([\d.]+)", text)) == {JAEGER[jaeger]}
     [(minor, patch)] = re.findall(r"prometheus/prometheus v0\.3(\d\d)\.(\d+)", PROMETHEUS)
@@ -53,11 +61,11 @@ def test_the_images_are_what_is_tested():
 
 
 def test_the_collector_has_what_the_file_names():
-    """The builder's components are those that collector-config.yaml uses, and no others."""
-    built = re.findall(r"/(\w+) v[\d.]+$", BUILDER, re.MULTILINE)
+    """The builder's components are those that the files of ours use, and no others."""
+    built = re.findall(r"gomod: \S+/(\w+) v[\d.]+$", BUILDER, re.MULTILINE)
     assert sorted(built) == sorted(
-        ["otlpreceiver", "memorylimiterprocessor", "otlpexporter", "otlphttpexporter",
-         "nopexporter", "debugexporter",
+        ["otlpreceiver", "memorylimiterprocessor", "tailsamplingprocessor", "otlpexporter",
+         "otlphttpexporter", "loadbalancingexporter", "nopexporter", "debugexporter",
          "healthcheckextension", "filestorage", "envprovider", "fileprovider", "yamlprovider"]
     )  # fmt: skip
     for used in (
@@ -71,3 +79,17 @@ def test_the_compose_file_sets_what_there_is():
     """Its variables of the Collector are ones that the Collector's file knows."""
     inside = COMPOSE.partition("environment:")[2].partition("volumes:")[0]
     assert set(re.findall(r"^      (\w+):", inside, re.MULTILINE)) <= set(variables(CONFIG))
+
+
+def test_the_gateways_of_the_compose_file_are_those_of_the_agent():
+    """Its containers are called what the agent looks for; the files know its variables."""
+    services = yaml.safe_load((GATEWAYS / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    agent, gateway = (
+        variables((GATEWAYS / f"{one}.yaml").read_text(encoding="utf-8"))
+        for one in ("agent", "gateway")
+    )
+    for number in (1, 2):
+        name, _, port = agent[f"GATEWAY_{number}"].partition(":")
+        assert services[name]["environment"].keys() <= {*gateway, *variables(CONFIG)}
+        assert port == variables(CONFIG)["COLLECTOR_GRPC_PORT"]
+    assert services["agent"]["environment"].keys() <= {*agent, *variables(CONFIG)}
