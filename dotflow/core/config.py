@@ -1,4 +1,4 @@
-"""Config: the places where a program chooses what the engine works with."""
+"""Config: the eight places where a program chooses what the engine works with."""
 
 from __future__ import annotations
 
