@@ -147,9 +147,12 @@ class Books:
 
     def _refuse(self, message):
         self.dead[message.id] = Refused(422, f"no, thank you {self.tick()}")
-        if message.kind is Kind.TASK_POST and (message.workflow, message.task) not in self.tasks:
-            self.no_tasks.add((message.workflow, message.task))
+        if message.kind is Kind.TASK_POST:
+            # Also where an earlier run made the record: what this one has to say of it is a dead
+            # letter.
             self.once_refused.add((message.workflow, message.task))
+            if (message.workflow, message.task) not in self.tasks:
+                self.no_tasks.add((message.workflow, message.task))
         if message.kind in FIRST:
             self.seen["refused", message.workflow] = True
         self._note(message, is_taken=False)
