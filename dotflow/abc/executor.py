@@ -14,8 +14,8 @@ class Place(NamedTuple):
     """Where a step ran that was given to an executor.
 
     Attributes:
-        host: The name of the worker's host.
-        process: The number of the worker's process there.
+        host: The name of the worker's host; empty as long as it is not known.
+        process: The number of the worker's process there; 0 as long as it is not known.
         submitted_ns: When it was given to the executor, in nanoseconds since the epoch.
     """
 

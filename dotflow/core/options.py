@@ -94,7 +94,8 @@ def executor_for(
         given = config.executor
     if given is None or not issubclass(flow, InProcesses):
         return None
-    from dotflow.core.remote.choice import check_is_free, task_executor_of
+    from dotflow.core.remote.choice import task_executor_of
+    from dotflow.core.remote.here import check_is_free
 
     executor = task_executor_of(given)
     check_is_free(executor)

@@ -30,7 +30,7 @@ __all__ = ["Task", "TaskBuilder", "TaskError", "TaskInstance", "resolve_callback
 
 TOLD = (
     "task_id", "workflow_name", "group_name", "retry_count", "created_ns", "started_ns",
-    "finished_ns", "restored", "run", "_status", "_duration", "_errors",
+    "finished_ns", "restored", "run", "place", "_status", "_duration", "_errors",
 )  # fmt: skip
 """What another process may know of a task that ended."""
 

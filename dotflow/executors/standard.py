@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ class StandardExecutor(TaskExecutor):
 
     def __init__(self, executor: Executor, most_in_flight: int | None = None) -> None:
         self.executor = executor
-        self.in_process = isinstance(executor, ThreadPoolExecutor)
-        self.knows_main = _is_process_pool(executor)
+        is_apart = _is_a(executor, "concurrent.futures.interpreter", "InterpreterPoolExecutor")
+        self.in_process = isinstance(executor, ThreadPoolExecutor) and not is_apart
+        self.knows_main = _is_a(executor, "concurrent.futures.process", "ProcessPoolExecutor")
         self.most_in_flight = most_in_flight or _workers_of(executor)
 
     def submit(
@@ -45,11 +47,9 @@ class StandardExecutor(TaskExecutor):
         return isinstance(error, BrokenExecutor)
 
 
-def _is_process_pool(executor: Executor) -> bool:
-    import sys
-
-    module = sys.modules.get("concurrent.futures.process")  # loaded, if it is one
-    cls = getattr(module, "ProcessPoolExecutor", None)
+def _is_a(executor: Executor, module: str, name: str) -> bool:
+    """Whether it is of a class of a module, which is loaded then."""
+    cls = getattr(sys.modules.get(module), name, None)
     return cls is not None and isinstance(executor, cls)
 
 

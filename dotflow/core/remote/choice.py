@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.executor import TaskExecutor
 from dotflow.core.exception import ModuleNotFound, NotCallableObject
-from dotflow.core.remote.here import around, engine_of
 from dotflow.executors.standard import StandardExecutor
 
 if TYPE_CHECKING:
@@ -47,20 +46,6 @@ def _of_dask() -> Callable[[Any], TaskExecutor]:
     except ImportError as error:
         raise ModuleNotFound(error.name or "distributed", "dotflow[dask]") from error
     return made
-
-
-def check_is_free(executor: TaskExecutor) -> None:
-    """See that it is not one in whose thread a step starts this run.
-
-    Raises:
-        RuntimeError: It is: the run would wait for a thread that waits for the run.
-    """
-    if any(engine_of(one) is engine_of(executor) for one in around.get()):
-        raise RuntimeError(
-            "a step starts a workflow on the executor that runs the step itself, where it could "
-            "wait for ever for a free worker: give that workflow an executor of its own, or start "
-            'it with mode="sequential"'
-        )
 
 
 def _what(executor: Any) -> str:

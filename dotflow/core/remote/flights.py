@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from dotflow.abc.executor import TaskExecutor
-    from dotflow.core.remote.lane import RemoteLane
 
 
 class Flight:
@@ -28,17 +26,17 @@ class Flight:
 
     Attributes:
         future: What the executor gave for it; None before.
-        submitted_ns: When it was given to the executor, in nanoseconds since the epoch.
+        submitted_ns: When it was given to the executor, in nanoseconds since the epoch; 0 before.
         beginning: Where and when it began; None as long as nobody has told.
         is_reported: Set once it is reported that it began.
         is_dropped: Whether nobody waits for it any more: then it is not to begin.
     """
 
-    def __init__(self, number: int, lane: RemoteLane, heard: SimpleQueue[Any]) -> None:
+    def __init__(self, number: int, lane: Any, heard: SimpleQueue[Any]) -> None:
         self.number = number
         self.lane = lane
         self.future: Future[Any] | None = None
-        self.submitted_ns = time.time_ns()
+        self.submitted_ns = 0
         self.beginning: Beginning | None = None
         self.is_reported = threading.Event()
         self.is_dropped = False
@@ -59,8 +57,9 @@ class Flight:
         self._heard.put((self, what))
 
     def drop(self) -> None:
-        """Wait for it no more."""
+        """Wait for it no more, and hold nothing that it held."""
         self.is_dropped = True
+        self.future = None
         self.is_reported.set()
 
 
@@ -82,7 +81,7 @@ class Flights:
         """Where a worker on this machine tells that a step began; empty for nowhere."""
         return self._beginnings.path if self._beginnings is not None else ""
 
-    def next(self, lane: RemoteLane) -> Flight:
+    def next(self, lane: Any) -> Flight:
         """The flight of a lane's next task."""
         flight = Flight(self._next_number(), lane, self.heard)
         self._by_number[flight.number] = flight

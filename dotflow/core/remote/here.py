@@ -18,6 +18,7 @@ from dotflow.core.step_error import drop_frames
 from dotflow.core.types.status import TypeStatus
 
 if TYPE_CHECKING:
+    from dotflow.abc.executor import TaskExecutor
     from dotflow.core.children.wire import Outcome
     from dotflow.core.context import Context
     from dotflow.core.remote.flights import Flight
@@ -130,3 +131,17 @@ def run_here(job: LocalJob) -> Outcome:
 def _check(flight: Flight) -> None:
     if flight.is_dropped:
         raise CancelledError("its run is over")
+
+
+def check_is_free(executor: TaskExecutor) -> None:
+    """See that it is not one in whose thread a step starts this run.
+
+    Raises:
+        RuntimeError: It is: the run would wait for a thread that waits for the run.
+    """
+    if any(engine_of(one) is engine_of(executor) for one in around.get()):
+        raise RuntimeError(
+            "a step starts a workflow on the executor that runs the step itself, where it could "
+            "wait for ever for a free worker: give that workflow an executor of its own, or start "
+            'it with mode="sequential"'
+        )

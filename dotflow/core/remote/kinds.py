@@ -96,6 +96,7 @@ class PackedLane(RemoteLane):
             beginning.at_ns, outcome.finished_ns, low or flight.submitted_ns, time.time_ns()
         )
         self._begin(flight, beginning._replace(at_ns=clock(beginning.at_ns)))
+        self._place(flight, beginning)  # which a word on the time alone has not told
         if answer.noted:
             self._have("gathered", task, answer.noted)
         for fact in answer.facts:

@@ -92,6 +92,9 @@ class RemoteLane(Lane):
         flight = self.flight
         if flight is None or self.withdraw():
             return
+        if not flight.submitted_ns:  # the error came before
+            self._leave(flight)
+            return
         if flight.beginning is not None:
             self._begin(flight, flight.beginning)
         self._leave(flight)
@@ -141,13 +144,16 @@ class RemoteLane(Lane):
         if self._has_begun:
             return
         assert self._reporter is not None  # noqa: S101 - a task is under way
-        if beginning.process:
-            self._task.place = Place(beginning.host, beginning.process, flight.submitted_ns)
+        self._place(flight, beginning)
         # The clock may be another one's, or may have been set back.
         at_ns = min(max(flight.submitted_ns, beginning.at_ns), time.time_ns())
         self._has_begun = True
         self._reporter.start(max(flight.submitted_ns, at_ns))
         flight.is_reported.set()
+
+    def _place(self, flight: Flight, beginning: Beginning) -> None:
+        place = Place(beginning.host, beginning.process, flight.submitted_ns)
+        self._task.place = place
 
     def _land(self, flight: Flight, future: Future[Any]) -> bool:
         try:
