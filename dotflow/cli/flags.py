@@ -17,7 +17,8 @@ from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.environment import VARIABLES
 from dotflow.providers import StorageDefault, StorageFile
 from dotflow.providers.environment import SERVER_VARIABLE, ServerChoice
-from dotflow.settings import Settings
+from dotflow.providers.storage_address import wherever
+from dotflow.utils.masking import masked
 
 if TYPE_CHECKING:
     import argparse
@@ -62,8 +63,9 @@ def add_step_flags(parser: argparse.ArgumentParser) -> None:
         "--resume",
     )  # fmt: skip
     parser.add_argument(
-        "-p", "--path", type=Path, default=Settings.START_PATH, metavar="FOLDER",
-        help=f"folder of '--storage file' ({Settings.START_PATH})",
+        "-p", "--path", metavar="FOLDER",
+        help="of '--storage file': a folder, or an address as s3://BUCKET/FOLDER "
+        f"({masked(str(wherever())).replace('%', '%%')})",
     )  # fmt: skip
 
 
@@ -127,16 +129,19 @@ def storage_of(arguments: argparse.Namespace) -> Storage:
     """The storage that the flags name.
 
     Raises:
-        CommandError: Its folder cannot be made.
+        CommandError: Its folder cannot be made, or there is no such address.
     """
     if arguments.storage == TypeStorage.DEFAULT:
         return StorageDefault()
     try:
         return StorageFile(path=arguments.path)
     except OSError as error:
+        where = wherever() if arguments.path is None else arguments.path
         raise CommandError(
-            f"'--path {arguments.path}' cannot be used as a folder for results: {error.strerror}."
+            f"'--path {where}' cannot be used as a folder for results: {error.strerror}."
         ) from error
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def step_and_callback(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,48 +1,27 @@
-"""Results in files, one a task."""
+"""Results in files, one a task, in a folder or in a bucket."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import threading
 import time
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
-from uuid import uuid4
 
-from dotflow.abc.storage import Storage
+from dotflow.abc.storage import Storage, is_key_of
 from dotflow.core.context import Context
-from dotflow.core.exception import ValueNotKept
-from dotflow.core.jsonable import is_exact, type_name
+from dotflow.core.jsonable import is_exact
 from dotflow.logging import logger
 from dotflow.process.forking import renew_in_child
-from dotflow.providers.storage_pickle import (
-    MAGIC,
-    OTHERS_WRITE,
-    Unreadable,
-    fault_of,
-    fault_of_folder,
-    packed,
-    unpacked,
-)
-from dotflow.settings import Settings
+from dotflow.providers.storage_address import is_address, wherever
+from dotflow.providers.storage_pickle import MAGIC, Unreadable, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from dotflow.abc.task import TaskView
-
-META = ".meta"
-ASIDE = ".aside"
-LONGEST_NAME = 200  # bytes; file systems allow 255, and the name gets endings
-PRIVATE = 0o700
-NOT_FOR_OTHERS = 0o755
-"""Of a folder above that is not there yet: nobody else writes to it, whatever the umask is."""
-PRIVATE_FOLDER = "give StorageFile a folder that nobody else can write to (chmod go-w)"
-NAME_SAFE = " !$&'()+,-.:;=@[]^_`{}~"
+    from dotflow.providers.storage_place import Kept, Place
 
 
 class StorageFile(Storage):
@@ -50,33 +29,48 @@ class StorageFile(Storage):
 
     What JSON says exactly is a JSON list of strings, each the JSON text of one value: one for a
     plain value, one for each Context of a list of Contexts. Everything else (a DataFrame, a set, a
-    dataclass) is pickled, so that it comes back as it was. A pickle is only written to, and read
-    from, a folder that nobody else can write to; StorageFile makes one that is private to the user.
-    A file is written aside and renamed: a crash leaves the old value whole. Beside it, where there
-    is more to keep, `<key>.meta` has the expiry, the fingerprint, and the shape of a list.
+    dataclass) is pickled, so that it comes back as it was. A value is replaced as a whole: a crash
+    leaves the old one.
+
+    In a folder, a pickle is only written and read where nobody else can write; StorageFile makes
+    one that is private to the user. Beside a file, where there is more to keep, `<key>.meta` has
+    the expiry, the fingerprint, and the shape of a list.
+
+    In a bucket (`s3://`, `gs://`), a pickle is signed with DOTFLOW_STORAGE_KEY, and read only if
+    its signature holds: docs/storage.md. `memory://` is for tests: it lasts as long as the process.
 
     Args:
-        path: The folder above; it is made. A relative one is that of now, wherever a step goes.
+        path: The folder above, which is made; or the address of a bucket and a folder in it. A
+            relative folder is that of now, wherever a step goes. By default DOTFLOW_STORAGE_PATH,
+            else DOTFLOW_OUTPUT_PATH.
+        options: What fsspec's file system of a bucket takes beside, as `{"endpoint_url": ...}`.
 
     Attributes:
-        path: The folder of the files.
+        path: The folder of the files, or its address.
 
     Raises:
-        OSError: A folder or a file cannot be written.
+        ValueError: The address is of no kind that is known.
+        ModuleNotFound: What reaches the bucket is not installed.
+        OSError: A folder or a file cannot be written, or a bucket not be reached.
     """
 
-    def __init__(self, *_args: Any, path: str | Path = Settings.START_PATH, **_kwargs: Any) -> None:
-        self.path = Path(path).absolute() / "tasks"
-        for above in reversed(self.path.parents):
-            if not above.is_dir():
-                above.mkdir(NOT_FOR_OTHERS, exist_ok=True)
-        self.path.mkdir(PRIVATE, exist_ok=True)
+    def __init__(
+        self,
+        *_args: Any,
+        path: str | Path | None = None,
+        options: Mapping[str, Any] | None = None,
+        **_kwargs: Any,
+    ) -> None:
+        self._place = _place(wherever() if path is None else path, options or {})
+        self.path = self._place.path
+        self.lasts = self._place.lasts
         self.renew()
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Have a lock that nobody holds, in a forked child."""
+        """Have a lock that nobody holds, and no connections, in a forked child."""
         self._lock = threading.RLock()
+        self._place.renew()
 
     def post(
         self,
@@ -91,52 +85,15 @@ class StorageFile(Storage):
             ValueNotKept: JSON cannot say the value, nor can it be pickled here.
             OSError: The file cannot be written.
         """
-        said = _as_json(context.storage)
-        parts, shape = said or (self._pickled(context.storage), None)
-        meta: dict[str, Any] = {}
-        if ttl is not None or fingerprint is not None:
-            meta = {
-                "fingerprint": fingerprint,
-                "expires_at": None if ttl is None else time.time() + ttl,
-            }
-        if shape is not None:
-            # Bound to the text: a crash between the two files must not give one the other's shape.
-            meta |= {"shape": shape, "of": zlib.crc32(parts[0])}
-        file = self._file(key)
-        if file.name != key:
-            meta["key"] = key
+        parts, meta = self._parts(key, context, ttl, fingerprint)
         with self._lock:
-            if meta:
-                self._write(_meta_of(file), [json.dumps(meta).encode()])
-            self._write(file, parts)
-            if not meta:
-                _meta_of(file).unlink(missing_ok=True)
+            self._place.write(key, parts, meta)
 
     def get(self, key: str) -> Context:
         """The context kept under a key; an empty one where there is none, or none readable."""
-        file = self._file(key)
         with self._lock:
-            meta = _meta(file)
-            if _expired(meta):
-                return Context()
-            try:
-                with file.open("rb") as stream:
-                    data, found = stream.read(), os.fstat(stream.fileno())
-            except FileNotFoundError:
-                return Context()
-        try:
-            if data.startswith(MAGIC):
-                self._check_is_ours(file, found)
-                return Context(unpacked(data))
-            entries = _entries_of(data)
-        except Unreadable as error:
-            logger.warning(
-                "What is kept as %r in %s is not restored, and its step runs again: %s.",
-                key, self.path, error,
-            )  # fmt: skip
-            return Context()
-        shape = meta.get("shape") if meta.get("of") == zlib.crc32(data) else None
-        return Context(_value(entries, shape))
+            kept = self._place.read(key)
+        return self._context(key, kept)
 
     def key(self, task: TaskView) -> str:
         """`{workflow_id}-{task_id}.json`, which is the name of the file too."""
@@ -144,26 +101,28 @@ class StorageFile(Storage):
 
     def delete(self, key: str) -> bool:
         """Forget a key; return whether it was there."""
-        file = self._file(key)
         with self._lock:
-            found = file.exists() and not _expired(_meta(file))
-            file.unlink(missing_ok=True)
-            _meta_of(file).unlink(missing_ok=True)
-        return found
+            meta = self._place.about(key)
+            self._place.remove([key])
+        return meta is not None and not _expired(meta)
 
     def delete_prefix(self, prefix: str) -> int:
         """Forget all keys that begin with `prefix`; return how many there were."""
         with self._lock:
-            return sum(self.delete(key) for key, _ in list(self._files()) if key.startswith(prefix))
+            found = list(self._place.found(prefix))
+            self._place.remove([key for key, _ in found])
+        return sum(not _expired(meta) for _, meta in found)
 
     def list_keys(self, prefix: str) -> Iterable[str]:
         """The keys that begin with `prefix`, without expired ones."""
         with self._lock:
-            return sorted(
-                key
-                for key, file in self._files()
-                if key.startswith(prefix) and not _expired(_meta(file))
-            )
+            return sorted(key for key, meta in self._place.found(prefix) if not _expired(meta))
+
+    def clear(self, workflow_id: str) -> None:
+        """Forget everything of one workflow, and nothing of one whose id begins the same."""
+        with self._lock:
+            found = self._place.found(f"{workflow_id}-")
+            self._place.remove([key for key, _ in found if is_key_of(workflow_id, key)])
 
     def atomic_swap(
         self,
@@ -175,57 +134,62 @@ class StorageFile(Storage):
     ) -> bool:
         """Replace the value of a key if it equals `expected`; return whether it did.
 
-        Atomic among the threads that share this object.
+        Atomic among the threads that share this object; on S3 among all that use the bucket.
         """
+        context = new if isinstance(new, Context) else Context(new)
+        parts, meta = self._parts(key, context, ttl, fingerprint)
         with self._lock:
-            if self.get(key).storage != expected:
-                return False
-            self.post(key, new if isinstance(new, Context) else Context(new), ttl, fingerprint)
-            return True
+            while True:
+                kept = self._place.read(key, marked=True)
+                if self._context(key, kept).storage != expected:
+                    return False
+                if self._place.replace(kept, key, parts, meta):
+                    return True
 
-    def _file(self, key: str) -> Path:
-        """The file of a key: of its name, unless that is no name for a file."""
-        name = quote(key, safe=NAME_SAFE, errors="surrogatepass")
-        if name.startswith("."):
-            name = "%2E" + name[1:]
-        if len(name) > LONGEST_NAME:
-            name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()}"
-        return self.path / name
+    def _parts(
+        self, key: str, context: Context, ttl: float | None, fingerprint: str | None
+    ) -> tuple[list[bytes | memoryview], dict[str, Any]]:
+        """The bytes that keep a context, and what is kept beside them."""
+        said = _as_json(context.storage)
+        parts, shape = said or (self._place.pickled(key, context.storage), None)
+        meta: dict[str, Any] = {}
+        if ttl is not None or fingerprint is not None:
+            meta = {
+                "fingerprint": fingerprint,
+                "expires_at": None if ttl is None else time.time() + ttl,
+            }
+        if shape is not None:
+            # Bound to the text: a crash between two files must not give one the other's shape.
+            meta |= {"shape": shape, "of": zlib.crc32(parts[0])}
+        return parts, meta
 
-    def _files(self) -> Iterable[tuple[str, Path]]:
-        for file in self.path.iterdir():
-            if file.suffix not in (META, ASIDE):
-                yield _meta(file).get("key") or unquote(file.name, errors="surrogatepass"), file
-
-    def _write(self, file: Path, parts: Iterable[bytes | memoryview]) -> None:
-        aside = self.path / f"{uuid4().hex}{ASIDE}"
+    def _context(self, key: str, kept: Kept | None) -> Context:
+        if kept is None or _expired(kept.meta):
+            return Context()
         try:
-            with open(aside, "xb", opener=self._open) as stream:
-                stream.writelines(parts)
-            aside.replace(file)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+            if kept.body.startswith(MAGIC):
+                self._place.check(key, kept)
+                return Context(unpacked(kept.body))
+            entries = _entries_of(kept.body)
+        except Unreadable as error:
+            logger.warning(
+                "What is kept as %r in %s is not restored, and its step runs again: %s.",
+                key, self.path, error,
+            )  # fmt: skip
+            return Context()
+        meta = kept.meta
+        shape = meta.get("shape") if meta.get("of") == zlib.crc32(kept.body) else None
+        return Context(_value(entries, shape))
 
-    def _open(self, name: str, flags: int) -> int:
-        """Open a file: private to the user, unless the folder was made for others to write to."""
-        is_shared = self.path.stat().st_mode & OTHERS_WRITE
-        return os.open(name, flags, 0o666 if is_shared else 0o600)
 
-    def _pickled(self, value: Any) -> list[bytes | memoryview]:
-        fault = fault_of_folder(self.path)
-        if fault is not None:
-            why = f"is no JSON, and a pickle is not safe in this folder: {fault}"
-            raise ValueNotKept(type_name(value), why, PRIVATE_FOLDER)
-        return packed(value)
+def _place(path: str | Path, options: Mapping[str, Any]) -> Place:
+    if is_address(path):
+        from dotflow.providers.storage_bucket import Bucket  # here, for few have one
 
-    def _check_is_ours(self, file: Path, found: os.stat_result) -> None:
-        """Raise Unreadable if others can have written a pickle."""
-        fault = fault_of_folder(self.path) or fault_of(found, str(file))
-        if fault is None and not os.path.samestat(file.lstat(), found):
-            fault = f"{file} is a link"
-        if fault is not None:
-            raise Unreadable(f"it is a pickle that may be somebody else's: {fault}")
+        return Bucket(str(path), options)
+    from dotflow.providers.storage_folder import Folder
+
+    return Folder(Path(path).absolute() / "tasks")
 
 
 def _as_json(value: Any) -> tuple[list[bytes | memoryview], list[bool] | None] | None:
@@ -279,18 +243,6 @@ def _parsed(entry: Any) -> Any:
         return entry
 
 
-def _meta_of(file: Path) -> Path:
-    return file.with_name(file.name + META)
-
-
-def _meta(file: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(_meta_of(file).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return meta if isinstance(meta, dict) else {}
-
-
-def _expired(meta: dict[str, Any]) -> bool:
+def _expired(meta: Mapping[str, Any]) -> bool:
     expires_at = meta.get("expires_at")
     return isinstance(expires_at, (int, float)) and expires_at <= time.time()

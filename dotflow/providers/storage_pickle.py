@@ -1,4 +1,4 @@
-"""How StorageFile keeps what JSON cannot say: pickled, in a folder that only its user writes to."""
+"""How StorageFile keeps what JSON cannot say: pickled, where nobody else can have written it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dotflow.process.within import Failed, within
 from dotflow.utils.error_handler import class_and_message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MAGIC = b"dotflow pickle "
@@ -45,8 +46,14 @@ class _Sink(io.BytesIO):
         return super().write(data)
 
 
-def packed(value: Any) -> list[bytes | memoryview]:
+def packed(
+    value: Any, sign: Callable[[str, memoryview], str] | None = None
+) -> list[bytes | memoryview]:
     """The bytes of a file that keeps a value, in parts.
+
+    Args:
+        value: The value.
+        sign: Makes a signature of the name of its type, and its pickle.
 
     Raises:
         ValueNotKept: The value cannot be pickled.
@@ -59,14 +66,16 @@ def packed(value: Any) -> list[bytes | memoryview]:
     payload = sink.getbuffer()
     kind = type_name(value)
     about = {"type": kind, "bytes": len(payload), "crc": _crc(kind, payload)}
+    if sign is not None:
+        about["hmac"] = sign(kind, payload)
     return [MAGIC + json.dumps(about).encode() + b"\n", payload]
 
 
-def unpacked(data: bytes) -> Any:
-    """The value that a file with these bytes keeps.
+def opened(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """What a file with these bytes says of its pickle, and the pickle.
 
     Raises:
-        Unreadable: They are not whole, or the value cannot be unpickled here.
+        Unreadable: They are not whole.
     """
     end = data.find(b"\n") + 1
     payload = memoryview(data)[end:]
@@ -78,6 +87,17 @@ def unpacked(data: bytes) -> Any:
         is_whole = False
     if not is_whole:
         raise Unreadable("the file is not whole")
+    return about, payload
+
+
+def unpacked(data: bytes) -> Any:
+    """The value that a file with these bytes keeps.
+
+    Raises:
+        Unreadable: They are not whole, or the value cannot be unpickled here.
+    """
+    about, payload = opened(data)
+    kind = about["type"]
     stream = io.BytesIO(payload)
     value = within(PATIENCE, pickle.Unpickler(stream).load, stream.tell)  # noqa: S301 - it is ours
     if type(value) is Failed:  # `isinstance` would ask the value

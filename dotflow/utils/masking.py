@@ -34,7 +34,17 @@ _WORDS = r"passw|passphrase|passcode|pwd|secret|token|credential|authorization|c
 _ALONE = "|".join(rf"{one}(?<![a-z]{one})(?![a-z.])" for one in ("pass", "auth", "jwt", "csrf"))
 _KEYS = "|".join(
     rf"{one}[ ._-]?key"
-    for one in ("api", "access", "account", "auth", "encryption", "private", "signing", "ssh")
+    for one in (
+        "api",
+        "access",
+        "account",
+        "auth",
+        "dotflow_storage",
+        "encryption",
+        "private",
+        "signing",
+        "ssh",
+    )
 )
 _CREDENTIAL = rf"{_WORDS}|{_ALONE}|{_KEYS}|session[ ._-]?id"
 # On small letters without IGNORECASE that is five times faster.

@@ -61,6 +61,18 @@ def test_quiet_writes_errors_only(command, capsys):
     assert summary(said)[0] == "failed: task 2 (fail): ValueError: no luck"
 
 
+def test_the_address_of_a_bucket(command, monkeypatch):
+    """`--path` takes an address as well; without it the variable says where."""
+    arguments = ("start", "-s", "{}.extract", "-o", "file")
+    assert command(*arguments, "-p", "memory://cli/flag") == 0
+    monkeypatch.setenv("DOTFLOW_STORAGE_PATH", "memory://cli/variable")
+    assert command(*arguments) == 0
+    for path in ("memory://cli/flag", "memory://cli/variable"):
+        storage = StorageFile(path=path)
+        assert [key for key in storage.list_keys("") if key.endswith("-1.json")]
+        assert storage.delete_prefix("")
+
+
 def test_the_default_storage_takes_no_path(command):
     """`--storage default` is there, and needs no folder."""
     assert command("start", "-s", "{}.extract", "-o", "default", "-p", "nowhere") == 0
@@ -81,6 +93,7 @@ def test_the_default_storage_takes_no_path(command):
         (["-w", "{}.pipeline", "-c", "{}.callback"], "'--callback' goes with '--step' only"),
         (["-w", "{}.pipeline", "-i", "x"], "'--initial-context' goes with '--step' only"),
         (["-s", "{}.extract", "-o", "file", "-p", "taken"], "'--path taken' cannot be used"),
+        (["-s", "{}.extract", "-o", "file", "-p", "ftp://host/x"], "no address that begins with"),
         (["-s", "{}.extract", "--server", "api"], "needs SERVER_BASE_URL and SERVER_USER_TOKEN"),
         (["-s", "{}.extract", "--server", "default"], "DOTFLOW_SERVER_URL and DOTFLOW_USER_TOKEN"),
     ],

@@ -1,10 +1,12 @@
-"""What StorageDefault and StorageFile have in common."""
+"""What StorageDefault and StorageFile, in a folder and at an address, have in common."""
 
 from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
+import fsspec
 import pytest
 
 from dotflow import Context, Task, action
@@ -17,9 +19,14 @@ def step():
     return 1
 
 
-@pytest.fixture(params=[StorageDefault, StorageFile])
-def storage(request):
-    return request.param(path="out")
+@pytest.fixture(
+    params=[(StorageDefault, "out"), (StorageFile, "out"), (StorageFile, "memory://out")]
+)
+def storage(request, monkeypatch):
+    monkeypatch.setenv("DOTFLOW_STORAGE_KEY", "k" * 40)
+    made, path = request.param
+    yield made(path=path)
+    fsspec.filesystem("memory").store.clear()
 
 
 @pytest.fixture
@@ -84,7 +91,7 @@ def test_clear_touches_one_workflow(storage):
     storage.clear("orders")
     assert sorted(storage.list_keys("")) == sorted(OF_OTHERS)
     assert all(storage.get(key).storage == 1 for key in OF_OTHERS)
-    if isinstance(storage, StorageFile):
+    if isinstance(getattr(storage, "path", None), Path):
         assert len(list(storage.path.iterdir())) == 2 * len(OF_OTHERS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from uuid import uuid4
 
 import pytest
 
@@ -25,6 +26,11 @@ class TestStorageFile(StorageContract):
 
     def make_storage(self):
         return StorageFile(path=next(self._folders))
+
+
+class TestStorageFileAtAnAddress(StorageContract):
+    def make_storage(self):
+        return StorageFile(path=f"memory://contract-{uuid4()}")
 
 
 class OnlyWhatIsNeeded(Storage):
