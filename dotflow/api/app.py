@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from dotflow.api import schemas
-from dotflow.api.database import open_engine
+from dotflow.api.database import CONNECTIONS, open_engine
 from dotflow.api.errors import (
     UNAVAILABLE,
     BadCursorError,
@@ -66,6 +66,7 @@ def create_app(
     behind_proxy: bool = False,
     allowed_hosts: Collection[str] = (),
     is_worker: bool = False,
+    connections: int = CONNECTIONS,
 ) -> FastAPI:
     """Gives the dotflow-api application, ready to be served.
 
@@ -86,6 +87,8 @@ def create_app(
             None keeps all.
         is_worker: Whether another process has brought the tables up to date, and deletes what is
             not kept.
+        connections: How many connections to the database it has at once, three at least; it
+            works on two requests fewer.
 
     Raises:
         ValueError: The URL, the token, the prefix or ``keep`` cannot be used; the message names the
@@ -97,7 +100,7 @@ def create_app(
         check_token(token)
     kept = None if keep is None else read_keep(keep)
     prefix = check_prefix(root_path)
-    engine = open_engine(database_url, is_prepared=is_worker)
+    engine = open_engine(database_url, is_prepared=is_worker, connections=connections)
     reading = Reading(engine)
     changes = Changes(reading.changes)
     store = Store(engine, changes.nudge)
@@ -106,6 +109,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = max(1, connections - 2)
         if not (read_only or is_worker):
             keeper.start()
         yield

@@ -23,20 +23,25 @@ _DRIVERS = {
     "postgresql": _POSTGRES,
     _POSTGRES: _POSTGRES,
 }
-# As many as there are threads for requests, and some of our own: none waits for one in vain.
-_POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 32}
+CONNECTIONS = 42
+"""As many as a process has threads for requests, and two of its own: none waits for one in vain."""
+
+_LASTING = 10  # connections that stay open while nothing needs them
 _BUSY_SECONDS = 30
 # Any constant does, as long as every dotflow-api takes the same one.
 _CREATION_LOCK = 0x646F74666C6F77
 
 
-def open_engine(database_url: str, *, is_prepared: bool = False) -> Engine:
+def open_engine(
+    database_url: str, *, is_prepared: bool = False, connections: int = CONNECTIONS
+) -> Engine:
     """Gives an engine on a database that has the tables.
 
     Args:
         database_url: ``sqlite:///FILE`` (missing folders are made, but none at the root
             of the disk; a relative one is that of now, wherever the program goes) or ``postgresql://...``.
         is_prepared: Whether the tables are known to be up to date.
+        connections: How many it has at once.
 
     Raises:
         ValueError: The URL is none that dotflow-api can use; the message names one that is.
@@ -44,7 +49,10 @@ def open_engine(database_url: str, *, is_prepared: bool = False) -> Engine:
         ConnectionError: The PostgreSQL server does not answer, or does not let us in.
     """
     url = _checked(database_url)
-    engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
+    lasting = min(_LASTING, connections)
+    pool = {"pool_size": lasting, "max_overflow": connections - lasting}
+    make = _sqlite if url.get_backend_name() == "sqlite" else _postgres
+    engine = make(url, **pool)
     if is_prepared:
         return engine
     try:
@@ -111,14 +119,14 @@ def _absolute(url: URL) -> URL:
     return url.set(database=f"{mark}{Path(path).absolute()}")
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, **pool: int) -> Engine:
     database = url.database or ""
     try:
         if not database.startswith("file:"):
             _make_folder(Path(database).parent)
         # No isolation level: the driver opens no transactions of its own, _begin does.
         arguments = {"isolation_level": None, "timeout": _BUSY_SECONDS}
-        engine = create_engine(url, connect_args=arguments, hide_parameters=True, **_POOL)
+        engine = create_engine(url, connect_args=arguments, hide_parameters=True, **pool)
     except (OSError, ArgumentError) as error:
         raise ValueError(f"cannot use {database!r} as a database: {error}; {EXAMPLES}") from error
     event.listen(engine, "connect", _set_pragmas)
@@ -137,9 +145,9 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _postgres(url: URL) -> Engine:
+def _postgres(url: URL, **pool: int) -> Engine:
     try:
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, **_POOL)
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, **pool)
     except ImportError as error:
         raise ImportError(
             "PostgreSQL needs the driver psycopg: pip install 'dotflow[postgres]'", name="psycopg"

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from typing_extensions import Self
 
 from dotflow.api.app import create_app
-from dotflow.api.database import absolute
+from dotflow.api.database import CONNECTIONS, absolute
 from dotflow.api.guard.connections import Connections, most_connections, tell_sparingly
 from dotflow.api.workers import Workers, check_workers
 
@@ -132,6 +132,7 @@ def serve(
     announce: Callable[[str], None] | None = None,
     *,
     workers: int = 1,
+    connections: int = CONNECTIONS,
     **options: Any,
 ) -> None:
     """Serves dotflow-api in the foreground until SIGINT or SIGTERM.
@@ -145,6 +146,8 @@ def serve(
         workers: How many processes serve, more than one on PostgreSQL alone. This one then brings
             the tables up to date, deletes what is not kept, and replaces a worker that ends; it is
             to be called in the main thread.
+        connections: How many connections to the database all of them have at once, three for each
+            worker at least. One that deletes what is not kept comes besides.
         options: Whatever else `create_app` takes, by name.
 
     Raises:
@@ -156,7 +159,8 @@ def serve(
     """
     _address(host, port)
     _check_callers(host, token)
-    check_workers(database, workers)
+    check_workers(database, workers, connections)
+    options["connections"] = connections // workers
     app = create_app(database, token, **options)
     with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         url = _url(host, listener.getsockname()[1])

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 MOST = 64
 """Workers of one server."""
 
+_LEAST_CONNECTIONS = 3  # one for requests, one for who listens, one to spare
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A worker has five seconds for the requests that are under way, and then for its connections.
 _STOP_SECONDS = 15.0
@@ -39,18 +41,25 @@ _CODE = (
 )
 
 
-def check_workers(database_url: str, count: int) -> None:
+def check_workers(database_url: str, count: int, connections: int) -> None:
     """Holds that so many processes can share the database.
 
     Args:
         database_url: As `create_app` takes it.
         count: How many processes shall serve it.
+        connections: How many connections to it they have together.
 
     Raises:
         ValueError: They cannot; the message names the remedy.
     """
     if not 1 <= count <= MOST:
         raise ValueError(f"{count} workers cannot serve: give a number from 1 to {MOST}")
+    least = _LEAST_CONNECTIONS * count
+    if connections < least:
+        raise ValueError(
+            f"{connections} connections are too few for {count} workers: give {least} or more "
+            "(--connections), or fewer workers"
+        )
     if count > 1 and not can_be_shared(database_url):
         raise ValueError(
             "SQLite lets one process write at a time, so several would wait for each other: give "

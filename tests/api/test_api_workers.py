@@ -141,7 +141,13 @@ def test_none_outlives_the_first_process(
 
 
 @pytest.mark.parametrize(
-    ("count", "remedy"), [(0, "from 1 to 64"), (65, "from 1 to 64"), (2, "--database postgresql")]
+    ("count", "remedy"),
+    [
+        (0, "from 1 to 64"),
+        (65, "from 1 to 64"),
+        (15, "give 45 or more"),
+        (2, "--database postgresql"),
+    ],
 )
 def test_a_number_that_cannot_serve_is_refused(sqlite_url: str, count: int, remedy: str) -> None:
     """SQLite has one process, and there are as many as help; the message says what to give."""

@@ -47,6 +47,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--workers", default=1, type=int, metavar="N",
         help="processes that serve, on PostgreSQL; one for each processor, say (1)",
     )  # fmt: skip
+    parser.add_argument(
+        "--connections", default=42, type=int, metavar="N",
+        help="connections to the database of all of them together (42)",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.database, arguments.token, arguments.host, arguments.port,
             announce=_announce, keep=arguments.keep, root_path=arguments.root_path,
             behind_proxy=arguments.behind_proxy, allowed_hosts=arguments.allow_host,
-            workers=arguments.workers,
+            workers=arguments.workers, connections=arguments.connections,
         )  # fmt: skip
     except OSError as error:
         raise CommandError(error.strerror or str(error)) from error
