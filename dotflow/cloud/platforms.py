@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 PLATFORMS = {
     "compose": "Docker Compose: a service for the run, and one for dotflow-api if asked for",
+    "ecs": "ECS: a task definition for Fargate, its roles and a schedule",
+    "codebuild": "CodeBuild: a project that runs the workflow, its role and a schedule",
 }
 """What each is, by its name; the module of `lambda` is `lambda_`, for the word is Python's."""
 

@@ -45,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "--out", type=Path, default=Path(module.OUT), metavar="FOLDER",
             help=f"where the files are written ({module.OUT})",
         )  # fmt: skip
+        one.add_argument("--python", default="3.13", metavar="VERSION", help="of the image (3.13)")
         one.add_argument("--force", action="store_true", help="write over files that were changed")
 
 
@@ -83,7 +84,6 @@ def add_plan_flags(parser: argparse.ArgumentParser) -> None:
     add("--grace", type=int, default=30, metavar="S", help="seconds after SIGTERM (30)")
     add("--memory", type=int, default=512, metavar="MIB", help="what it may take, in MiB (512)")
     add("--cpu", type=float, default=0.5, metavar="N", help="processors that it gets (0.5)")
-    add("--python", default="3.13", metavar="VERSION", help="of the image (3.13)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         written = write(arguments.out, files, force=arguments.force)
     except ModuleNotFoundError as error:
         raise CommandError(f"{MISSING}.") from error
+    except PlanError as error:
+        raise UsageError(f"{error}.") from error
     except FilesChangedError as error:
         raise CommandError(f"{error}.") from error
     except OSError as error:
