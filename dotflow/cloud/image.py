@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 from dotflow.cloud.plan import STATE, USER
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from dotflow.cloud.plan import Plan
 
 NAME = "Dockerfile"
+API_NAME = "Dockerfile.api"
+API_PORT = 8000
 
 IGNORED = """\
 # What the image does not need, or must not have.
@@ -36,6 +39,11 @@ def image_files(plan: Plan, *extras: str) -> dict[str, str]:
     return {NAME: _dockerfile(plan, extras), f"{NAME}.dockerignore": IGNORED}
 
 
+def api_image_files() -> dict[str, str]:
+    """The Dockerfile of dotflow-api."""
+    return {API_NAME: api_dockerfile(f"RUN pip install 'dotflow[postgres]=={__version__}'")}
+
+
 def build_step(plan: Plan, name: str = NAME) -> str:
     """The command line that builds the image, in the project's folder.
 
@@ -43,15 +51,48 @@ def build_step(plan: Plan, name: str = NAME) -> str:
         plan: What is to run.
         name: The Dockerfile.
     """
-    return f"docker build --file {plan.path(name)} --tag {plan.image} ."
+    return f"docker build --file {shlex.quote(plan.path(name))} --tag {plan.image} ."
 
 
-def _dockerfile(plan: Plan, extras: tuple[str, ...]) -> str:
+def push_step(plan: Plan) -> str:
+    """The command line that brings the image to where the platform gets it.
+
+    Args:
+        plan: What is to run.
+    """
+    if "/" in plan.image:
+        return f"docker push {plan.image}"
+    return f"# '--image REGISTRY/{plan.image}' would say where the platform gets it from"
+
+
+def api_dockerfile(installed: str) -> str:
+    """The text of a Dockerfile of dotflow-api.
+
+    Args:
+        installed: The lines that install it.
+    """
+    health = (
+        f"import urllib.request as u; u.urlopen('http://127.0.0.1:{API_PORT}/healthz', timeout=4)"
+    )
+    command = ["dotflow", "api", "--host", "0.0.0.0", "--port", str(API_PORT)]  # noqa: S104
     return f"""\
 # syntax=docker/dockerfile:1
-# The image of {plan.workflow}. In the project's folder:
-#   {build_step(plan)}
-FROM python:{plan.python}-slim
+# dotflow-api, with its records on the volume at {STATE}; DOTFLOW_API_TOKEN is its token.
+{_base("3.13")}
+{installed}
+
+EXPOSE {API_PORT}
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \\
+    CMD {json.dumps(["python", "-c", health])}
+
+USER {USER}:{USER}
+CMD {json.dumps([*command, "--database", f"sqlite:///{STATE}/api.db", "--keep", "90d"])}
+"""
+
+
+def _base(python: str) -> str:
+    return f"""\
+FROM python:{python}-slim
 
 ENV PYTHONUNBUFFERED=1 \\
     PYTHONDONTWRITEBYTECODE=1 \\
@@ -63,7 +104,15 @@ RUN groupadd --gid {USER} app \\
     && useradd --uid {USER} --gid app --home-dir {STATE} --no-create-home app \\
     && install --directory --owner app --group app {STATE}
 
-WORKDIR /app
+WORKDIR /app"""
+
+
+def _dockerfile(plan: Plan, extras: tuple[str, ...]) -> str:
+    return f"""\
+# syntax=docker/dockerfile:1
+# The image of {plan.workflow}. In the project's folder:
+#   {build_step(plan)}
+{_base(plan.python)}
 {_installed(plan, extras)}
 # An image without dotflow ends here, and not at night.
 RUN dotflow --version

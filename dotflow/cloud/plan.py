@@ -229,6 +229,8 @@ def _check(plan: Plan) -> None:
     ):
         if not pattern.fullmatch(value):
             raise PlanError(f"'{value}' is no name of a {what}, as '{example}'")
+    if not plan.folder.isprintable():
+        raise PlanError("the folder has a name that cannot be printed")
     _check_variables(plan)
     _check_amounts(plan)
     for name, url in (("dotflow-api", plan.api_url), ("OTLP", plan.otlp_endpoint)):

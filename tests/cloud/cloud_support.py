@@ -1,0 +1,85 @@
+"""What a platform makes of its file: the words of the command and the variables of the process."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from dotflow.cli.setup import Command
+
+ODD = "q\"'$HOME $(HOME) ${HOME} $$x \\ ü\nnew: # line"
+"""A value in which every reader finds something of its own."""
+
+PODS = {
+    "metadata.namespace": "data", "metadata.name": "etl-x1", "metadata.uid": "u-1",
+    "spec.nodeName": "node-7", "metadata.labels['batch.kubernetes.io/job-name']": "etl-1",
+}  # fmt: skip
+
+
+@dataclass
+class Started:
+    """What is started, and what was asked of the platform's secret."""
+
+    command: list[str]
+    variables: dict[str, str]
+    optional: set[str] = field(default_factory=set)
+
+
+def cloud(*words):
+    return Command(["cloud", *map(str, words)]).run()
+
+
+def read(folder, name):
+    return yaml.safe_load((Path(folder) / name).read_text())
+
+
+def of_compose(folder, secrets):
+    """As `docker compose` has it from its environment."""
+    [service] = read(folder, "compose.yaml")["services"].values()
+    optional = {name for name, value in service["environment"].items() if value is None}
+
+    def text(value):
+        def found(match):
+            if match["plain"]:
+                return "$"
+            assert match["rest"].startswith(":?"), "it would be empty without a word"
+            return secrets[match["name"]]
+
+        return re.sub(r"\$((?P<plain>\$)|\{(?P<name>\w+)(?P<rest>[^}]*)\})", found, value)
+
+    variables = {
+        name: text(value) for name, value in service["environment"].items() if name not in optional
+    }
+    return Started([text(word) for word in service["command"]], variables, optional)
+
+
+def of_kubernetes(folder, secrets):
+    """As the kubelet has it from the secret and the pod."""
+    [path] = Path(folder).glob("*job.yaml")
+    spec = read(folder, path.name)["spec"]
+    spec = spec.get("jobTemplate", {}).get("spec", spec)
+    [container] = spec["template"]["spec"]["containers"]
+    started = Started([], {})
+
+    def text(value):
+        def found(match):
+            return "$" if match["plain"] else started.variables.get(match["name"], match[0])
+
+        return re.sub(r"\$((?P<plain>\$)|\((?P<name>[-._\w]+)\))", found, value)
+
+    for one in container["env"]:
+        source = one.get("valueFrom", {})
+        if "secretKeyRef" in source:
+            if source["secretKeyRef"].get("optional"):
+                started.optional.add(one["name"])
+                continue
+            started.variables[one["name"]] = secrets[source["secretKeyRef"]["key"]]
+        elif "fieldRef" in source:
+            started.variables[one["name"]] = PODS[source["fieldRef"]["fieldPath"]]
+        else:
+            started.variables[one["name"]] = text(one["value"])
+    started.command = [text(word) for word in container["command"]]
+    return started
