@@ -14,7 +14,7 @@ from dotflow.core.jsonable import type_name
 from dotflow.providers import storage_signature as signing
 from dotflow.providers.storage_address import parted
 from dotflow.providers.storage_pickle import Unreadable, opened, packed
-from dotflow.providers.storage_place import Kept, Place, name_of
+from dotflow.providers.storage_place import CUT_NAME, WHOLE, Kept, Place, name_of
 from dotflow.utils.masking import masked
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "config_kwargs": {
             "connect_timeout": 5,
             "read_timeout": 20,
-            "retries": {"mode": "standard", "max_attempts": 4},
+            "retries": {"mode": "standard", "total_max_attempts": 4},
         }
     },
     "gs": {"requests_timeout": 30},
@@ -182,13 +182,23 @@ class Bucket(Place):
 
     def found(self, prefix: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
         """The keys that begin with `prefix`, and what is kept beside the value of each."""
-        # Of a long name only the first 100 characters are in the object's.
-        with self._asking("list what is in"):
-            paths = self._listed(name_of(prefix, NAME_SAFE)[:100])
-        for path, meta in self._heads(paths):
-            key = meta.get("key") or unquote(path.rpartition("/")[2], errors="surrogatepass")
+        for path, meta in self._heads(self._paths(prefix)):
+            key = meta.get("key") or _key_of(path)
             if key.startswith(prefix):
                 yield key, meta
+
+    def keys(self, prefix: str) -> Iterable[str]:
+        """The keys that begin with `prefix`; only those that a name does not say are read."""
+        paths = self._paths(prefix)
+        told = {path: _key_of(path) for path in paths}
+        cut = [path for path in paths if len(path.rpartition("/")[2]) == CUT_NAME]
+        told |= {path: meta.get("key") or told[path] for path, meta in self._heads(cut)}
+        return [key for key in told.values() if key.startswith(prefix)]
+
+    def _paths(self, prefix: str) -> list[str]:
+        """The paths of the keys that begin with `prefix`, and perhaps of others."""
+        with self._asking("list what is in"):
+            return self._listed(name_of(prefix, NAME_SAFE)[:WHOLE])
 
     @property
     def _is_s3(self) -> bool:
@@ -262,6 +272,10 @@ def remedy(error: Exception) -> str:
     if isinstance(error, PermissionError) or "forbidden" in words:
         return "Let these credentials read, write, list and delete there"
     return "See whether the service runs and can be reached from here, and try again"
+
+
+def _key_of(path: str) -> str:
+    return unquote(path.rpartition("/")[2], errors="surrogatepass")
 
 
 def _code(error: BaseException) -> str:

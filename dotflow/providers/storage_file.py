@@ -121,8 +121,8 @@ class StorageFile(Storage):
     def clear(self, workflow_id: str) -> None:
         """Forget everything of one workflow, and nothing of one whose id begins the same."""
         with self._lock:
-            found = self._place.found(f"{workflow_id}-")
-            self._place.remove([key for key, _ in found if is_key_of(workflow_id, key)])
+            keys = self._place.keys(f"{workflow_id}-")
+            self._place.remove([key for key in keys if is_key_of(workflow_id, key)])
 
     def atomic_swap(
         self,

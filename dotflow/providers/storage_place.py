@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST_NAME = 200  # bytes; file systems allow 255, and the name gets endings
+WHOLE = 100
+"""Characters of a longer name that are kept; a digest stands for the rest."""
+CUT_NAME = WHOLE + 65
+"""Characters of such a name."""
 
 
 class Kept(NamedTuple):
@@ -91,6 +95,10 @@ class Place(ABC):
     def found(self, prefix: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
         """The keys that begin with `prefix`, and what is kept beside the value of each."""
 
+    def keys(self, prefix: str) -> Iterable[str]:
+        """The keys that begin with `prefix`."""
+        return [key for key, _ in self.found(prefix)]
+
     def renew(self) -> None:
         """Begin anew in a forked child. Does nothing by default."""
 
@@ -106,5 +114,5 @@ def name_of(key: str, safe: str) -> str:
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name) > LONGEST_NAME:
-        name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()}"
+        name = f"{name[:WHOLE]}-{hashlib.sha256(name.encode()).hexdigest()}"
     return name
