@@ -233,7 +233,7 @@ class TaskEngine:
 
     def _step_in_time(self) -> Any:
         timeout = self.task.step.timeout
-        if timeout or interrupt.is_out_of_reach():
+        if timeout or interrupt.leaves_thread():
             return self._step_with_limit(timeout or None)
         return self._step()
 

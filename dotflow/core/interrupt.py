@@ -30,6 +30,7 @@ NO_THREAD = 0
 _NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
 _current: Interrupts | None = None
 _own: ContextVar[Interrupts | None] = ContextVar("dotflow_interrupts", default=None)
+_keeps_thread: ContextVar[bool] = ContextVar("dotflow_keeps_thread", default=False)
 
 
 class Interrupts:
@@ -128,6 +129,25 @@ def is_out_of_reach() -> bool:
     if _own.get() is not None:
         return True
     return _current is not None and threading.get_ident() != _current.thread
+
+
+def leaves_thread() -> bool:
+    """Whether a step is to run in a thread of its own, in which it can be left behind."""
+    return is_out_of_reach() and not _keeps_thread.get()
+
+
+@contextlib.contextmanager
+def in_pool(interrupts: Interrupts) -> Iterator[None]:
+    """Have what runs within, in a thread of a pool's, end between steps where `interrupts` says so.
+
+    Its steps keep the thread: a pool may have given it something of its own.
+    """
+    token = _keeps_thread.set(True)
+    try:
+        with cancelled_by(interrupts):
+            yield
+    finally:
+        _keeps_thread.reset(token)
 
 
 def window(is_open: bool = True) -> AbstractContextManager[None]:

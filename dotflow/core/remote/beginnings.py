@@ -41,24 +41,38 @@ class Beginning(NamedTuple):
     process: int = 0
 
 
-def tell(path: str, number: int, beginning: Beginning) -> None:
-    """Tell that a step began; called on its worker, which costs nothing but that.
+def tell(path: str, number: int, beginning: Beginning) -> bool:
+    """Tell that a step began; called on its worker.
 
     Args:
         path: The FIFO; empty where there is none.
         number: The number of the step's flight.
         beginning: What there is to say.
+
+    Returns:
+        Whether somebody on this machine hears it.
     """
-    if not path:
-        return
-    # The parent may be on another machine, be gone, or have no time to read.
-    with contextlib.suppress(OSError):
-        end = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        try:
-            line = f"{number} {beginning.at_ns} {beginning.process} {beginning.host}\n"
-            os.write(end, line.encode())  # short enough to be whole
-        finally:
-            os.close(end)
+    line = f"{number} {beginning.at_ns} {beginning.process} {beginning.host}\n"
+    return _write(path, line.encode())  # short enough to be whole
+
+
+def is_heard(path: str) -> bool:
+    """Whether somebody on this machine still hears what is told there."""
+    return _write(path, b"")
+
+
+def _write(path: str, said: bytes) -> bool:
+    # The parent may be on another machine, or be gone.
+    try:
+        end = os.open(path, os.O_WRONLY | os.O_NONBLOCK) if path else -1
+    except OSError:
+        return False
+    if end < 0:
+        return False
+    with contextlib.suppress(OSError):  # or have no time to read
+        os.write(end, said)
+    os.close(end)
+    return True
 
 
 def host() -> str:

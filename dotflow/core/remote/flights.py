@@ -8,6 +8,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from dotflow.core import interrupt
+from dotflow.core.exception import CANCELLED
 from dotflow.core.remote.beginnings import Beginning, Beginnings
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class Flight:
         submitted_ns: When it was given to the executor, in nanoseconds since the epoch; 0 before.
         beginning: Where and when it began; None as long as nobody has told.
         is_reported: Set once it is reported that it began.
-        is_dropped: Whether nobody waits for it any more: then it is not to begin.
+        interrupts: What ends it between steps once nobody waits for it any more.
     """
 
     def __init__(self, number: int, lane: Any, heard: SimpleQueue[Any]) -> None:
@@ -39,7 +41,7 @@ class Flight:
         self.submitted_ns = 0
         self.beginning: Beginning | None = None
         self.is_reported = threading.Event()
-        self.is_dropped = False
+        self.interrupts = interrupt.Interrupts(thread=interrupt.NO_THREAD)
         self._heard = heard
 
     def began(self, beginning: Beginning) -> None:
@@ -58,7 +60,7 @@ class Flight:
 
     def drop(self) -> None:
         """Wait for it no more, and hold nothing that it held."""
-        self.is_dropped = True
+        self.interrupts.ask(CANCELLED)
         self.future = None
         self.is_reported.set()
 

@@ -6,12 +6,12 @@ import copy
 import os
 import threading
 import time
-from concurrent.futures import CancelledError
 from contextvars import Context as Variables
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried
+from dotflow.core import interrupt
 from dotflow.core.children.away import AwayReporter, run_away, whole
 from dotflow.core.remote.beginnings import Beginning, host
 from dotflow.core.step_error import drop_frames
@@ -106,7 +106,7 @@ class LocalReporter(AwayReporter):
 
     def _enter(self, reported: threading.Event) -> Leave | None:
         is_reported = reported.wait(SPAN_WAIT)
-        _check(self._flight)
+        interrupt.check()
         return self._reporter.activate() if is_reported else None
 
     def _say(self, fact: AttemptBegan | AttemptEnded | Retried) -> None:
@@ -117,20 +117,19 @@ def run_here(job: LocalJob) -> Outcome:
     """Run one task in a thread of the executor's.
 
     Raises:
-        CancelledError: Nobody waits for it any more.
+        Interrupted: Nobody waits for it any more.
     """
-    _check(job.flight)
-    reporter = LocalReporter(job)
     with whole():
-        outcome = job.variables.run(run_away, reporter, job.workflow_id, job.previous)
+        outcome = job.variables.run(_run, job)
     if outcome.failure is not None and outcome.failure.cause is not None:
         drop_frames(outcome.failure.cause)
     return outcome
 
 
-def _check(flight: Flight) -> None:
-    if flight.is_dropped:
-        raise CancelledError("its run is over")
+def _run(job: LocalJob) -> Outcome:
+    with interrupt.in_pool(job.flight.interrupts):
+        interrupt.check()
+        return run_away(LocalReporter(job), job.workflow_id, job.previous)
 
 
 def check_is_free(executor: TaskExecutor) -> None:

@@ -20,6 +20,7 @@ from dotflow.core.children.wire import (
     Unreadable,
     pickling_failure,
 )
+from dotflow.core.exception import CANCELLED, Interrupted
 from dotflow.core.guard import Guard
 from dotflow.core.jsonable import type_name
 from dotflow.core.remote import beginnings, packing
@@ -95,19 +96,21 @@ class RemoteReporter(AwayReporter):
 
     Args:
         task: The worker's copy of the task.
+        job: What was sent.
+        server: What makes its spans current.
         began_ns: When it began.
-        carriers: What leads to its spans.
-        server: What makes them current.
+        is_heard: Whether somebody on this machine has heard that.
     """
 
     def __init__(
-        self, task: Task, began_ns: int, carriers: Sequence[Carrier], server: type[Server]
+        self, task: Task, job: RemoteJob, server: type[Server], began_ns: int, is_heard: bool
     ) -> None:
         super().__init__(task)
         self.facts: list[AttemptFact] = []
-        self._began_ns = began_ns
-        self._carriers = carriers
+        self._job = job
         self._server = server
+        self._began_ns = began_ns
+        self._is_heard = is_heard
 
     def start(self) -> None:
         """The task begins."""
@@ -119,15 +122,22 @@ class RemoteReporter(AwayReporter):
         return None
 
     def start_attempt(self, attempt: int, time_ns: int) -> Leave | None:
-        """A try begins; make the span current that it will have."""
+        """A try begins; make the span current that it will have.
+
+        Raises:
+            Interrupted: It is a further one, and the run is over.
+        """
+        if attempt > 1 and self._is_heard and not beginnings.is_heard(self._job.began):
+            raise Interrupted(CANCELLED)
         self._say(AttemptBegan(0, self.task.task_id, attempt, time_ns))
         return self.enter(attempt)
 
     def enter(self, which: int) -> Leave | None:
         """Make a span current: 0 for that of the task, else that of a try."""
-        if which >= len(self._carriers):
+        carriers = self._job.carriers
+        if which >= len(carriers):
             return None
-        return _guard.enter(self._server, "attach", self._carriers[which])
+        return _guard.enter(self._server, "attach", carriers[which])
 
     def _say(self, fact: AttemptFact) -> None:
         self.facts.append(fact)
@@ -144,7 +154,7 @@ def run_packed(payload: bytes) -> bytes:
     """
     job: RemoteJob = pickle.loads(payload)  # noqa: S301 - from the process that runs the workflow
     beginning = Beginning(time.time_ns(), beginnings.host(), os.getpid())
-    beginnings.tell(job.began, job.number, beginning)
+    is_heard = beginnings.tell(job.began, job.number, beginning)
     with _rehearsed(job.is_rehearsal):
         try:
             task: Task = _read(job.load.task, f"step {job.step!r}", SEE_MODULE)
@@ -155,7 +165,7 @@ def run_packed(payload: bytes) -> bytes:
             outcome = Outcome(None, error.failure, time.time_ns())
             return pickle.dumps(Answer(beginning, [], outcome), packing.PROTOCOL)
         server = _server_of(job)
-        reporter = RemoteReporter(task, beginning.at_ns, job.carriers, server)
+        reporter = RemoteReporter(task, job, server, beginning.at_ns, is_heard)
         leave = reporter.enter(0)
         try:
             with whole():

@@ -11,6 +11,7 @@ import importlib.util
 import io
 import pickle
 import sys
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.action import Action
@@ -65,11 +66,18 @@ def by_value(value: Any) -> bytes:
             # A step says its name, as a function does; cloudpickle knows that of functions only.
             if issubclass(type(obj), Action) and getattr(obj.func, "__module__", "") == MAIN:
                 return object.__reduce_ex__(obj, PROTOCOL)
+            if type(obj) is CodeType:  # a traceback is to name the file, which cloudpickle drops
+                return _code_of, (*self.dispatch_table[CodeType](obj)[:2], obj.co_filename)
             return super().reducer_override(obj)
 
     buffer = io.BytesIO()
     Pickler(buffer, PROTOCOL).dump(value)
     return buffer.getvalue()
+
+
+def _code_of(cls: Any, args: tuple[Any, ...], file: str) -> CodeType:
+    code: CodeType = cls(*args).replace(co_filename=file)
+    return code
 
 
 def load_of(task: Task, knows_main: bool) -> Load:
@@ -115,7 +123,8 @@ def _packed(value: Any, knows_main: bool) -> bytes | Failed:
 
 
 def _has_cloudpickle() -> bool:
-    return "cloudpickle" in sys.modules or importlib.util.find_spec("cloudpickle") is not None
+    loaded = sys.modules.get("cloudpickle") is not None
+    return loaded or importlib.util.find_spec("cloudpickle") is not None
 
 
 def _is_typed_in() -> bool:

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from dotflow import action
+from dotflow import DotFlow, action
 
 
 class Odd(Exception):
@@ -44,13 +44,18 @@ async def wait_for(initial_context):
     return [initial_context.storage]
 
 
-@action(retry=3, retry_delay=0.01)
-def second_time(initial_context):
+@action
+def next_time(initial_context):
     path = Path(initial_context.storage)
     if not path.exists():
         path.touch()
         raise Odd(1)
     return "at last"
+
+
+@action(retry=3, retry_delay=0.01)
+def second_time(initial_context):
+    return next_time(initial_context)
 
 
 @action(retry=2, retry_delay=0.01)
@@ -90,7 +95,12 @@ def copies_itself():
 
 
 @action
-def dies():
+def dies(initial_context):
+    """Is killed, once there is a file, if one is named."""
+    end = time.monotonic() + 60
+    while initial_context.storage and not Path(initial_context.storage).exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -104,3 +114,39 @@ def note(task):
 def raises(task):
     """A callback that raises."""
     raise Odd(task.task_id)
+
+
+@action
+def runs_another():
+    """Runs a workflow of its own."""
+    inner = DotFlow()
+    inner.task.add(nine)
+    manager = inner.start()
+    return [manager.status, inner.result_storage()[0]]
+
+
+@action
+def nine():
+    return 9
+
+
+@action
+def waits_for_file(initial_context):
+    """Ends when there is a file."""
+    end = time.monotonic() + 60
+    while not Path(initial_context.storage).exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@action
+def says_and_waits(initial_context):
+    """Says that it runs, in a file of its own, and goes on until a file is there."""
+    folder, number = initial_context.storage
+    with Path(folder, f"ran.{number}").open("a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()}\n")
+    end = time.monotonic() + 60
+    while not Path(folder, "go").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return number
