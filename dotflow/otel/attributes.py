@@ -79,6 +79,9 @@ TASK_STATUS_RETRY = "Retry"
 TASK_DURATION = "dotflow.task.duration"
 """How long the task took, in seconds; a restored one has none."""
 
+TASK_QUEUE_DURATION = "dotflow.task.queue_duration"
+"""How long the task waited for a worker of its executor, in seconds."""
+
 TASK_RETRY_COUNT = "dotflow.task.retry_count"
 """How many further attempts there were after the first."""
 
@@ -147,6 +150,12 @@ CODE_FILE_PATH = "code.file.path"
 
 CODE_LINE_NUMBER = "code.line.number"
 """The first line of the function."""
+
+HOST_NAME = "host.name"
+"""The name of the machine."""
+
+PROCESS_PID = "process.pid"
+"""The number of the process."""
 
 CICD_PIPELINE_NAME = "cicd.pipeline.name"
 """The name of the pipeline."""

@@ -1,4 +1,4 @@
-"""Trace ids that follow from workflow ids: whoever has the run has the trace."""
+"""Trace ids that follow from workflow ids, and span ids that were given away before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
@@ -26,6 +26,7 @@ NOT_RANDOM = frozenset({1, 2, 6, 8})
 """Versions of UUIDs whose low 56 bits are a machine's address, or anybody's."""
 
 _pinned: ContextVar[int | None] = ContextVar("dotflow_trace_id", default=None)
+_pinned_span: ContextVar[int | None] = ContextVar("dotflow_span_id", default=None)
 
 
 def trace_id_of(workflow: str) -> int:
@@ -85,3 +86,51 @@ class WorkflowIdGenerator(IdGenerator):
         """Whether the low 56 bits are random: those of most UUIDs, and of a hash, are."""
         pinned_id = _pinned.get()
         return pinned_id is None or UUID(int=pinned_id).version not in NOT_RANDOM
+
+
+class PinnedSpanIds(IdGenerator):
+    """Gives a span the id that was reserved for it; everything else another generator gives.
+
+    Args:
+        inner: That one.
+    """
+
+    def __init__(self, inner: IdGenerator) -> None:
+        self._inner = inner
+
+    def generate_span_id(self) -> int:
+        """The pinned span id where there is one."""
+        pinned_id = _pinned_span.get()
+        return self._inner.generate_span_id() if pinned_id is None else pinned_id
+
+    def generate_trace_id(self) -> int:
+        """A trace id as the other one gives it."""
+        return self._inner.generate_trace_id()
+
+    def is_trace_id_random(self) -> bool:
+        """What the other one says; older releases of OpenTelemetry do not ask."""
+        said: bool = getattr(self._inner, "is_trace_id_random", bool)()
+        return said
+
+
+def reserve_span_id(tracer: Any) -> int:
+    """An id (64 bits) for a span that a tracer of ours starts later, by `pinned_span`.
+
+    It is 0 for a tracer that is not OpenTelemetry's own: nobody can say what ids that gives.
+    """
+    found = getattr(tracer, "id_generator", None)
+    if not isinstance(found, IdGenerator):
+        return 0
+    if not isinstance(found, PinnedSpanIds):
+        tracer.id_generator = PinnedSpanIds(found)
+    return found.generate_span_id()
+
+
+@contextmanager
+def pinned_span(span_id: int) -> Iterator[None]:
+    """Have the span that is started within take this id."""
+    token = _pinned_span.set(span_id)
+    try:
+        yield
+    finally:
+        _pinned_span.reset(token)

@@ -35,7 +35,7 @@ from dotflow.process.forking import renew_in_child
 from dotflow.runlog.texts import Redact, Texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from opentelemetry.trace import Span
@@ -123,7 +123,8 @@ class ServerOtel(FlushedServer):
         self._has_logs = logs
         self._texts = texts = Texts(contexts, redact, whole_values)
         exceptions = Exceptions()
-        splitter, has_markers = Splitter(tasks_per_trace), are_wanted(markers)
+        has_markers = are_wanted(markers)
+        splitter = Splitter(tasks_per_trace, has_markers)
         # Not methods of this object: it is garbage as soon as nobody has it.
         opened = _opener(self)
         self._tasks = TaskTeller(
@@ -245,12 +246,31 @@ class ServerOtel(FlushedServer):
 
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:
-        """Make the span that a carrier leads to current, in a child process."""
-        from dotflow.otel.export.provider import open_in_child
+        """Make the span that a carrier leads to current, in a child process or on a worker."""
+        from dotflow.otel.workers.begun import attached
 
-        propagation.be_a_child(carrier)
-        open_in_child(carrier)
-        return propagation.attached(carrier)
+        return attached(carrier)
+
+    # Steps on an executor.
+
+    def reserve(self, task: TaskView, attempts: int) -> Sequence[Carrier]:
+        """What leads to the spans that a task and its attempts will have."""
+        return self._tasks.reserver.reserve(task, attempts) or ()
+
+    @classmethod
+    def gather(cls, limit: int) -> bytes:
+        """The spans and log records of the step's code that do not leave from the worker."""
+        from dotflow.otel.workers.begun import gather
+
+        return gather(limit)
+
+    def gathered(self, task: TaskView, payload: bytes) -> None:
+        """Have them leave from here, as if the step had run here."""
+        if payload:
+            from dotflow.otel.workers.gathered import deliver
+
+            pipeline = self._open()
+            deliver(payload, pipeline.provider, pipeline.logs, task.step.name)
 
     # How it leaves.
 

@@ -283,6 +283,17 @@ class RunLog:
         if not self._present:
             self.close()
 
+    def hand_over(self, readers: set[str]) -> None:
+        """Leave what was written to who reads it in another process; what comes is another log's.
+
+        Nothing is left as long as a run of this process is in it, or somebody here reads it.
+
+        Args:
+            readers: The keys of those of which none reads it here.
+        """
+        if self.segments and self._present <= readers and not self._runs.names():
+            self.close()
+
     def close(self) -> None:
         """Delete what all readers are done with, and release the rest to the next process."""
         with self._making:

@@ -27,12 +27,13 @@ class _Tracing:
     def open(self, service_name: str) -> None:
         """Make a provider where there is none, and the environment says where spans go."""
         with self._lock:
-            if self._pipeline is None and declarative.existing() is None and _is_asked_for():
+            if self._pipeline is None and declarative.existing() is None and is_asked_for():
                 at_exit.close_here()
                 self._pipeline = Pipeline(OtlpSettings(), service_name=service_name)
 
 
-def _is_asked_for() -> bool:
+def is_asked_for() -> bool:
+    """Whether the environment says where spans go."""
     return declarative.is_declared() or bool(exports(OtlpSettings()))
 
 

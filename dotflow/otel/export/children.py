@@ -40,10 +40,20 @@ class StepChild:
         self._before_fork = run_log.id
 
     def begin(self, carrier: Mapping[str, str]) -> None:
-        """Learn that this process runs a step for the process that made the carrier."""
-        if not self.is_one:
-            self.is_one = True
-            self._parent = carrier.get(LOG_KEY) or self._before_fork
+        """Learn that this process runs a step for the process that made the carrier.
+
+        A worker of an executor may do so for one after another.
+        """
+        self.is_one = True
+        parent = carrier.get(LOG_KEY) or self._before_fork
+        if parent != self._parent:
+            self._parent = parent
+            self._has_said_so = ""
+
+    @property
+    def log(self) -> str:
+        """The log of who sends what is written here: its own, unless this is a child."""
+        return self._parent if self.only_writes else run_log.id
 
     @property
     def only_writes(self) -> bool:
@@ -71,7 +81,7 @@ _LAUNCHED = {LAUNCHED_KEY: "true"} if _is_launched() else {}
 
 def for_a_child() -> dict[str, str]:
     """What a child needs to know of the log of its parent, and of who set that up."""
-    return {LOG_KEY: run_log.id, **_LAUNCHED}
+    return {LOG_KEY: step_child.log, **_LAUNCHED}
 
 
 def launch(carrier: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +19,19 @@ from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.export import declarative, delivering
 from dotflow.otel.export.batch import SPANS, OtlpProcessor
-from dotflow.otel.export.children import for_a_child, launch
+from dotflow.otel.export.children import for_a_child
 from dotflow.otel.export.deadline import DeadlineRunner
 from dotflow.otel.export.ending import providers
-from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import SpanCounts
 from dotflow.otel.export.outgoing import Outgoing
 from dotflow.otel.export.own import OwnTracerProvider, processors_of, span_processors
 from dotflow.otel.export.resource import resource_of
 from dotflow.otel.export.served import is_served
 from dotflow.otel.ids import WorkflowIdGenerator
-from dotflow.otel.logs import installed
 from dotflow.otel.logs.installed import Logs
 from dotflow.otel.spans.light import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
+from dotflow.otel.workers.told import for_a_worker
 from dotflow.process import at_exit, watch
 from dotflow.process.variables import mended
 from dotflow.runlog.texts import Texts
@@ -42,6 +41,7 @@ from dotflow.version import __version__
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    from dotflow.otel.export.endpoint import OtlpSettings
     from dotflow.otel.processor import OwnSpanProcessor
 
     Exporting = OtlpProcessor | BatchSpanProcessor
@@ -190,6 +190,23 @@ class Pipeline:
             "texts": self._texts.for_a_child,
         }
         return {CHILD_KEY: json.dumps(known), **for_all}
+
+    @property
+    def for_a_worker(self) -> dict[str, str]:
+        """What a worker of an executor needs to know of this process."""
+        told = for_a_worker(
+            self.provider, self._texts.for_a_child, self._read_by(),
+            [one.name for one in self.logs.keeping],
+        )  # fmt: skip
+        return {**self.for_a_child, **told}
+
+    def _read_by(self) -> list[str] | None:
+        """Which endpoints read spans of workers from a log; None where nobody gets them at all."""
+        if self._own is None:
+            return None if self._processors is None else []
+        if self._own.processors.others:
+            return []  # those read no log: all comes back with the outcome
+        return [one.name for one in self._of_spans()] or None
 
     @property
     def kept(self) -> int:
@@ -352,29 +369,6 @@ class Pipeline:
         for batch in batches:
             self._processors.add_span_processor(batch)
         return batches, counts
-
-
-_in_child: list[Pipeline] = []
-
-
-def open_in_child(carrier: Mapping[str, str]) -> None:
-    """Make the provider of a child that was not forked, where its program has made none.
-
-    Args:
-        carrier: What the parent sent: `Pipeline.for_a_child` is in it.
-    """
-    text = carrier.get(CHILD_KEY)
-    if text is None and declarative.existing() is None:
-        launch(carrier)
-        if declarative.existing() is None:
-            declarative.configure()  # where a file says so
-    installed.open_in_child(carrier)
-    if text is None or _in_child or declarative.existing() is not None:
-        return
-    known = json.loads(text)
-    settings = OtlpSettings(known["endpoint"], known["protocol"])
-    texts = Texts.of_parent(**known["texts"])
-    _in_child.append(Pipeline(settings, service_name=known["service_name"], texts=texts))
 
 
 def make(settings: OtlpSettings, set_global: bool, service_name: str) -> Any:

@@ -203,6 +203,22 @@ def open_in_child(carrier: Mapping[str, str]) -> None:
     _in_child.append(Logs(settings, is_wanted, texts, service_name, set_global))
 
 
+def open_on_worker(processor: Any, service_name: str) -> bool:
+    """Have a processor take the records of a worker, unless its program sees to them; if it does.
+
+    Args:
+        processor: The processor.
+        service_name: `service.name` of the provider that is made.
+    """
+    with _installed.lock:
+        if _installed.provider is not None or existing() is not None:
+            return False
+        provider = _installed.provider_for(service_name, set_global=True)
+        provider.processors.add_log_record_processor(processor)
+        _installed.install(provider)
+    return True
+
+
 def _resource(service_name: str) -> Resource:
     """That of the program's tracer provider: spans and records are of one process."""
     with mended():

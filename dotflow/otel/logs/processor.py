@@ -72,7 +72,10 @@ class OtlpRecords(Outgoing, LogRecordProcessor):
         dropped: Any = (given if hasattr(given, "resource") else said).dropped_attributes
         resource = getattr(given, "resource", None) or said.resource
         fields = fields_of(said, int(dropped), self._texts())
-        record = Record(resource, given.instrumentation_scope, fields)
+        self.take_past(Record(resource, given.instrumentation_scope, fields))
+
+    def take_past(self, record: Record) -> None:
+        """Take a record of which it is decided what may be said; called by any thread."""
         n = next_number()
         if self._has_too_much:
             self.counts.add(failed=1)

@@ -34,10 +34,15 @@ class Writer:
     def __init__(self) -> None:
         self._resource: tuple[Resource | None, str] = (None, "")
 
-    def write(self, span: ReadableSpan) -> str:
-        """A span, whole; one that has not ended has no end, and says so much as it begins with."""
+    def write(self, span: ReadableSpan, resource: Resource | None = None) -> str:
+        """A span, whole; one that has not ended has no end, and says so much as it begins with.
+
+        Args:
+            span: The span.
+            resource: What is said to produce it, in place of its own.
+        """
         known, shared = self._resource
-        resource = span.resource
+        resource = resource or span.resource
         if known is not resource:
             shared = _encode([_plain(resource.attributes), resource.schema_url])
             self._resource = resource, shared

@@ -11,7 +11,15 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 from dotflow.otel import attributes as names
 from dotflow.otel.spans import fields
 from dotflow.otel.spans.light import LightSpan, Place
-from dotflow.otel.spans.record import COMPLETED, AttemptSaid, Shown, StepSaid, TaskSaid, shown
+from dotflow.otel.spans.record import (
+    COMPLETED,
+    AttemptSaid,
+    Shown,
+    StepSaid,
+    TaskSaid,
+    WorkerSaid,
+    shown,
+)
 from dotflow.otel.spans.runs import POLICY_OTEL
 from dotflow.otel.spans.values import short
 from dotflow.runlog import lines
@@ -114,6 +122,7 @@ class PastSpans:
             return None
         said: Any = span.said
         said.current = current
+        said.worker = _worker(fact) or said.worker
         said.duration, said.retry_count = fact["duration"], fact["retries"]
         self._fail(said, fact, is_here=said.step.max_attempts == 1)
         said.status = fact["status"]
@@ -163,6 +172,7 @@ class PastSpans:
             short(fact["w"]), step, fact["t"], fact["group"], fact["n"],
             self._text(fact, "initial"), previous, POLICY_OTEL in fact["to"].values(),
         )  # fmt: skip
+        said.worker = _worker(fact)
         return LightSpan(self._place(fact["in"]), int(fact["span"], 16), step.name, at_ns, said)
 
     def _place(self, parent: str) -> Place:
@@ -192,6 +202,10 @@ class PastSpans:
             said.error = _write(error)
             if is_here and fact.get("event", True):
                 said.error_at = fact["at"]
+
+
+def _worker(fact: Fact) -> WorkerSaid | None:
+    return WorkerSaid(*fact["worker"]) if "worker" in fact else None
 
 
 def _escaped(found: re.Match[str]) -> str:

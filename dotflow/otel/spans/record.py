@@ -102,6 +102,33 @@ def type_of(error: str) -> str:
     return ErrorSaid.of(error).error_type
 
 
+class WorkerSaid(NamedTuple):
+    """What the span of a task says of the worker that ran it.
+
+    Attributes:
+        host: The name of its machine; empty as long as it is not known.
+        process: The number of its process there.
+        waited: Seconds that the task waited for it.
+    """
+
+    host: str
+    process: int
+    waited: float
+
+    @classmethod
+    def of(cls, place: Any, began_ns: int) -> WorkerSaid:
+        """What is to be said of a place (see `dotflow.abc.executor.Place`)."""
+        waited = max(0, began_ns - place.submitted_ns) / 1e9
+        return cls(short(str(place.host)), int(place.process), waited)
+
+    def attributes(self) -> Attributes:
+        """The same as attributes."""
+        found: Attributes = {names.TASK_QUEUE_DURATION: self.waited}
+        if self.host:
+            found[names.HOST_NAME], found[names.PROCESS_PID] = self.host, self.process
+        return found
+
+
 class TaskSaid:
     """What the span of a task says.
 
@@ -112,11 +139,12 @@ class TaskSaid:
         error_at: When that was, where its exception is an event of this span.
         reason: Why it has no outcome of its own, where that is so.
         is_reported: Whether the run's server tells a dotflow-api of it.
+        worker: Where it ran, if that was on an executor.
     """
 
     __slots__ = ("began", "current", "duration", "error", "error_at", "group", "initial",
                  "is_reported", "n", "previous", "reason", "restored", "retry_count", "status",
-                 "step", "task_id", "workflow")  # fmt: skip
+                 "step", "task_id", "worker", "workflow")  # fmt: skip
 
     def __init__(
         self, workflow: str, step: StepSaid, task_id: int, group: str, began: int,
@@ -139,6 +167,7 @@ class TaskSaid:
         self.error_at: int | None = None
         self.reason: str | None = None
         self.is_reported = is_reported
+        self.worker: WorkerSaid | None = None
 
     def at_start(self) -> Attributes:
         """What is known of a task when it begins."""
@@ -156,6 +185,8 @@ class TaskSaid:
             found[names.CODE_LINE_NUMBER] = step.line
         if step.timeout:
             found[names.TASK_TIMEOUT] = step.timeout
+        if self.worker is not None:
+            found.update(self.worker.attributes())
         if self.is_reported:
             found[names.REPORTED] = True
         return found
@@ -177,6 +208,8 @@ class TaskSaid:
         _add_context(found, CURRENT, self.current, limit)
         if self.error is not None:
             found[names.ERROR_TYPE] = short(ErrorSaid.of(self.error).error_type)
+        if self.worker is not None:
+            found.update(self.worker.attributes())
         return found
 
     def event(self) -> tuple[dict[str, str], int | None] | None:

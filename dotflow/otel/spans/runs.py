@@ -11,9 +11,11 @@ from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from dotflow.otel import attributes as names
-from dotflow.otel.spans.record import FailedTask, StepSaid, TaskSaid
+from dotflow.otel.spans.light import LightSpan
+from dotflow.otel.spans.record import FailedTask, StepSaid, TaskSaid, tell_end
 from dotflow.otel.spans.values import short
 from dotflow.runlog.lines import RunLines, compact
+from dotflow.runlog.writer import run_log
 from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from dotflow.abc.facts import RunBegan
     from dotflow.abc.task import TaskView
     from dotflow.otel.metrics.tally import Run, Tally
+    from dotflow.otel.spans.light import Said
+    from dotflow.otel.spans.record import WorkerSaid
+    from dotflow.otel.spans.reserved import Reserved
     from dotflow.otel.spans.splitting import Part
 
 KNOWN_ROOTS = 1000
@@ -85,6 +90,7 @@ class WorkflowRun:
         is_cut: Whether its lines say no more of a context than its spans do.
         tasks: The tasks that are under way, by their numbers.
         ended: The numbers of those that have ended.
+        reserved: What is reserved for tasks that have not begun, by their numbers.
         first_failed: The first task that failed.
         error: What ended the run where it was no task (JSON).
         part: The part of the run that its next task belongs to.
@@ -114,6 +120,7 @@ class WorkflowRun:
         self.is_replayed = self.is_kept = self.is_only_kept = self.is_cut = False
         self.tasks: dict[int, TaskRun] = {}
         self.ended: set[int] = set()
+        self.reserved: dict[int, Reserved] = {}
         self.first_failed: FailedTask | None = None
         self.error: str | None = None
         self.has_children = False
@@ -181,9 +188,11 @@ class TaskRun:
         span: Its span.
         attempt: The span of the try that is under way, where tries have spans.
         attempt_number: Which try that is.
+        reserved: The id that was given away before it began; 0 if none was.
     """
 
-    __slots__ = ("_context", "attempt", "attempt_number", "part", "said", "span", "workflow")
+    __slots__ = ("_context", "attempt", "attempt_number", "part", "reserved", "said", "span",
+                 "workflow")  # fmt: skip
 
     def __init__(self, workflow: WorkflowRun, part: Part, said: TaskSaid) -> None:
         self.workflow = workflow
@@ -191,7 +200,7 @@ class TaskRun:
         self.said = said
         self.span: Span = INVALID_SPAN
         self.attempt: Span | None = None
-        self.attempt_number = 0
+        self.attempt_number = self.reserved = 0
         self._context: Context | None = None
 
     @property
@@ -292,3 +301,55 @@ def _remember(known: OrderedDict[str, Known], key: str, value: Known, most: int)
     known.move_to_end(key)
     if len(known) > most:
         known.popitem(last=False)
+
+
+# What spans and lines have in common.
+
+
+def extra_of(run: WorkflowRun, state: TaskRun, step: str, is_whole: bool = False) -> str:
+    """What the line of a task says beside the fact: where its span is."""
+    span = state.span
+    if not isinstance(span, LightSpan):
+        return f',"span":"{span.get_span_context().span_id:016x}"{state.part.extra}'
+    extra = f',"span":"{span.span_id:016x}"{state.part.extra}'
+    if state.said.worker is not None:
+        extra += worker_extra(state.said.worker)
+    if run.is_replayed and not is_whole:  # else only its id is needed
+        extra += span.place.extra + step
+    return extra
+
+
+def worker_extra(said: WorkerSaid) -> str:
+    """What the line of a task says of the worker that ran it."""
+    return f',"worker":{compact(list(said))}'
+
+
+def whole(span: Span) -> Span:
+    """A span whose end no fact tells: a light one is written down as it is."""
+    if isinstance(span, LightSpan):
+        span.whole()
+    return span
+
+
+def is_changed(span: Span) -> bool:
+    """Whether a span is written down whole: then before the fact that would end it."""
+    return isinstance(span, LightSpan) and span.is_changed
+
+
+def end(span: Span, said: Said, at_ns: int | None) -> None:
+    """End a span, which says what is known by now."""
+    if not isinstance(span, LightSpan):
+        tell_end(span, said)
+    span.end(at_ns)
+
+
+def poke(run: WorkflowRun) -> None:
+    """Have the relay look at the lines of a run."""
+    if run.channel is not None:
+        run.channel.poke()
+
+
+def last_segment() -> Any:
+    """The segment of the run log that lines go to now, more or less."""
+    segments = run_log.segments
+    return segments[-1] if segments else None

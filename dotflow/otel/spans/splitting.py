@@ -13,6 +13,7 @@ from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.carriers import template_of
+from dotflow.otel.spans.markers import mark
 from dotflow.otel.spans.record import fail_by
 from dotflow.otel.spans.starting import is_sampled, link, started
 from dotflow.otel.spans.values import short
@@ -76,11 +77,6 @@ class Part:
         self.ended_ns: int | None = None
         self.first_failed: FailedTask | None = None
 
-    def begin(self) -> None:
-        """Count a task that begins."""
-        self.weight += 1
-        self.running += 1
-
     def end(self, said: TaskSaid, failed: FailedTask | None, at_ns: int | None) -> None:
         """Count the end of a task."""
         self.running -= 1
@@ -115,28 +111,38 @@ class Splitter:
     Args:
         limit: Tasks in one trace, 0 for any number; None for what DOTFLOW_TRACE_MAX_TASKS says,
             TASKS_PER_TRACE by default.
+        has_markers: Whether a tiny span says that a part has begun.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, has_markers: bool = False) -> None:
         self._limit = _limit_from_environment() if limit is None else limit
+        self._has_markers = has_markers
 
-    def enter(self, run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> bool:
-        """See to it that `run.part` has room for a task that begins; whether a part begins with it.
+    def enter(self, run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part:
+        """The part that has room for one more task, which is counted in it; a new one, if need be.
 
         A run that is not sampled is in no trace, and its parts are not to be either. Where the
         sampler of an application wants the run but not the part, the tasks stay where they are.
         """
+        part = run.part
+        if 0 < self._limit <= part.weight and is_sampled(run.span):
+            part = self._next(run, pipeline, began_ns)
+        part.weight += 1
+        part.running += 1
+        return part
+
+    def _next(self, run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part:
         full = run.part
-        if not 0 < self._limit <= full.weight or not is_sampled(run.span):
-            return False
         part = _begun(run, pipeline, began_ns)
         if part is None:
             full.weight = 0
-            return False
+            return full
         run.part = part
         if full.running == 0:
             _end(full)
-        return True
+        if self._has_markers:
+            mark(pipeline.tracer, names.SPAN_PART_STARTED, part.span, part.known)
+        return part
 
     def leave(
         self, run: WorkflowRun, part: Part, said: TaskSaid, failed: FailedTask | None,
@@ -144,6 +150,12 @@ class Splitter:
     ) -> None:  # fmt: skip
         """Count the end of a task; a part that was its last one's ends."""
         part.end(said, failed, at_ns)
+        if part.running == 0 and part is not run.part:
+            _end(part)
+
+    def give_back(self, run: WorkflowRun, part: Part) -> None:
+        """Count no more a task that was to begin."""
+        part.running -= 1
         if part.running == 0 and part is not run.part:
             _end(part)
 

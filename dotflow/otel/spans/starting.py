@@ -12,6 +12,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
+from dotflow.otel.ids import pinned_span
 
 if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier
@@ -21,9 +22,22 @@ if TYPE_CHECKING:
 _propagator = TraceContextTextMapPropagator()
 
 
-def started(tracer: trace.Tracer, name: str, context: Context, **known: Any) -> trace.Span:
-    """A span; where a processor of the application raises, one that records nothing."""
+def started(
+    tracer: trace.Tracer, name: str, context: Context, span_id: int = 0, **known: Any
+) -> trace.Span:
+    """A span; where a processor of the application raises, one that records nothing.
+
+    Args:
+        tracer: A tracer of ours.
+        name: The span's name.
+        context: Its parent is in it.
+        span_id: The id that was reserved for it; 0 for any.
+        known: What else a tracer is told.
+    """
     try:
+        if span_id:
+            with pinned_span(span_id):
+                return tracer.start_span(name, context, **known)
         return tracer.start_span(name, context, **known)
     except Exception as error:  # noqa: BLE001 - it costs the span, not the report
         logger.warning("A span could not be started: %s", error)

@@ -15,10 +15,20 @@ from dotflow.otel.spans.record import (
     AttemptSaid,
     FailedTask,
     TaskSaid,
+    WorkerSaid,
     shown,
-    tell_end,
 )
-from dotflow.otel.spans.runs import TaskRun
+from dotflow.otel.spans.reserved import Reserver, attempt_id
+from dotflow.otel.spans.runs import (
+    TaskRun,
+    end,
+    extra_of,
+    is_changed,
+    last_segment,
+    poke,
+    whole,
+    worker_extra,
+)
 from dotflow.otel.spans.starting import links_to, started
 from dotflow.runlog.lines import compact
 from dotflow.runlog.writer import run_log
@@ -29,12 +39,17 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Link, Span
 
-    from dotflow.abc.facts import AttemptBegan, AttemptEnded, Retried, TaskEnded, TaskRestored
+    from dotflow.abc.facts import (
+        AttemptBegan,
+        AttemptEnded,
+        Retried,
+        TaskEnded,
+        TaskRestored,
+    )
     from dotflow.abc.task import TaskView
     from dotflow.otel.export.provider import Pipeline
     from dotflow.otel.metrics.tally import Where
     from dotflow.otel.spans.exceptions import Exceptions
-    from dotflow.otel.spans.light import Said
     from dotflow.otel.spans.record import StepSaid
     from dotflow.otel.spans.runs import OpenRuns, WorkflowRun
     from dotflow.otel.spans.splitting import Splitter
@@ -57,6 +72,9 @@ class TaskTeller:
         splitter: Splits runs.
         has_markers: Whether a tiny span says that a task has begun.
         is_redacted: Whether a function decides what may be shown of a value in each role.
+
+    Attributes:
+        reserver: Chooses ids for spans before they begin.
     """
 
     def __init__(
@@ -71,6 +89,7 @@ class TaskTeller:
         self._limit = context_limit
         self._exceptions = exceptions
         self._splitter = splitter
+        self.reserver = Reserver(runs, opened, splitter)
         self._has_markers = has_markers
         self._is_redacted = is_redacted
 
@@ -87,7 +106,7 @@ class TaskTeller:
             # The engine hands on the very value whose text was made when its task ended.
             if last is not None and last[0] is value and not self._is_redacted:
                 previous = last[1]
-                is_here = len(previous) > SHORT and last[3] is _segment()
+                is_here = len(previous) > SHORT and last[3] is last_segment()
                 said_before = last[2] if is_here else None
             else:
                 previous = self._text("previous", value)
@@ -95,7 +114,7 @@ class TaskTeller:
         state = self._begin(run, fact.n, fact.at_ns, task, known[1], initial, previous)
         lines = run.lines
         if lines is not None:
-            extra = _extra(run, state, known[2])
+            extra = extra_of(run, state, known[2])
             if run.is_cut:
                 if len(initial) > self._limit:
                     initial, extra = self._only_cut("initial", initial, extra)
@@ -123,23 +142,25 @@ class TaskTeller:
         if run is None or state is None:
             return
         if state.attempt is not None:  # its end was not told
-            _whole(state.attempt).end(fact.at_ns)
+            whole(state.attempt).end(fact.at_ns)
         said, extra = AttemptSaid(fact.attempt, run.channel is not None), ""
+        given = attempt_id(state.reserved, fact.attempt) if state.reserved else 0
         if isinstance(state.span, LightSpan):
             pipeline = self._opened()
             place = state.span.place.below(state.span.context)
-            attempt = LightSpan(place, pipeline.new_span_id(), names.SPAN_ATTEMPT, fact.at_ns, said)
+            span_id = given or pipeline.new_span_id()
+            attempt = LightSpan(place, span_id, names.SPAN_ATTEMPT, fact.at_ns, said)
             extra = f',"span":"{attempt.span_id:016x}"'
             state.attempt = attempt
         else:
             state.attempt = started(
                 self._opened().tracer, names.SPAN_ATTEMPT, context=state.context,
-                attributes=said.at_start(), start_time=fact.at_ns,
+                span_id=given, attributes=said.at_start(), start_time=fact.at_ns,
             )  # fmt: skip
         state.attempt_number = fact.attempt
         if run.lines is not None:
             run_log.append(run.lines.attempt_began(fact, extra))
-            _poke(run)
+            poke(run)
 
     def attempt_ended(self, fact: AttemptEnded, task: TaskView) -> None:
         """That try ended."""
@@ -155,13 +176,14 @@ class TaskTeller:
         said = AttemptSaid(fact.attempt) if not isinstance(attempt, LightSpan) else attempt.said
         extra = self._fail(attempt, said, error, fact.at_ns)
         said.n = fact.n
-        if is_changed := _is_changed(attempt):
-            _end(attempt, said, fact.at_ns)
+        has_changed = is_changed(attempt)
+        if has_changed:
+            end(attempt, said, fact.at_ns)
         if run.lines is not None:
             run_log.append(run.lines.attempt_ended(fact, error, extra))
-            _poke(run)
-        if not is_changed:
-            _end(attempt, said, fact.at_ns)
+            poke(run)
+        if not has_changed:
+            end(attempt, said, fact.at_ns)
 
     def retried(self, fact: Retried, task: TaskView) -> None:
         """A task will be tried again."""
@@ -176,7 +198,7 @@ class TaskTeller:
             )
         if run.lines is not None:
             run_log.append(run.lines.retried(fact, self._error_text(fact.error)))
-            _poke(run)
+            poke(run)
 
     def ended(self, fact: TaskEnded, task: TaskView) -> None:
         """A task ended."""
@@ -212,8 +234,8 @@ class TaskTeller:
             ))  # fmt: skip
             if len(tally.tasks) > tally.most:
                 tally.relieve()
-        self._finish(run, state, fact, error, current)
-        run.last = value, current, fact.n, _segment()
+        self._finish(run, state, fact, task, error, current)
+        run.last = value, current, fact.n, last_segment()
 
     def restored(self, fact: TaskRestored, task: TaskView) -> None:
         """A task's result came from a checkpoint."""
@@ -232,12 +254,12 @@ class TaskTeller:
         said = state.said
         said.status, said.restored = COMPLETED, True
         said.current, said.n = shown(texts[2], self._limit), fact.n
-        is_changed = bool(links) and isinstance(state.span, LightSpan)
-        if is_changed:
-            _whole(state.span)  # a line of the fact has no room for links
+        is_linked = bool(links) and isinstance(state.span, LightSpan)
+        if is_linked:
+            whole(state.span)  # a line of the fact has no room for links
             self._leave(run, state, fact.at_ns + 1)
         if run.lines is not None:
-            extra = _extra(run, state, known[2], is_whole=is_changed)
+            extra = extra_of(run, state, known[2], is_whole=is_linked)
             if run.is_cut:
                 for number, role in enumerate(("initial", "previous", "current")):
                     texts[number], extra = self._only_cut(role, texts[number], extra)
@@ -253,8 +275,8 @@ class TaskTeller:
                     extra,
                 )
             )
-            _poke(run)
-        if not is_changed:
+            poke(run)
+        if not is_linked:
             self._leave(run, state, fact.at_ns + 1)
         run.last = value, texts[2], fact.n, None
 
@@ -263,9 +285,9 @@ class TaskTeller:
         run, said = state.workflow, state.said
         try:
             if state.attempt is not None:
-                _whole(state.attempt).end(at_ns)
+                whole(state.attempt).end(at_ns)
             said.status, said.reason = status, "the run ended before the task did"
-            _end(_whole(state.span), said, at_ns)
+            end(whole(state.span), said, at_ns)
         finally:
             run.tasks.pop(said.task_id, None)
             self._splitter.leave(run, state.part, said, None, at_ns)
@@ -277,41 +299,49 @@ class TaskTeller:
         initial: str, previous: str, links: Sequence[Link] = (),
     ) -> TaskRun:  # fmt: skip
         pipeline = self._opened()
-        if self._splitter.enter(run, pipeline, at_ns) and self._has_markers:
-            mark(pipeline.tracer, names.SPAN_PART_STARTED, run.part.span, run.part.known)
-        part = run.part
+        reserved = run.reserved.pop(task.task_id, None) if run.reserved else None
+        part = self._splitter.enter(run, pipeline, at_ns) if reserved is None else reserved.part
         said = TaskSaid(
             run.short, step, task.task_id, self._name(str(task.group_name)), n,
             shown(initial, self._limit), shown(previous, self._limit), run.channel is not None,
         )  # fmt: skip
         state = TaskRun(run, part, said)
+        place = getattr(task, "place", None)
+        if place is not None:
+            said.worker = WorkerSaid.of(place, at_ns)
+        if reserved is not None:
+            state.reserved = reserved.span_id
         if part.place is not None and pipeline.is_light:
             state.span = LightSpan(
-                part.place, pipeline.new_span_id(), step.name, at_ns, said, links
+                part.place, state.reserved or pipeline.new_span_id(), step.name, at_ns, said, links
             )
         else:
             state.span = started(
-                pipeline.tracer, step.name, context=part.context,
+                pipeline.tracer, step.name, context=part.context, span_id=state.reserved,
                 attributes=said.at_start(), links=links, start_time=at_ns,
             )  # fmt: skip
         run.tasks[task.task_id] = state
         run.ended.discard(task.task_id)
-        part.begin()
         return state
 
     def _finish(
-        self, run: WorkflowRun, state: TaskRun, fact: TaskEnded, error: str, current: str
-    ) -> None:
+        self, run: WorkflowRun, state: TaskRun, fact: TaskEnded, task: TaskView, error: str,
+        current: str,
+    ) -> None:  # fmt: skip
         said, extra = state.said, ""
         said.n = fact.n
+        known, place = said.worker, getattr(task, "place", None)
+        if place is not None and place.host and (known is None or not known.host):
+            said.worker = WorkerSaid.of(place, task.started_ns or fact.at_ns)
+            extra = worker_extra(said.worker)
         if error != NULL:
             if said.step.max_attempts == 1:
-                extra = self._fail(state.span, said, error, fact.at_ns)
+                extra += self._fail(state.span, said, error, fact.at_ns)
             else:
                 said.error = error
             if run.first_failed is None and fact.status == FAILED:
                 run.first_failed = FailedTask(said.task_id, said.step.name, error)
-        if _is_changed(state.span):
+        if is_changed(state.span):
             self._leave(run, state, fact.at_ns)
         lines = run.lines
         if lines is not None:
@@ -326,7 +356,7 @@ class TaskTeller:
     def _leave(self, run: WorkflowRun, state: TaskRun, at_ns: int) -> None:
         said = state.said
         try:
-            _end(state.span, said, at_ns)
+            end(state.span, said, at_ns)
         finally:  # a processor of the application may raise
             run.tasks.pop(said.task_id, None)
             run.ended.add(said.task_id)
@@ -350,7 +380,7 @@ class TaskTeller:
         if attempt is not None:
             said = attempt.said if isinstance(attempt, LightSpan) else AttemptSaid(0)
             self._fail(attempt, said, error, at_ns)
-            _end(_whole(attempt), said, at_ns)
+            end(whole(attempt), said, at_ns)
 
     def _only_cut(self, role: str, text: str, extra: str) -> tuple[str, str]:
         """A context's text as only spans need it: where that is long, what is left of it."""
@@ -358,43 +388,3 @@ class TaskTeller:
         if isinstance(found, tuple):
             return NULL, f'{extra},"cut_{role}":{compact(list(found))}'
         return text, extra
-
-
-def _extra(run: WorkflowRun, state: TaskRun, step: str, is_whole: bool = False) -> str:
-    """What the line of a task says beside the fact: where its span is."""
-    span = state.span
-    if not isinstance(span, LightSpan):
-        return f',"span":"{span.get_span_context().span_id:016x}"{state.part.extra}'
-    extra = f',"span":"{span.span_id:016x}"{state.part.extra}'
-    if run.is_replayed and not is_whole:  # else only its id is needed
-        extra += span.place.extra + step
-    return extra
-
-
-def _whole(span: Span) -> Span:
-    """A span whose end no fact tells: a light one is written down as it is."""
-    if isinstance(span, LightSpan):
-        span.whole()
-    return span
-
-
-def _is_changed(span: Span) -> bool:
-    """Whether a span is written down whole: then before the fact that would end it."""
-    return isinstance(span, LightSpan) and span.is_changed
-
-
-def _end(span: Span, said: Said, at_ns: int | None) -> None:
-    if not isinstance(span, LightSpan):
-        tell_end(span, said)
-    span.end(at_ns)
-
-
-def _poke(run: WorkflowRun) -> None:
-    if run.channel is not None:
-        run.channel.poke()
-
-
-def _segment() -> Any:
-    """The segment of the run log that lines go to now, more or less."""
-    segments = run_log.segments
-    return segments[-1] if segments else None

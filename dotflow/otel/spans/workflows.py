@@ -173,6 +173,7 @@ class WorkflowTeller:
         """End the span of a run, and those of it that are left: none, where its engine is ours."""
         for task in list(run.tasks.values()):
             self._tasks.abandon(task, "In progress", at_ns)
+        self._tasks.reserver.give_back(run)
         self._splitter.close(run)
         if run.error is not None:
             self._exceptions.tell(run.span, names.EVENT_WORKFLOW_EXCEPTION, run.error, None)

@@ -1,0 +1,75 @@
+"""What workers noted and sent back: it leaves from here, as if the step had run here."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from dotflow.logging import logger
+from dotflow.otel.logs.processor import OtlpRecords
+from dotflow.otel.logs.record import Record
+from dotflow.otel.spans import fields
+from dotflow.otel.workers.noting import LIMIT, MOST_HELD
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from dotflow.otel.logs.installed import Logs
+
+MOST_TEXT = 2 * MOST_HELD * LIMIT
+"""Bytes of text that are believed: no worker of ours packs as much."""
+
+
+def deliver(payload: bytes, provider: Any, logs: Logs, step: str) -> None:
+    """Have what a worker noted leave.
+
+    Args:
+        payload: What `begun.gather` returned there.
+        provider: The tracer provider of this process.
+        logs: What this process has of log records.
+        step: The name of the step, for the line that says what is missing.
+
+    Raises:
+        ValueError: It is nothing that a worker of this version packs.
+    """
+    head, spans, records = _unpacked(payload)
+    processors: Any = getattr(provider, "_active_span_processor", None)  # all that get its spans
+    if processors is not None:
+        for span in spans:
+            processors.on_end(span)
+    for one in logs.processors:
+        if isinstance(one, OtlpRecords):
+            for record in records:
+                one.take_past(record)
+    left_out, records_left_out = head["left_out"]
+    if left_out or records_left_out:
+        logger.warning(
+            "Step %r noted more on its worker than comes back with its result: %d spans and %d "
+            "log records are left out. With OTEL_EXPORTER_OTLP_ENDPOINT set there all leave there.",
+            step, left_out, records_left_out,
+        )  # fmt: skip
+
+
+def _unpacked(payload: bytes) -> tuple[dict[str, Any], list[ReadableSpan], list[Record]]:
+    try:
+        text = zlib.decompressobj().decompress(payload, MOST_TEXT).decode()
+    except zlib.error as error:
+        raise ValueError(f"what a worker noted cannot be unpacked: {error}") from error
+    first, *lines = text.split("\n")
+    head = json.loads(first)
+    number = head["spans"]
+    resources: dict[str, Resource] = {}
+    spans = [fields.read(json.loads(line)) for line in lines[:number]]
+    return head, spans, [_record(json.loads(line), resources) for line in lines[number:]]
+
+
+def _record(said: dict[str, Any], resources: dict[str, Resource]) -> Record:
+    resource, scope = said.pop("resource"), said.pop("scope")
+    known = json.dumps(resource)
+    if known not in resources:  # one object for all: the encoders put these together
+        resources[known] = Resource(*resource)
+    return Record(resources[known], scope and InstrumentationScope(*scope), said)
