@@ -73,5 +73,13 @@ class TaskExecutor(ABC):
         """Take back what was submitted; whether it surely never begins."""
         return future.cancel()
 
+    def kill(self) -> bool:
+        """End all workers with what they run, for a signal ends the program that they are of.
+
+        Returns:
+            Whether nothing runs any more. By default they are left alone, and this is False.
+        """
+        return False
+
     def release(self, future: Future[Any]) -> None:
         """Let the engine forget a result, which is here now."""

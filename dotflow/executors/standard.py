@@ -46,6 +46,20 @@ class StandardExecutor(TaskExecutor):
         """Whether the pool is broken; all that was under way in it is lost then."""
         return isinstance(error, BrokenExecutor)
 
+    def kill(self) -> bool:
+        """End the processes of a pool; threads, and what another engine runs, go on."""
+        executor: Any = self.executor
+        if hasattr(executor, "kill_workers"):  # from Python 3.14 on
+            executor.kill_workers()
+        elif self.knows_main:
+            for process in list((getattr(executor, "_processes", None) or {}).values()):
+                process.kill()
+        elif type(executor).__module__.partition(".")[0] == "loky":
+            executor.shutdown(wait=False, kill_workers=True)
+        else:
+            return False
+        return True
+
 
 def _is_a(executor: Executor, module: str, name: str) -> bool:
     """Whether it is of a class of a module, which is loaded then."""

@@ -123,6 +123,20 @@ def two_slow():
     flow.task.add([slow, slow])
     return flow
 
+def pooled(pool):
+    flow = DotFlow(name="slow", config=Config(executor=pool))
+    flow.task.add([slow, slow, total])
+    return flow
+
+def in_threads():
+    from concurrent.futures import ThreadPoolExecutor
+    return pooled(ThreadPoolExecutor(2))
+
+def in_processes():
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    return pooled(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")))
+
 def needs_an_argument(name):
     return DotFlow()
 

@@ -88,6 +88,38 @@ def test_ctrl_c_reaches_the_whole_group(spawn, default_dialect, mode):
 
 
 @pytest.mark.slow
+def test_a_signal_ends_the_processes_of_a_pool(spawn, default_dialect):
+    """As it ends children of our own: what waits is not begun, and nothing is left running."""
+    process = begin(spawn, "in_processes", "parallel", 2)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert interrupted_tasks(default_dialect) == [("slow", "interrupted by SIGTERM")] * 2
+    (total,) = [task for task in default_dialect.tasks() if task["name"] == "total"]
+    assert total["status"] == "Not started"
+    wait_for(lambda: all(is_gone(pid) for pid in pids()))
+
+
+@pytest.mark.slow
+def test_a_signal_cannot_end_the_threads_of_a_pool(spawn, default_dialect):
+    """The records say so at once; the program ends with its steps, or by a second signal."""
+    process = begin(spawn, "in_threads", "parallel", 1)
+    wait_for(
+        lambda: (
+            default_dialect.workflows()
+            and [one["status"] for one in default_dialect.tasks()].count("In progress") == 2
+        )
+    )
+    process.send_signal(signal.SIGTERM)
+    message = "interrupted by SIGTERM; its step still runs on a worker"
+    wait_for(lambda: [one["status"] for one in default_dialect.workflows()] == ["Failed"])
+    assert interrupted_tasks(default_dialect) == [("slow", message)] * 2
+    assert process.poll() is None
+    wait_for(lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None)
+    process.communicate(timeout=60)
+
+
+@pytest.mark.slow
 def test_sigterm_to_a_child_alone_is_a_failed_task(spawn, default_dialect):
     """A child has the default handler: it dies, its task failed, and the others go on."""
     process = begin(spawn, "groups", "sequential_group", 2)

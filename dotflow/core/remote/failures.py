@@ -72,19 +72,25 @@ def of_engine(task: Task, error: BaseException) -> TaskError:
     )
 
 
-def of_abort(error: BaseException, has_begun: bool) -> TaskError:
-    """What failed a task that is waited for no more, and cannot be stopped.
+def on_worker(has_begun: bool) -> str:
+    """What is known of a step that cannot be stopped."""
+    return f"its step {'still runs' if has_begun else 'may run'} on a worker"
+
+
+def of_abort(error: BaseException, where: str) -> TaskError:
+    """What failed a task that is waited for no more.
 
     Args:
         error: What ended the run.
-        has_begun: Whether it is known to have begun.
+        where: What is known of its step; empty where that was ended too.
     """
     if isinstance(error, Interrupted):  # where the parent was says nothing of the step
         error = Interrupted(error.number)
     failure = TaskError(error)
-    said = failure.message
-    failure.message = f"{said}; its step {'still runs' if has_begun else 'may run'} on a worker"
-    failure.traceback = failure.traceback.replace(said, failure.message)
+    if where:
+        said = failure.message
+        failure.message = f"{said}; {where}"
+        failure.traceback = failure.traceback.replace(said, failure.message)
     return failure
 
 

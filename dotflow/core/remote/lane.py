@@ -81,16 +81,21 @@ class RemoteLane(Lane):
         flight = self.flight
         if flight is None or flight.future is None or flight.beginning is not None:
             return False
-        if not self._executor.cancel(flight.future):
+        if not self._ask("cancel", flight.future):
             return False
         self._leave(flight)
         self._reporter = None
         return True
 
-    def abort(self, error: BaseException) -> None:
-        """Wait for the task no more, and report what is known of it."""
+    def abort(self, error: BaseException, is_killed: bool) -> None:
+        """Wait for the task no more, and report what is known of it.
+
+        Args:
+            error: What ends the run.
+            is_killed: Whether its worker was ended too.
+        """
         flight = self.flight
-        if flight is None or self.withdraw():
+        if flight is None:
             return
         if not flight.submitted_ns:  # the error came before
             self._leave(flight)
@@ -98,7 +103,12 @@ class RemoteLane(Lane):
         if flight.beginning is not None:
             self._begin(flight, flight.beginning)
         self._leave(flight)
-        self._end(None, failures.of_abort(error, self._has_begun), None)
+        where = "" if is_killed else failures.on_worker(self._has_begun)
+        self._end(None, failures.of_abort(error, where), None)
+
+    def kill(self) -> bool:
+        """End all workers; whether nothing runs any more."""
+        return bool(self._ask("kill"))
 
     def finish(self) -> None:
         """Nothing: the executor is of whoever made it."""
@@ -162,13 +172,13 @@ class RemoteLane(Lane):
             return self._crash(flight, error)
         if flight.beginning is not None:  # which is told beside it
             self._begin(flight, flight.beginning)
-        self._executor.release(future)
+        self._ask("release", future)
         return self._arrive(flight, said)
 
     def _crash(self, flight: Flight, error: BaseException) -> bool:
         """End a task whose call did not return."""
         executor, task = self._executor, self._task
-        is_lost = executor.is_worker_lost(error)
+        is_lost = self._ask("is_worker_lost", error)
         if is_lost:
             self._flights.catch_up()
         if flight.beginning is not None:
@@ -181,6 +191,10 @@ class RemoteLane(Lane):
         else:
             failure = failures.of_engine(task, error)
         return self._over(flight, None, failure)
+
+    def _ask(self, hook: str, *args: Any) -> Any:
+        """What the executor says; None where its adapter raises, which is no fault of the work."""
+        return self._task.config.guard.call(self._executor, hook, *args)
 
     def _take_outcome(self, flight: Flight, outcome: Outcome) -> bool:
         reporter = self._reporter

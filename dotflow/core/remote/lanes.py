@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core import interrupt
 from dotflow.core.children.lanes import LOOK_AT_RESULTS, LOOK_EVERY
+from dotflow.core.exception import CANCELLED, Interrupted
 from dotflow.core.remote.flights import Flights
 from dotflow.core.remote.kinds import LocalLane, PackedLane
 
@@ -67,11 +68,23 @@ class _Run:
             while self._waiting or self._active:
                 self._turn()
         except BaseException as error:
-            for lane in self._active:
-                lane.abort(error)
+            self._abort(error)
             raise
         if self._errors:
             raise self._errors[0]
+
+    def _abort(self, error: BaseException) -> None:
+        """Take back what has not begun, and report of all else what is known."""
+        self._withdraw()
+        is_signal = isinstance(error, Interrupted) and error.number != CANCELLED
+        is_killed = False
+        for lane in self._active:
+            is_killed = is_killed or (is_signal and lane.kill())
+            lane.abort(error, is_killed)
+
+    def _withdraw(self) -> None:
+        for lane in [lane for lane in self._active if lane.withdraw()]:
+            del self._active[lane]
 
     def _turn(self) -> None:
         """Begin a lane where there is room, then hear what was told."""
@@ -99,8 +112,7 @@ class _Run:
             self._errors.append(lane.error)
         if lane.failed and self._stop_on_failure:
             self._waiting.clear()
-            for other in [other for other in self._active if other.withdraw()]:
-                del self._active[other]
+            self._withdraw()
 
     def _next(self, wait: bool) -> tuple[Any, Any] | None:
         """What was told next; None if nothing was for a while."""
