@@ -73,7 +73,8 @@ def main() -> None:
     arguments = read_arguments()
     with tempfile.TemporaryDirectory() as folder:
         database = os.environ["DOTFLOW_TEST_POSTGRES"] if arguments.postgres else ""
-        with serving(database or f"sqlite:///{folder}/records.db") as server:
+        url = database or f"sqlite:///{folder}/records.db"
+        with serving(url, arguments.workers) as server:
             name = "PostgreSQL" if database else "SQLite"
             print(f"{name}, {arguments.clients} clients:\n\n{HEAD}")
             for way in arguments.ways.split(","):
@@ -88,6 +89,7 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=20, help="of each way (20)")
     parser.add_argument("--clients", type=int, default=4, help="processes that report (4)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that serve (1)")
     parser.add_argument("--ways", default="bulk,single", help="bulk, single, or both by comma")
     parser.add_argument(
         "--postgres", action="store_true", help="on the database that DOTFLOW_TEST_POSTGRES names"
@@ -97,7 +99,7 @@ def read_arguments() -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Server:
-    """A dotflow-api in a process of its own."""
+    """A dotflow-api in a process of its own, and its workers'."""
 
     host: str
     port: int
@@ -105,18 +107,28 @@ class Server:
 
     def processor(self) -> float:
         """User and system time so far, in seconds."""
-        stat = Path(f"/proc/{self.process}/stat").read_text("ascii")
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(processor_of(one) for one in self.processes())
+
+    def processes(self) -> list[int]:
+        children = Path(f"/proc/{self.process}/task/{self.process}/children").read_text("ascii")
+        return [self.process, *map(int, children.split())]
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.host, self.port, timeout=60)
 
 
+def processor_of(process: int) -> float:
+    """User and system time of one process so far, in seconds."""
+    stat = Path(f"/proc/{process}/stat").read_text("ascii")
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
-def serving(database: str) -> Iterator[Server]:
+def serving(database: str, workers: int = 1) -> Iterator[Server]:
     script = "from dotflow.main import main; main()"
     command = [sys.executable, "-c", script, "api", "--port", "0", "--database", database]
+    command += ["--workers", str(workers)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -211,8 +223,8 @@ def one_by_one(connection: http.client.HTTPConnection, run: str) -> Iterator[tup
     yield 1, send("PATCH", f"/workflows/{run}", end_of_run())[1]
 
 
-def begin_run(run: str) -> Report:
-    plan = [{"id": one, "name": f"step {one}", "group_name": "g"} for one in range(1, TASKS + 1)]
+def begin_run(run: str, tasks: int = TASKS) -> Report:
+    plan = [{"id": one, "name": f"step {one}", "group_name": "g"} for one in range(1, tasks + 1)]
     body = {"id": run, "name": "load", "status": "In progress", "mode": "sequential", "tasks": plan}
     return "POST", "/workflows", (body, {"started_at": now()})
 
