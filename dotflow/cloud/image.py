@@ -54,6 +54,22 @@ def build_step(plan: Plan, name: str = NAME) -> str:
     return f"docker build --file {shlex.quote(plan.path(name))} --tag {plan.image} ."
 
 
+def requirement(plan: Plan, *extras: str) -> str:
+    """What pip installs, as its command line has it.
+
+    Args:
+        plan: What is to run.
+        extras: The extras of dotflow that it needs there.
+    """
+    if plan.requirements == "requirements.txt":
+        return "-r requirements.txt"
+    return "." if plan.requirements else f"'{_dotflow(extras)}=={__version__}'"
+
+
+def _dotflow(extras: tuple[str, ...]) -> str:
+    return f"dotflow[{','.join(extras)}]" if extras else "dotflow"
+
+
 def push_step(plan: Plan) -> str:
     """The command line that brings the image to where the platform gets it.
 
@@ -125,21 +141,10 @@ CMD {json.dumps(plan.command, ensure_ascii=False)}
 
 
 def _installed(plan: Plan, extras: tuple[str, ...]) -> str:
-    named = f"dotflow[{','.join(extras)}]" if extras else "dotflow"
+    install = f"RUN pip install {requirement(plan, *extras)}\n"
     if plan.requirements == "requirements.txt":
-        return f"""\
-# {named} is among them. What changes seldom comes first, and is built once.
-COPY requirements.txt ./
-RUN pip install -r requirements.txt
-COPY . .
-"""
+        reason = f"# {_dotflow(extras)} is among them. What changes seldom comes first."
+        return f"{reason}\nCOPY requirements.txt ./\n{install}COPY . .\n"
     if plan.requirements:
-        return f"""\
-# {named} is among the project's dependencies.
-COPY . .
-RUN pip install .
-"""
-    return f"""\
-RUN pip install '{named}=={__version__}'
-COPY . .
-"""
+        return f"# {_dotflow(extras)} is among the project's own.\nCOPY . .\n{install}"
+    return f"{install}COPY . .\n"

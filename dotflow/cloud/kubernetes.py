@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cloud.image import build_step, image_files, push_step
-from dotflow.cloud.plan import STATE, USER, Plan, PlanError, attributes_text
+from dotflow.cloud.plan import ATTRIBUTES, STATE, USER, Plan, PlanError, attributes_text
 from dotflow.cloud.yaml_text import Noted, yaml_text
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 OUT = "deploy/kubernetes"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 WRONG_WORDS = 2  # the exit status of a command line that is wrong, and stays so
 TRIES = 3
 WEEK = 604_800  # seconds

@@ -22,6 +22,7 @@ USER = 10001
 
 TOKEN, ADDRESS, RUN = "SERVER_USER_TOKEN", "SERVER_BASE_URL", "WORKFLOW_ID"
 HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
+ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 LONGEST_NAME = 52  # Kubernetes adds 11 characters to the name of a CronJob, and takes 63
 LONGEST_ID = 255
 MODES = (TypeExecution.SEQUENTIAL, TypeExecution.SEQUENTIAL_GROUP, TypeExecution.PARALLEL)
@@ -207,7 +208,7 @@ def attributes_text(attributes: Mapping[str, str]) -> str:
         attributes: Names and values.
     """
     return ",".join(
-        f"{name}={quote(value, safe='$()._-/: ')}" for name, value in attributes.items()
+        f"{name}={quote(value, safe='$(){}._-/: ')}" for name, value in attributes.items()
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PLATFORMS = {
     "compose": "Docker Compose: a service for the run, and one for dotflow-api if asked for",
     "kubernetes": "Kubernetes: a Job, or a CronJob with a schedule, and its volume",
+    "github": "GitHub Actions: a workflow file",
     "ecs": "ECS: a task definition for Fargate, its roles and a schedule",
     "codebuild": "CodeBuild: a project that runs the workflow, its role and a schedule",
 }

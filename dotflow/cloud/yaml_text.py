@@ -30,6 +30,12 @@ class Noted:
     why: str
 
 
+class Block(str):
+    """A text of several lines that is written as these lines."""
+
+    __slots__ = ()
+
+
 def yaml_text(*documents: Any, above: str) -> str:
     """The text of one YAML file.
 
@@ -95,9 +101,11 @@ def _bare(value: Any) -> Any:
     return value.value if isinstance(value, Noted) else value
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str) -> Any:
     """A text in quotes, unless every reader takes it for a text without them."""
-    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
+    if isinstance(text, Block) and text.replace("\n", "").isprintable():
+        return LiteralScalarString(text)
     is_plain = _PLAIN.fullmatch(text) and not _WORDS.fullmatch(text)
     return text if is_plain else DoubleQuotedScalarString(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from dotflow.cli.setup import Command
+from dotflow.cloud.plan import STATE
 
 ODD = "q\"'$HOME $(HOME) ${HOME} $$x \\ ü\nnew: # line"
 """A value in which every reader finds something of its own."""
@@ -83,3 +84,28 @@ def of_kubernetes(folder, secrets):
             started.variables[one["name"]] = text(one["value"])
     started.command = [text(word) for word in container["command"]]
     return started
+
+
+def of_github(folder, secrets):
+    """As a runner has it from the repository's secrets and variables."""
+    [path] = (Path(folder) / ".github" / "workflows").iterdir()
+    job = read(path.parent, path.name)["jobs"]["run"]
+    [step] = [one for one in job["steps"] if one.get("name") == "Run the workflow"]
+    known = {f"secrets.{name}": value for name, value in secrets.items()}
+    known |= {"vars.SERVER_BASE_URL": secrets["SERVER_BASE_URL"], "github.workspace": STATE}
+
+    def found(match):
+        for word in match[1].split(" || "):
+            value = word[1:-1] if word.startswith("'") else known.get(word, "")
+            if value:
+                return value
+        return ""
+
+    variables = {
+        name: re.sub(r"\$\{\{ (.*?) \}\}", found, value)
+        for name, value in {**job["env"], **step["env"]}.items()
+    }
+    Path("step.sh").write_text(step["run"])
+    return Started(["bash", "-e", "step.sh"], variables, {
+        name for name, value in variables.items() if name.startswith("OTEL") and not value
+    })  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the files of Compose and Kubernetes start is started, with nothing but what they say."""
+"""What the files of platforms start is started, with nothing but what they say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from cloud_support import ODD, cloud, of_compose, of_kubernetes
+from cloud_support import ODD, cloud, of_compose, of_github, of_kubernetes
 from support.otlp import OtlpReceiver
 
 from dotflow.api import ApiServer
@@ -41,8 +41,15 @@ def pipeline():
 """
 
 
-@pytest.mark.parametrize(("name", "of"), [("compose", of_compose), ("kubernetes", of_kubernetes)])
-def test_command(name, of, tmp_path, wait_for):
+@pytest.mark.parametrize(
+    ("name", "of", "flush", "told", "status"),
+    [
+        ("compose", of_compose, "20", signal.SIGTERM, 143),
+        ("kubernetes", of_kubernetes, "20", signal.SIGTERM, 143),
+        ("github", of_github, "5", signal.SIGINT, 130),
+    ],
+)
+def test_command(name, of, flush, told, status, tmp_path, wait_for):
     """A run is told to go while dotflow-api is away, and the next one delivers its report too: what
     the volume keeps. Values arrive as they were given, spans with where they are from."""
     Path("etl.py").write_text(STEPS)
@@ -56,13 +63,13 @@ def test_command(name, of, tmp_path, wait_for):
         secrets = {"SERVER_USER_TOKEN": "t", "SERVER_BASE_URL": url, "ORDERS_PASSWORD": "geheim"}
         started = of("files", secrets)
         assert started.optional == {"OTEL_EXPORTER_OTLP_HEADERS"}
-        assert started.variables["DOTFLOW_FLUSH_TIMEOUT"] == "20"
+        assert started.variables["DOTFLOW_FLUSH_TIMEOUT"] == flush
         started.variables["DOTFLOW_FLUSH_TIMEOUT"] = "2"  # dotflow-api is away all that time
         first = _start(started, tmp_path)
         wait_for(Path("waiting").exists)
-        first.send_signal(signal.SIGTERM)
+        first.send_signal(told)
         said, _ = first.communicate(timeout=TIME)
-        assert first.returncode == 143, said
+        assert first.returncode == status, said
         assert "geheim" not in said
         Path("go").touch()
         started.variables["DOTFLOW_FLUSH_TIMEOUT"] = str(TIME)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from dotflow.cloud.yaml_text import Noted, yaml_text
+from dotflow.cloud.yaml_text import Block, Noted, yaml_text
 
 ODD = ["", "\t", " a ", "a  b", "a: b", "a #b", "- a", "end\n", "a:", ":a", "it's", "a,b"]
 ODD += ['q"\n\\ü😀', "\u2028", "\x07", "a" * 500 + " " + "b" * 500, "2026-11-28", "-", "--x", "--"]
@@ -52,6 +52,13 @@ def test_any_text(text):
     """The same of any text there is."""
     for read in both(yaml_text({text: [text, {"a": text}]}, above="any")):
         assert read == {text: [text, {"a": text}]}
+
+
+def test_blocks():
+    """Lines are written as lines, if they can be."""
+    assert yaml_text({"a": Block("b: 1\n  #c\n")}, above="") == "a: |\n  b: 1\n    #c\n"
+    for odd in ("\x07\n", " a\n", "a\n\n", "a"):
+        assert both(yaml_text({"a": Block(odd)}, above=""))[1] == {"a": odd}
 
 
 def test_notes():
