@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from cluster_steps import large, read, starts_another, third_time, too_long, truthful
+import requests
+from cluster_steps import (
+    large,
+    read,
+    starts_another,
+    third_time,
+    too_long,
+    truthful,
+    waits,
+)
+from distributed import Future
+from support.otlp import OtlpReceiver
 
 from dotflow import Config, DotFlow, action
+from dotflow.api import ApiServer
 from dotflow.core.remote.failures import WORKER_LOST
+from dotflow.otel import ServerOtel
 
 pytestmark = pytest.mark.slow
 
+PROGRAM = Path(__file__).parent / "cluster_program.py"
+TOKEN = "a-token-of-the-tests"
 KILLS = 3
 STEPS = 24
 
@@ -96,13 +116,24 @@ class Killer(threading.Thread):
         return self
 
 
-def test_workers_killed_at_random(client, truth):
-    """A killed worker is one Failed task and nobody else's; every step runs once."""
-    flow = DotFlow(config=Config(executor=client))
-    for number in range(STEPS):
-        flow.task.add(truthful, initial_context=(truth, number))
-    with Killer(truth) as killer:
-        manager = flow.start(mode="parallel", keep_going=True)
+@pytest.fixture(scope="module")
+def receiver():
+    with OtlpReceiver() as one:
+        yield one
+
+
+def test_workers_killed_at_random(client, truth, receiver, tmp_path):
+    """A killed worker is one Failed task and nobody else's; each step runs once."""
+    with ApiServer(f"sqlite:///{tmp_path}/api.db", TOKEN) as api:
+        server = ServerOtel(api.url, TOKEN, endpoint=receiver.http_url, set_global=False)
+        flow = DotFlow(config=Config(executor=client, server=server))
+        for number in range(STEPS):
+            flow.task.add(truthful, initial_context=(truth, number))
+        with Killer(truth) as killer:
+            manager = flow.start(mode="parallel", keep_going=True)
+        server.close(60)
+        path = f"{api.url}/workflows/{flow.workflow_id}/tasks"
+        records = requests.get(path, headers={"X-User-Token": TOKEN}, timeout=60).json()["tasks"]
 
     lines = read(truth)
     process_of = {int(number): process for word, number, process in lines if word == "began"}
@@ -121,3 +152,86 @@ def test_workers_killed_at_random(client, truth):
     assert set(lost) <= set(killer.killed)
     assert STEPS - len(ended) <= len(lost)
     assert len(killer.killed) >= 2
+    true = {str(task.task_id): task.status for task in manager.tasks}
+    assert {str(one["task_id"]): one["status"] for one in records} == true
+    check_trace(receiver.wait_for(STEPS + 1, 60), true)
+
+
+def check_trace(spans, true):
+    """The tasks of a trace are those that there are: one root, and each task once below it."""
+    [root] = [one for one in spans if not one.parent_id]
+    tasks = [one for one in spans if "dotflow.task.id" in one.attributes]
+    assert len(tasks) == len(true)
+    assert {one.parent_id for one in tasks} == {root.span_id}
+    assert {
+        str(one.attributes["dotflow.task.id"]): one.attributes["dotflow.task.status"]
+        for one in tasks
+    } == true
+
+
+def test_a_module_is_uploaded(client, tmp_path, monkeypatch):
+    """Without it the task is Failed, and says what is missing, and where."""
+    (tmp_path / "late_steps.py").write_text(
+        "from dotflow import action\n\n@action\ndef late():\n    return 'here'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    flow = DotFlow(config=Config(executor=client))
+    flow.task.add("late_steps.late")
+    [task] = flow.start(mode="parallel").tasks
+    assert task.status == "Failed"
+    assert "there is no module 'late_steps'" in task.errors[-1].message
+    assert "can be imported where the workers run" in task.errors[-1].message
+    client.upload_file(str(tmp_path / "late_steps.py"))
+    flow = DotFlow(config=Config(executor=client))
+    flow.task.add("late_steps.late")
+    flow.start(mode="parallel")
+    assert flow.result_storage() == ["here"]
+
+
+def test_a_script_that_is_ended(cluster, client, truth, tmp_path):
+    """What waits is taken back and never begins; what runs goes on, and is told so."""
+    client.wait_for_workers(2)
+    until = tmp_path / "until"
+    program = subprocess.Popen(
+        [sys.executable, str(PROGRAM), cluster.address, truth, str(until)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    with program:
+        wait_until(lambda: len(read(truth)) == 2)
+        program.send_signal(signal.SIGINT)
+        said, tasks = json.loads(program.stdout.read().splitlines()[-1])
+    assert program.returncode == -signal.SIGINT
+    assert said == "by value"
+    assert [status for status, _ in tasks] == 2 * ["Failed"] + 3 * ["Not started"]
+    for _, [message] in tasks[:2]:
+        assert message == "KeyboardInterrupt; its step still runs on a worker"
+    until.touch()
+    wait_until(lambda: len(read(truth)) == 4)
+    assert Counter(word for word, _ in read(truth)) == {"began": 2, "ended": 2}
+
+
+def test_somebody_cancels_on_the_cluster(client, truth, tmp_path):
+    """The steps that ran are lost; one that had not begun says that."""
+    flow = DotFlow(config=Config(executor=client))
+    flow.task.add([waits] * 3, initial_context=(truth, str(tmp_path / "until")))
+
+    def cancel():
+        wait_until(lambda: len(read(truth)) == 2)
+        client.cancel([Future(key, client) for key in list(client.futures)])
+
+    other = threading.Thread(target=cancel)
+    other.start()
+    manager = flow.start(mode="parallel", keep_going=True)
+    other.join()
+    (tmp_path / "until").touch()
+    wait_until(lambda: len(read(truth)) == 4)
+    said = sorted(task.errors[-1].message.partition(" ")[0] for task in manager.tasks)
+    assert said == ["task", "worker", "worker"], [task.errors for task in manager.tasks]
+    assert manager.status == "Failed"
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
