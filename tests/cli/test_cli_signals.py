@@ -111,7 +111,7 @@ def test_a_signal_cannot_end_the_threads_of_a_pool(spawn, default_dialect):
         )
     )
     process.send_signal(signal.SIGTERM)
-    message = "interrupted by SIGTERM; its step still runs on a worker"
+    message = "interrupted by SIGTERM; its step may still run on a worker"
     wait_for(lambda: [one["status"] for one in default_dialect.workflows()] == ["Failed"])
     assert interrupted_tasks(default_dialect) == [("slow", message)] * 2
     assert process.poll() is None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WORKER_LOST = "worker_lost"
 """The `error.type` of a task whose worker is gone."""
 
+MAY_RUN = "its step may still run on a worker"
+
 
 def check_future(future: Any) -> None:
     """See that an executor gave what can be waited for.
@@ -72,24 +74,19 @@ def of_engine(task: Task, error: BaseException) -> TaskError:
     )
 
 
-def on_worker(has_begun: bool) -> str:
-    """What is known of a step that cannot be stopped."""
-    return f"its step {'still runs' if has_begun else 'may run'} on a worker"
-
-
-def of_abort(error: BaseException, where: str) -> TaskError:
+def of_abort(error: BaseException, is_killed: bool) -> TaskError:
     """What failed a task that is waited for no more.
 
     Args:
         error: What ended the run.
-        where: What is known of its step; empty where that was ended too.
+        is_killed: Whether its worker was ended too.
     """
     if isinstance(error, Interrupted):  # where the parent was says nothing of the step
         error = Interrupted(error.number)
     failure = TaskError(error)
-    if where:
+    if not is_killed:
         said = failure.message
-        failure.message = f"{said}; {where}"
+        failure.message = f"{said}; {MAY_RUN}"
         failure.traceback = failure.traceback.replace(said, failure.message)
     return failure
 

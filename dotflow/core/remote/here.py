@@ -105,9 +105,7 @@ class LocalReporter(AwayReporter):
         return self._enter(told.reported)
 
     def _enter(self, reported: threading.Event) -> Leave | None:
-        is_reported = reported.wait(SPAN_WAIT)
-        interrupt.check()
-        return self._reporter.activate() if is_reported else None
+        return self._reporter.activate() if interrupt.wait(reported, SPAN_WAIT) else None
 
     def _say(self, fact: AttemptBegan | AttemptEnded | Retried) -> None:
         self._flight.tell(fact)

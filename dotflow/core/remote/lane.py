@@ -103,8 +103,7 @@ class RemoteLane(Lane):
         if flight.beginning is not None:
             self._begin(flight, flight.beginning)
         self._leave(flight)
-        where = "" if is_killed else failures.on_worker(self._has_begun)
-        self._end(None, failures.of_abort(error, where), None)
+        self._end(None, failures.of_abort(error, is_killed), None)
 
     def kill(self) -> bool:
         """End all workers; whether nothing runs any more."""

@@ -58,6 +58,7 @@ class _Run:
     ) -> None:
         self._waiting = deque(lanes)
         self._active: dict[RemoteLane, None] = {}  # in the order in which they began
+        self._reading: set[RemoteLane] = set()  # results that take their time
         self._flights = flights
         self._at_once = at_once
         self._stop_on_failure = stop_on_failure
@@ -97,11 +98,17 @@ class _Run:
         told = self._next(wait=not has_room)
         if told is not None:
             flight, what = told
-            if not flight.lane.hear(flight, what):
-                self._go_on(flight.lane)
-        for lane in [lane for lane in self._active if lane.reading is not None]:
-            if not lane.read():
-                self._go_on(lane)
+            self._after(flight.lane, flight.lane.hear(flight, what))
+        for lane in list(self._reading):
+            self._after(lane, lane.read())
+
+    def _after(self, lane: RemoteLane, is_under_way: bool) -> None:
+        if lane.reading is not None:
+            self._reading.add(lane)
+            return
+        self._reading.discard(lane)
+        if not is_under_way:
+            self._go_on(lane)
 
     def _go_on(self, lane: RemoteLane) -> None:
         """Begin the next task of a lane; without one it has ended."""
@@ -119,7 +126,7 @@ class _Run:
         timeout = LOOK_EVERY if wait and self._active else 0.0
         if interrupt.is_out_of_reach():
             timeout = min(timeout, interrupt.LOOK_EVERY)
-        if any(lane.reading is not None for lane in self._active):
+        if self._reading:
             timeout = min(timeout, LOOK_AT_RESULTS)
         try:
             with interrupt.window():

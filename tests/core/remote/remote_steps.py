@@ -10,6 +10,8 @@ from pathlib import Path
 
 from dotflow import DotFlow, action
 
+LONG = 60  # seconds
+
 
 class Odd(Exception):
     """One that holds something."""
@@ -97,7 +99,7 @@ def copies_itself():
 @action
 def dies(initial_context):
     """Is killed, once there is a file, if one is named."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + LONG
     while initial_context.storage and not Path(initial_context.storage).exists():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -133,7 +135,7 @@ def nine():
 @action
 def waits_for_file(initial_context):
     """Ends when there is a file."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + LONG
     while not Path(initial_context.storage).exists():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -146,7 +148,14 @@ def says_and_waits(initial_context):
     folder, number = initial_context.storage
     with Path(folder, f"ran.{number}").open("a", encoding="utf-8") as file:
         file.write(f"{os.getpid()}\n")
-    end = time.monotonic() + 60
+    end = time.monotonic() + LONG
     while not Path(folder, "go").exists() and time.monotonic() < end:
         time.sleep(0.01)
     return number
+
+
+@action(retry=5, retry_delay=0)
+def says_and_fails(initial_context):
+    """Says that it runs, goes on until a file is there, and fails."""
+    says_and_waits(initial_context)
+    raise Odd(5)
