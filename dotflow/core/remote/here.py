@@ -86,7 +86,6 @@ class LocalReporter(AwayReporter):
         super().__init__(job.task)
         self._flight = job.flight
         self._reporter = job.reporter
-        self._reported = threading.Event()
 
     def start(self) -> None:
         """The task begins; its span is there once that is reported."""
