@@ -23,7 +23,7 @@ from dotflow.runlog import files, lines
 from dotflow.runlog.carrying import CARRIED
 from dotflow.runlog.claims import Claims
 from dotflow.runlog.reader import Fact, dead_lines
-from dotflow.runlog.receipts import Receipt, Receipts, read_receipts
+from dotflow.runlog.receipts import DONE, Receipt, Receipts, SeenReceipts, read_receipts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,9 +36,6 @@ ERROR = "ProcessEnded"
 
 LAST = 2**63
 """Stands for the time of a run that did not begin: what is said of it comes after all else."""
-
-DONE = "done"
-"""The receipt of a reader that needs a dead log no more."""
 
 
 class AdoptedLog:
@@ -77,13 +74,15 @@ class AdoptedLog:
             logger.warning("%d lines of %s* are damaged, and passed over.", damaged, segments[0])
         self.readers = _readers(facts)
         # What is done stays so: an end that a later run made void is owed again once that is gone.
-        done = _done_workflows(segments, reader)
+        self._seen = SeenReceipts(segments, reader)
+        done = self._seen.done()
         self._facts: dict[str, list[Fact] | None] = {
             workflow: known
             for workflow, known in _by_workflow(facts, reader).items()
             if workflow not in done
         }
         self._receipts = Receipts(segments[-1], reader)
+        self._claims = Claims(log, reader)
         self._open: dict[str, int] = {}
         self.nested: dict[str, set[str]] = {}
 
@@ -103,8 +102,9 @@ class AdoptedLog:
         """
         facts = sorted(self._facts_of(workflow), key=lambda fact: int(fact["n"]))
         resolve_all(facts)
-        self.nested[workflow] = Claims(self.id, self.reader).nested_in(workflow)
-        said = _of_workflow(self.segments, self.reader, workflow)
+        self._claims.look()
+        self.nested[workflow] = self._claims.nested_in(workflow)
+        said = _by_run(self._seen.take(workflow))
         if self.is_gone:
             self._facts.clear()
             return []
@@ -162,7 +162,7 @@ class AdoptedLog:
         left = [one for one in workflows if one not in self._open]
         if not left:
             return
-        done = _done_workflows(self.segments, self.reader)
+        done = self._seen.done()
         is_gone = self.is_gone
         for workflow in left:
             if workflow in done or is_gone:
@@ -229,11 +229,6 @@ def is_done(segments: list[Path], reader: str) -> bool:
     return any(one.get("k") == DONE and "w" not in one for one in receipts)
 
 
-def _done_workflows(segments: list[Path], reader: str) -> set[str]:
-    receipts = read_receipts(segments[-1], reader)
-    return {str(one["w"]) for one in receipts if one.get("k") == DONE and "w" in one}
-
-
 def _readers(facts: list[Fact]) -> dict[str, str]:
     """The names of the readers that the lines speak to; a key stands for a name that is missing."""
     names = {str(fact.get("key")): str(fact.get("name")) for fact in facts if fact["f"] == "reader"}
@@ -259,14 +254,12 @@ def _is_sound(fact: Fact) -> bool:
     return is_whole and isinstance(fact.get("n"), int) and fact["f"] in known
 
 
-def _of_workflow(segments: list[Path], reader: str, workflow: str) -> dict[int, list[Receipt]]:
-    """What was said of each run of a workflow."""
+def _by_run(receipts: list[Receipt]) -> dict[int, list[Receipt]]:
     found: dict[int, list[Receipt]] = {}
-    for segment in segments:
-        for receipt in read_receipts(segment, reader):
-            run = receipt.get("r")
-            if receipt.get("w") == workflow and isinstance(run, int):
-                found.setdefault(run, []).append(receipt)
+    for receipt in receipts:
+        run = receipt.get("r")
+        if isinstance(run, int):
+            found.setdefault(run, []).append(receipt)
     return found
 
 

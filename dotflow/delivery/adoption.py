@@ -58,7 +58,7 @@ class Adoption:
         self._unreadable: set[str] = set()
         self._calls = Calls(key)
         self._mentions = Mentions()
-        self._claims: dict[str, tuple[int, Claims]] = {}
+        self._claims: dict[str, Claims] = {}
         self._resuming: dict[str, tuple[list[Left], float]] = {}
 
     # Looking.
@@ -121,7 +121,7 @@ class Adoption:
         for log, segments in self._dead_logs().items():
             self._open(log, segments)
         self._adopted |= {found.id: found for found in self._earlier.take(self._adopted)}
-        claims = {log: Claims(log, self._key) for log in self._adopted}
+        claims = {log: self._claims_of(log) for log in self._adopted}
         theirs = self._not_free(claims, me)
         logs: dict[str, list[Left]] = {}
         for log, found in self._adopted.items():
@@ -291,16 +291,17 @@ class Adoption:
         log = unit.log
         if log is None:
             return True
-        path = files.folder() / f"{log.id}.{self._key}{files.CLAIMS}"
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return False
-        seen, claims = self._claims.get(log.id, (-1, None))
-        if claims is None or seen != size:
-            claims = Claims(log.id, self._key)
-            self._claims[log.id] = size, claims
-        return claims.owner(unit.source.workflow) == self._log.claimant()
+        owner = self._claims_of(log.id).owner(unit.source.workflow)
+        return owner is not None and owner == self._log.claimant()
+
+    def _claims_of(self, log: str) -> Claims:
+        """The claims on a log, up to now."""
+        found = self._claims.get(log)
+        if found is None:
+            found = self._claims[log] = Claims(log, self._key)
+        else:
+            found.look()
+        return found
 
     def sent(self, flights: list[Flight]) -> None:
         """Let others go on with workflows of which nothing is under way any more."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from dotflow.delivery import dead_letters
-from dotflow.delivery.adopted import DONE
 from dotflow.delivery.adoption import Adoption
 from dotflow.delivery.ages import oldest
 from dotflow.delivery.lanes import Lanes
@@ -20,7 +19,7 @@ from dotflow.logging import logger
 from dotflow.runlog import files, limits, lines
 from dotflow.runlog.carrying import CARRIED
 from dotflow.runlog.reader import SLICE, SegmentReader, dead_lines
-from dotflow.runlog.receipts import Receipt, Receipts
+from dotflow.runlog.receipts import DONE, Receipt, Receipts
 from dotflow.runlog.writer import RunLog, run_log
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Claims:
-    """The claims on what one log says to one reader, as they were when this was made.
+    """The claims on what one log says to one reader, up to the last `look`.
 
     Args:
         log: The log's id.
@@ -21,15 +21,43 @@ class Claims:
 
     def __init__(self, log: str, reader: str) -> None:
         self._path = files.claims_path(log, reader)
+        self._forget()
+        self.look()
+
+    def _forget(self) -> None:
+        self._read_to = 0
         self._last: dict[str, str] = {}
         self._nested: dict[str, set[str]] = {}
-        for claim in self._read():
-            workflow, by = claim.get("w"), claim.get("by")
-            if not isinstance(workflow, str) or not isinstance(by, str):
-                continue
-            self._last[workflow] = by
-            if claim.get("nested"):
-                self._nested.setdefault(workflow, set()).add(f"{by}-{claim['nested']}")
+
+    def look(self) -> bool:
+        """Learn of new ones, each of which is read once; False where there are none at all."""
+        try:
+            size = self._path.stat().st_size
+            if size < self._read_to:  # the log was deleted, and is spoken of again
+                self._forget()
+            data = files.read_file(self._path, self._read_to) if size > self._read_to else b""
+        except OSError:
+            self._forget()
+            return False
+        whole = data.rfind(b"\n") + 1
+        self._read_to += whole
+        for line in data[:whole].split(b"\n"):
+            self._learn(line)
+        return True
+
+    def _learn(self, line: bytes) -> None:
+        try:
+            claim = json.loads(line) if line else None
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(claim, dict):
+            return
+        workflow, by = claim.get("w"), claim.get("by")
+        if not isinstance(workflow, str) or not isinstance(by, str):
+            return
+        self._last[workflow] = by
+        if claim.get("nested"):
+            self._nested.setdefault(workflow, set()).add(f"{by}-{claim['nested']}")
 
     def owner(self, workflow: str) -> str | None:
         """The log whose owner claimed a workflow last; None where nobody did."""
@@ -64,18 +92,3 @@ class Claims:
             file.close()
         for workflow in workflows:
             self._last[workflow] = by
-
-    def _read(self) -> list[dict[str, object]]:
-        try:
-            data = files.read_file(self._path)
-        except OSError:
-            return []
-        found = []
-        for line in data.split(b"\n"):
-            try:
-                claim = json.loads(line) if line else None
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(claim, dict):
-                found.append(claim)
-        return found

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Receipt = dict[str, Any]
 
+DONE = "done"
+"""The receipt of a reader that needs a dead log, or a workflow of it, no more."""
+
 _SAID = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT)
 
 
@@ -86,15 +89,70 @@ class Receipts:
 def read_receipts(segment: Path, reader: str) -> list[Receipt]:
     """The receipts of a reader for a segment, in order; what is torn or damaged is passed over."""
     try:
-        data = files.read_file(files.receipts_path(segment, reader))
+        return _parsed(files.read_file(files.receipts_path(segment, reader)))
     except OSError:
         return []
+
+
+def _parsed(data: bytes) -> list[Receipt]:
     found = []
     for line in data.split(b"\n"):
         try:
-            receipt = json.loads(line) if line else None
+            receipt = json.loads(line.decode()) if line else None
         except (ValueError, RecursionError):
             continue
         if isinstance(receipt, dict):
             found.append(receipt)
     return found
+
+
+class SeenReceipts:
+    """The receipts of a reader for a log, workflow by workflow; each byte of them is read once.
+
+    Args:
+        segments: The log's files, in order.
+        reader: The reader's key.
+    """
+
+    def __init__(self, segments: list[Path], reader: str) -> None:
+        self._segments = segments
+        self._reader = reader
+        self._offsets = dict.fromkeys(segments, 0)
+        self._kept: dict[Path, dict[str, list[Receipt]]] = {path: {} for path in segments}
+        self._done: set[str] = set()
+        self._taken: set[str] = set()
+
+    def done(self) -> set[str]:
+        """The workflows of which nothing is left to say."""
+        self._look()
+        return self._done
+
+    def take(self, workflow: str) -> list[Receipt]:
+        """What was said of a workflow up to now; the memory is free afterwards."""
+        if workflow in self._taken:  # it was left to another process meanwhile
+            found = (one for path in self._segments for one in read_receipts(path, self._reader))
+            return [one for one in found if one.get("w") == workflow]
+        self._look()
+        self._taken.add(workflow)
+        return [one for kept in self._kept.values() for one in kept.pop(workflow, ())]
+
+    def _look(self) -> None:
+        """Read what is new; a line that is not whole is read again."""
+        for path in self._segments:
+            try:
+                data = files.read_file(files.receipts_path(path, self._reader), self._offsets[path])
+            except OSError:
+                continue
+            whole = data.rfind(b"\n") + 1
+            self._offsets[path] += whole
+            for receipt in _parsed(data[:whole]):
+                self._keep(path, receipt)
+
+    def _keep(self, path: Path, receipt: Receipt) -> None:
+        workflow = receipt.get("w")
+        if not isinstance(workflow, str):
+            return
+        if receipt.get("k") == DONE and path == self._segments[-1]:
+            self._done.add(workflow)
+        if workflow not in self._taken:
+            self._kept[path].setdefault(workflow, []).append(receipt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dotflow.runlog.receipts import Receipts, read_receipts
+from dotflow.runlog.receipts import DONE, Receipts, read_receipts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 LEFT = "left"
 """The receipt of a batch: the numbers of the lines that ended its spans. A negative number is the
 id of a span that the death of its process ended."""
-
-DONE = "done"
-"""The receipt of a reader that needs a dead log no more."""
 
 
 class SpanReceipts(Receipts):
