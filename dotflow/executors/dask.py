@@ -160,7 +160,8 @@ class DaskExecutor(TaskExecutor):
             client, options = executor._client, {**executor._kwargs, **options}
         _check_client(client)
         self._client: Client = client
-        self._options = _of_submit(options)
+        # Neither is for a step: each is another one, and runs once.
+        self._options = {name: options[name] for name in options if name not in ("pure", "retries")}
         self._is_lost = False
         if client.status != "running":
             raise self._lost()
@@ -326,19 +327,13 @@ def _told_by_worker(error: BaseException) -> BaseException:
 
 def _unfit(versions: dict[str, Any]) -> ClusterUnfit | None:
     """What is wrong with the dotflow of a cluster, as Dask tells its versions."""
-    scheduler = {"the scheduler": versions["scheduler"]} if versions.get("scheduler") else {}
-    for who, has in {**scheduler, **versions["workers"]}.items():
+    scheduler = {"scheduler": versions["scheduler"]} if versions.get("scheduler") else {}
+    workers = {f"worker {address}": has for address, has in versions["workers"].items()}
+    for who, has in {**scheduler, **workers}.items():
         version = has["packages"].get("dotflow")
         if version != __version__:
+            has_what = f"dotflow {version}, and here is {__version__}" if version else "no dotflow"
             return ClusterUnfit(
-                f"Dask's {who} has dotflow {version}, and here is {__version__}: {_INSTALL} on the "
-                "scheduler and on each worker."
+                f"Dask's {who} has {has_what}: {_INSTALL} where the scheduler and the workers run."
             )
     return None
-
-
-def _of_submit(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without those that would have a step run twice, or not at all."""
-    if options.get("retries"):
-        logger.warning("Dask's retries do not run a step again: use @action(retry=...).")
-    return {name: value for name, value in options.items() if name not in ("pure", "retries")}
