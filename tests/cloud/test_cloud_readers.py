@@ -1,0 +1,109 @@
+"""What each platform reads is read as it is there, by Docker's own code, actionlint and schemas."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from cloud_support import ODD, cloud
+
+FOLDER = os.environ.get("DOTFLOW_TEST_PLATFORMS")
+pytestmark = pytest.mark.skipif(
+    not FOLDER, reason="readers of platforms: .ci/cloud builds them and sets DOTFLOW_TEST_PLATFORMS"
+)
+
+OLDEST = "1.31"  # of Kubernetes, as docs/deploy.md says
+WHOLE = (
+    "--schedule", "*/15 8-18 * jan-jun mon-fri", "--time-zone", "Europe/Lisbon", "--resume",
+    "--mode", "parallel", "--env", f"ODD={ODD}", "--env", "NUMBER=1e3", "--env", "ON=yes",
+    "--env", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=prod", "--secret-env", "DB",
+    "--otlp-endpoint", "https://otel:4318", "--workflow-id", "it's ${{ 1 }}", "--grace", "90",
+)  # fmt: skip
+VARIABLES = {"ODD": ODD, "NUMBER": "1e3", "ON": "yes", "WORKFLOW_ID": "it's ${{ 1 }}"}
+
+
+def written(name, *words):
+    assert cloud(name, "--workflow", "étl.daily:made_Here", "--out", "files", *words) == 0
+    return Path("files")
+
+
+def read(*words, **variables):
+    given = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run(
+        [Path(FOLDER) / words[0], *words[1:]], env=given, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [(), ("--with-api", *WHOLE)])
+def test_compose(words):
+    """Docker Compose refuses it without the secrets, and with them reads each value as it was."""
+    path = written("compose", *words) / "compose.yaml"
+    refused = read("readers", "compose", path)
+    assert refused.returncode == 1
+    assert "required variable SERVER_USER_TOKEN is missing a value" in refused.stderr
+    done = read("readers", "compose", path, SERVER_USER_TOKEN="t$x", SERVER_BASE_URL="u", DB="d")
+    assert done.returncode == 0, done.stderr
+    project = json.loads(done.stdout)
+    service = project["services"]["tl-daily-made-here"]
+    assert service["environment"]["SERVER_USER_TOKEN"] == "t$x"
+    assert service["build"]["context"] == str(Path.cwd())
+    assert (Path(service["build"]["context"]) / service["build"]["dockerfile"]).is_file()
+    if words:
+        assert service["environment"].items() >= {**VARIABLES, "TZ": "Europe/Lisbon"}.items()
+        assert service["stop_grace_period"] == "1m30s"
+        assert service["command"] == [
+            "dotflow", "schedule", "--workflow", "étl.daily:made_Here", "--mode", "parallel",
+            "--resume", "--cron", "*/15 8-18 * jan-jun mon-fri",
+        ]  # fmt: skip
+        assert project["services"]["dotflow-api"]["environment"] == {"DOTFLOW_API_TOKEN": "t$x"}
+
+
+def test_dockerfiles():
+    """BuildKit reads them, and has nothing to say against them."""
+    folder = written("compose", "--with-api")
+    for requirements in ("pyproject.toml", "requirements.txt"):
+        Path(requirements).touch()
+        written("kubernetes", "--force")
+        (folder / "Dockerfile").rename(folder / f"Dockerfile.{requirements}")
+    written("kubernetes", "--force")
+    paths = [path for path in folder.glob("Dockerfile*") if not path.name.endswith("ignore")]
+    assert len(paths) == 4
+    for path in paths:
+        done = read("readers", "dockerfile", path)
+        assert done.returncode == 0, f"{path}: {done.stderr}"
+
+
+@pytest.mark.parametrize("words", [(), WHOLE])
+def test_github(words):
+    """Actionlint, which knows actions' inputs and expressions' types, has no complaint."""
+    [path] = (written("github", *words) / ".github" / "workflows").iterdir()
+    done = read("actionlint", path)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    path.write_text(path.read_text().replace("github.run_id", "github.nothing"))
+    assert read("actionlint", path).returncode == 1  # it does look
+
+
+@pytest.mark.parametrize("words", [(), ("--namespace", "data", *WHOLE)])
+def test_kubernetes(words):
+    """Each release since the oldest takes it, with no field that it does not know."""
+    from kubernetes_validate import ValidationError, validate
+    from kubernetes_validate.utils import all_versions
+
+    folder = written("kubernetes", *words)
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    documents = [yaml.safe_load((folder / name).read_text()) for name in kustomization["resources"]]
+    versions = [re.sub(r"^(\d+\.\d+).*", r"\1", one) for one in all_versions()]
+    versions = versions[versions.index(OLDEST) :]
+    assert len(versions) >= 5
+    for document in documents:
+        for version in versions:
+            assert validate(document, version, strict=True) == version
+    documents[1]["spec"]["schedul"] = "x"
+    with pytest.raises(ValidationError):
+        validate(documents[1], OLDEST, strict=True)
