@@ -17,7 +17,7 @@ goes_on = threading.Event()
 @pytest.fixture(scope="module")
 def cluster():
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
     ) as made:
         yield made
 

@@ -45,7 +45,8 @@ class DaskCluster:
         self._file = folder / "scheduler.json"
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
-        here = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(self._file)]
+        here = ["--host", "127.0.0.1", "--scheduler-file", str(self._file)]
+        here += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]  # else it takes 8787
         self.scheduler = self._run(
             [sys.executable, "-m", "dask", "scheduler", *here, "--port", "0"], scheduler_env
         )
