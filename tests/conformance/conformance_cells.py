@@ -17,6 +17,7 @@ class Row:
         says: What is checked beside what every row is checked for.
         start_method: How the child comes to be; None where the step runs in the program's process.
         protocol: How spans leave.
+        executor: What the program gives to `start()`; None where the processes are our own.
     """
 
     name: str
@@ -25,10 +26,12 @@ class Row:
     says: str
     start_method: str | None = None
     protocol: str = "http/protobuf"
+    executor: str | None = None
 
     @property
     def is_child(self):
-        return self.start_method is not None
+        """Whether the step ends another process than the program's, if it ends one."""
+        return self.start_method is not None or self.executor not in (None, "threads")
 
     @property
     def key(self):
@@ -53,6 +56,25 @@ class Outcome:
     error_type: str | None = None
     ends_process: int | None = None
 
+    @property
+    def ends_program(self):
+        """Whether it ends the program's own process, whichever runs the step."""
+        return self.key == PARENT_KILLED
+
+    def ends_program_of(self, row):
+        """Whether the program of a row is gone after it."""
+        return self.ends_program or (self.ends_process is not None and not row.is_child)
+
+    def error_type_of(self, row):
+        """`error.type` of the task's span."""
+        if self.ends_program_of(row):
+            return "process_killed"
+        if row.executor is not None and self.ends_process is not None:
+            return "worker_lost"
+        return self.error_type
+
+
+PARENT_KILLED = "parent_killed"
 
 ROWS = [
     Row("same thread", "plain", "sequential", "The step runs in the thread that called `start()`."),
@@ -84,6 +106,28 @@ ROWS = [
         )
         for mode, protocol in zip(("parallel", "sequential_group"), protocols, strict=True)
     ),
+    Row(
+        "thread pool", "plain", "parallel", "The step runs in a thread of a `ThreadPoolExecutor`.",
+        protocol="grpc", executor="threads",
+    ),
+    Row(
+        "process pool", "plain", "parallel",
+        "The step runs in a worker of a `ProcessPoolExecutor`, which was forked.",
+        executor="processes",
+    ),
+    Row(
+        "process pool, elsewhere", "plain", "sequential_group",
+        "The step runs in a worker of a pool that has another state folder, as one on another "
+        "machine has, and no variable of OpenTelemetry's: what it notes comes back with the "
+        "outcome. What a worker that is killed there had noted by then is lost with it.",
+        executor="elsewhere",
+    ),
+    Row(
+        "Dask", "plain", "parallel",
+        "The step runs in a worker of a Dask cluster on this machine, over TCP; it has no variable "
+        "of OpenTelemetry's.",
+        protocol="grpc", executor="dask",
+    ),
 ]  # fmt: skip
 
 OUTCOMES = [
@@ -94,10 +138,18 @@ OUTCOMES = [
     Outcome("SIGTERM", "sigterm", "process_killed", -signal.SIGTERM),
     Outcome("SIGKILL", "sigkill", "process_killed", -signal.SIGKILL),
     Outcome("`os._exit`", "os_exit", "RuntimeError", 3),
+    Outcome("SIGKILL of the parent", PARENT_KILLED, "process_killed", -signal.SIGKILL),
 ]
 
-# A timeout has a thread of its own: there is no such cell.
-NO_CELLS = {("same thread", "times out")}
+ELSEWHERE = "process pool, elsewhere"
+
+NO_CELLS = {
+    ("same thread", "times out"),  # a timeout has a thread of its own
+    # What is lost there is what the row says.
+    *((ELSEWHERE, one.name) for one in OUTCOMES if one.ends_process is not None),
+    # Steps without an executor: a child of ours ends when its parent is gone, with its step.
+    *((row.name, OUTCOMES[-1].name) for row in ROWS if row.executor in (None, "threads")),
+}
 
 CELLS = [
     (row, outcome) for row in ROWS for outcome in OUTCOMES

@@ -42,8 +42,8 @@ class Trace:
 
     def __init__(self, ran, row, outcome):
         self.ran, self.outcome = ran, outcome
-        self.program_ended = not row.is_child and outcome.ends_process is not None
-        self.error_type = "process_killed" if self.program_ended else outcome.error_type
+        self.program_ended = outcome.ends_program_of(row)
+        self.error_type = outcome.error_type_of(row)
         self.run = ran.run_of(outcome.key)
         self.steps = ran.steps_of(outcome.key)
         self.id = self.run["workflow"].replace("-", "")
@@ -61,6 +61,7 @@ class Trace:
         self.spans_of_the_step_are_there()
         self.baggage_came_along()
         self.only_the_program_made_calls()
+        self.records_are_true()
         if self.outcome.key == "returns":
             self.libraries_nest()
 
@@ -122,7 +123,11 @@ class Trace:
         begun, ended = self.steps[0]["begun"], self.steps[-1]["at"]
         task = self.task
         assert self.run["at"] - SLACK <= self.root.start <= task.start <= begun + SLACK
-        assert ended - SLACK <= task.end <= self.root.end + SLACK
+        assert task.end <= self.root.end + SLACK
+        if (
+            not self.outcome.ends_program
+        ):  # what went on elsewhere is not what it was last seen to do
+            assert ended - SLACK <= task.end
         if not self.program_ended:
             assert self.root.end <= self.ran.end_of(self.outcome.key)["at"] + SLACK
         if self.attempts:
@@ -162,6 +167,15 @@ class Trace:
         assert {span.scope for span in of_libraries} == LIBRARIES
         assert {span.parent_id for span in of_libraries} == outers
         assert {step["logged"] for step in self.steps} == {self.id}
+
+    def records_are_true(self):
+        """dotflow-api has the same of the run and of its task."""
+        workflow, [task] = self.ran.records[self.outcome.key]
+        status = "Failed" if self.error_type is not None else "Completed"
+        assert (workflow["status"], task["status"]) == (status, status)
+        assert workflow["trace_id"] == self.id
+        assert task["retry_count"] == self.task.attributes.get("dotflow.task.retry_count", 0)
+        assert bool(task["errors"]) is (status == "Failed" or self.outcome.key == "is_retried")
 
     def only_the_program_made_calls(self):
         """Delivery makes no span: each call is one that the step made."""

@@ -1,7 +1,7 @@
 """A program as a user writes it: steps that open spans, and one workflow for each outcome.
 
-Run as `conformance_program.py FAMILY MODE START_METHOD OUTCOME...`. What it saw, and when, it
-writes to the file that NOTES names, a line of JSON each.
+Run as `conformance_program.py FAMILY MODE START_METHOD EXECUTOR OUTCOME...`. What it saw, and when,
+it writes to the file that NOTES names, a line of JSON each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import sqlite3
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 
 import requests
@@ -100,6 +102,9 @@ def end(outcome):
         os.kill(os.getpid(), signal.SIGKILL)
     if outcome == "os_exit":
         os._exit(3)
+    if outcome == "parent_killed":
+        note(worker=os.getpid())
+        os.kill(int((MARKS / "parent").read_text()), signal.SIGKILL)
     return outcome != "times_out"
 
 
@@ -166,7 +171,8 @@ def step(family, body, outcome):
     )(run)
 
 
-OUTCOMES = ("returns", "raises", "times_out", "is_retried", "sigterm", "sigkill", "os_exit")
+OUTCOMES = ("returns", "raises", "times_out", "is_retried", "sigterm", "sigkill", "os_exit",
+            "parent_killed")  # fmt: skip
 STEPS = {}
 for family, body in (
     ("plain", plain), ("limited", limited), ("coroutine", coroutine), ("gathering", gathering),
@@ -176,11 +182,33 @@ for family, body in (
         STEPS[family, outcome] = globals()[name] = one
 
 
-def run(family, mode, start_method, outcome, config):
+def be_elsewhere():
+    for name in [name for name in os.environ if name.startswith(("OTEL_", "DOTFLOW_"))]:
+        del os.environ[name]
+    os.environ["DOTFLOW_STATE_DIR"] = str(MARKS / "elsewhere")
+
+
+def executor_of(kind):
+    """A new one for each outcome: some break it."""
+    if kind == "threads":
+        return ThreadPoolExecutor(1)
+    if kind == "processes":
+        return ProcessPoolExecutor(1, get_context("fork"))
+    if kind == "elsewhere":
+        return ProcessPoolExecutor(1, get_context("spawn"), be_elsewhere)
+    if kind == "dask":
+        from distributed import Client
+
+        return Client(os.environ["CLUSTER"])
+    return contextlib.nullcontext()
+
+
+def run(family, mode, start_method, kind, outcome, config):
     flow = DotFlow(config=config, name=outcome)
     flow.task.add(STEPS[family, outcome])
     note(run=outcome, workflow=str(flow.workflow_id))
-    manager = flow.start(mode=mode, start_method=start_method or None)
+    with executor_of(kind) as executor:
+        manager = flow.start(mode=mode, start_method=start_method or None, executor=executor)
     if mode == "background":
         manager.thread.join()
     [task] = flow.task.queue
@@ -188,8 +216,13 @@ def run(family, mode, start_method, outcome, config):
     note(ended=outcome, status=task.status, errors=errors)
 
 
-if __name__ == "__main__":
+def main(family, mode, start_method, kind, *outcomes):
+    (MARKS / "parent").write_text(str(os.getpid()))
     config = Config(server=ServerOtel(), log=LogDefault(level="CRITICAL"))
     context.attach(baggage.set_baggage("tenant", "acme"))
-    for outcome in sys.argv[4:]:
-        run(*sys.argv[1:4], outcome, config)
+    for outcome in outcomes:
+        run(family, mode, start_method, kind, outcome, config)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,10 +13,16 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance_cells import CELLS, OUTCOMES
+import requests
+from conformance_cells import CELLS
+from support.dask_cluster import DaskCluster
 
 PROGRAM = Path(__file__).with_name("conformance_program.py")
 TOKEN = "a-token-of-the-tests"
+IMPORTED = (
+    f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r})\n"
+    "from conformance_program import main; main(*sys.argv[1:])"
+)
 FLUSH = "import sys; from dotflow.main import main; sys.exit(main())"
 TIME = 120  # seconds, for a machine that is busy
 
@@ -29,11 +37,13 @@ class Ran:
     Attributes:
         notes: What the programs wrote, in order.
         spans: What the receiver got from them.
+        records: What dotflow-api has of each outcome's run, and of its tasks.
         errors: What they wrote to stderr.
     """
 
     notes: list
     spans: list
+    records: dict
     errors: str
 
     def run_of(self, outcome):
@@ -55,18 +65,57 @@ def run_row(row, receiver, api):
     """Run one row: what ends the program, in a program of its own; the next process sends it."""
     with tempfile.TemporaryDirectory() as folder:
         environment = _environment(row, Path(folder), receiver, api)
-        has_cell = [outcome.key for one, outcome in CELLS if one is row]
-        alone = [one for one in OUTCOMES if not row.is_child and one.ends_process is not None]
-        together = [one.key for one in OUTCOMES if one not in alone]
-        together = [key for key in together if key in has_cell]
-        errors = [_program(row, environment, together, 0)]
-        errors += [_program(row, environment, [one.key], one.ends_process) for one in alone]
+        of_row = [outcome for one, outcome in CELLS if one is row]
+        alone = [one for one in of_row if one.ends_program_of(row)]
+        together = [one.key for one in of_row if one not in alone]
+        with _cluster_of(row, environment) as address:
+            environment["CLUSTER"] = address
+            errors = [_program(row, environment, together, 0)]
+            errors += [_program(row, environment, [one.key], one.ends_process) for one in alone]
+        notes = _notes(environment)
+        _end_workers(notes)
         if alone:
             errors.append(_flush(environment))
-        notes = [json.loads(line) for line in Path(environment["NOTES"]).read_text().splitlines()]
+        records = {one["run"]: _record(api, one["workflow"]) for one in notes if "run" in one}
     name = environment["OTEL_SERVICE_NAME"]
     spans = [span for span in receiver.spans if span.resource.get("service.name") == name]
-    return Ran(notes, spans, "\n".join(errors))
+    return Ran(notes, spans, records, "\n".join(errors))
+
+
+def _notes(environment):
+    return [json.loads(line) for line in Path(environment["NOTES"]).read_text().splitlines()]
+
+
+@contextlib.contextmanager
+def _cluster_of(row, environment):
+    """The address of a cluster, where the row needs one: its workers know of the program alone."""
+    if row.executor != "dask":
+        yield ""
+        return
+    known = ("NOTES", "SITE", "DOTFLOW_STATE_DIR")
+    env = {name: environment[name] for name in known} | {"PYTHONPATH": str(PROGRAM.parent)}
+    folder = Path(environment["NOTES"]).parent / "cluster"
+    folder.mkdir()
+    with DaskCluster(folder, workers=1, env=env) as cluster:
+        yield cluster.address
+
+
+def _end_workers(notes):
+    """Kill the workers that outlive their parent: those of a pool wait for it for ever."""
+    for note in notes:
+        if "worker" in note:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(note["worker"], signal.SIGKILL)
+
+
+def _record(api, workflow):
+    """What dotflow-api has of a run: its status, and those of its tasks."""
+    url, headers = f"{api.url}/workflows/{workflow}", {"X-User-Token": TOKEN}
+    found = requests.get(url, headers=headers, timeout=TIME)
+    tasks = requests.get(f"{url}/tasks", headers=headers, timeout=TIME)
+    found.raise_for_status()
+    tasks.raise_for_status()
+    return found.json(), tasks.json()["tasks"]
 
 
 def _environment(row, folder, receiver, api):
@@ -87,16 +136,27 @@ def _environment(row, folder, receiver, api):
 
 
 def _program(row, environment, outcomes, code):
-    done = subprocess.run(
-        [
-            sys.executable, str(PROGRAM), row.family, row.mode, row.start_method or "",
-            *outcomes,
-        ],
-        env=environment, cwd=Path(environment["NOTES"]).parent, timeout=TIME,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    return done.stderr
+    folder = Path(environment["NOTES"]).parent
+    with (folder / "said").open("w+") as said:  # no pipe: a worker may outlive its parent
+        done = subprocess.run(
+            [
+                sys.executable, *_started(row), row.family, row.mode, row.start_method or "",
+                row.executor or "", *outcomes,
+            ],
+            env=environment, cwd=folder, timeout=TIME, stdin=subprocess.DEVNULL, stdout=said,
+            stderr=said, check=False,
+        )  # fmt: skip
+        said.seek(0)
+        text = said.read()
+    assert done.returncode == code, text
+    return text
+
+
+def _started(row):
+    """How Python is told to run the program: as a module that workers import, where there are."""
+    if row.executor is None:
+        return [str(PROGRAM)]
+    return ["-c", IMPORTED]
 
 
 def _flush(environment):

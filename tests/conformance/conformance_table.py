@@ -22,10 +22,12 @@ What runs a step (rows), what becomes of it (columns), and whether the trace is 
 a real process that runs a real workflow, with a real OTLP receiver, a real dotflow-api, and the
 instrumentation packages of requests, urllib3, sqlite3 and logging. In each it is checked that there
 is one trace with one root and no orphan; that every span which the step ended is there, once, below
-the span of its task (or attempt); that the task's span has the true outcome and times; that baggage
-came along; and that delivery made no span. Where a signal or `os._exit` ends a step in the
-program's own process, the program is gone: there the trace is whole once `dotflow outbox flush`,
-or the next run, has sent what is missing. In the other rows it ends the child, and the run goes on.
+the span of its task (or attempt); that the task's span has the true outcome and times; that
+dotflow-api has the same of the run and its task; that baggage came along; and that delivery made no
+span. Where a signal or `os._exit` ends a step in the program's own process, the program is gone:
+there the trace is whole once `dotflow outbox flush`, or the next run, has sent what is missing. In
+the other rows it ends the child, or the executor's worker, and the run goes on. In the last column
+the process that reports is killed while a worker runs the step.
 
 This page is written by `tests/conformance`; no cell by hand.
 """
