@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from opentelemetry import trace
+
 from dotflow import action
 
 
@@ -28,7 +30,8 @@ def read(path):
 def truthful(initial_context):
     truth, number = initial_context.storage
     write(truth, "began", number, os.getpid())
-    time.sleep(0.05)
+    with trace.get_tracer("the user's").start_as_current_span("inside"):
+        time.sleep(0.05)
     write(truth, "ended", number, os.getpid())
     return number
 
