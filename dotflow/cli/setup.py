@@ -13,6 +13,7 @@ from dotflow.cli.commands import (
     api,
     cloud,
     demo,
+    deploy,
     doctor,
     log,
     outbox,
@@ -41,6 +42,7 @@ COMMANDS = {
     "api": api,
     "doctor": doctor,
     "cloud": cloud,
+    "deploy": deploy,
     "demo": demo,
     "ui": ui,
 }

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from dotflow.cloud import codebuild, ecs
+from dotflow.cloud.aws import things
+from dotflow.cloud.aws.changes import differences
 from dotflow.cloud.aws.cron import expression_of
 from dotflow.cloud.aws.plans import CodebuildPlan, EcsPlan
 from dotflow.cloud.plan import PlanError
@@ -188,3 +190,46 @@ def test_what_a_template_cannot_say_is_refused(said: dict[str, Any], remedy: str
     """A schedule without a network; a secret whose name looks as if Amazon had added its end."""
     with pytest.raises(PlanError, match=remedy):
         ecs.files(EcsPlan(**{**PLAIN, **said}))
+
+
+def test_a_secret_that_somebody_put_into_a_variable_is_not_shown() -> None:
+    """Neither its value, nor the password in a URL; references to secrets are shown."""
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:dotflow-ab12cd"
+    now = {
+        "env": [
+            {"name": "API_TOKEN", "value": "hunter2"},
+            {"name": "DB", "value": "x://u:hunter3@h"},
+        ]
+    }
+    wanted = {"env": [{"name": "API_TOKEN", "value": arn}, {"name": "DB", "value": "x://h"}]}
+    assert list(differences(now, wanted)) == [
+        f"env[API_TOKEN].value: *** -> {arn}",
+        "env[DB].value: x://u:***@h -> x://h",
+    ]
+
+
+def test_what_a_service_adds_is_no_difference() -> None:
+    """Its order, and what it says beside what is wanted; in a policy what is more has to go."""
+    now = {"env": [{"name": "B"}, {"name": "A", "type": "PLAIN"}], "arn": "arn:...", "cpu": None}
+    assert list(differences(now, {"env": [{"name": "A"}, {"name": "B"}], "cpu": []})) == []
+    policy = {"Statement": [{"Action": ["a"], "Condition": {"x": 1}}]}
+    gone = differences({"policy": policy}, {"policy": {"Statement": [{"Action": ["a"]}]}})
+    assert list(gone) == ["policy.Statement[0].Condition: goes"]
+
+
+def test_a_role_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services hear of it after a while; another error is not waited for."""
+    from botocore.exceptions import ClientError
+
+    monkeypatch.setattr(things, "PAUSE", 0.0)
+    said = ["The role must allow Amazon to assume it", "The role must allow Amazon to assume it"]
+
+    def call() -> None:
+        if said:
+            raise ClientError({"Error": {"Message": said.pop()}}, "CreateSchedule")
+
+    things.patiently(call)
+    assert not said
+    said.append("No such thing")
+    with pytest.raises(ClientError):
+        things.patiently(call)
