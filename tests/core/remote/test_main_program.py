@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 pytestmark = pytest.mark.slow
 
@@ -61,3 +64,48 @@ def test_without_cloudpickle(tmp_path):
     assert all("cannot be sent to its worker" in one for one in messages)
     assert all("install cloudpickle" in one for one in messages)
     assert "step 'make'" in messages[0]
+
+
+CELLS = [
+    """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dotflow import DotFlow, action
+pools = [ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(kind)) for kind in METHODS]
+for pool in pools:
+    pool.submit(len, "").result()
+""",
+    """
+class Thing:
+    pass
+
+@action
+def made():
+    thing = Thing()
+    thing.value = 3
+    return thing
+
+@action
+def reads(previous_context):
+    return [previous_context.storage.value, isinstance(previous_context.storage, Thing)]
+
+said = []
+for pool in pools:
+    flow = DotFlow()
+    flow.task.add([made, reads])
+    manager = flow.start(mode="sequential_group", executor=pool)
+    said.append([manager.ok, type(flow.result_storage()[0]) is Thing, flow.result_storage()[1]])
+    pool.shutdown()
+said
+""",
+]
+
+
+def test_a_notebook(tmp_path):
+    """Its cells are known to no process: neither to one that was there before they were run."""
+    methods = ["fork", "spawn"]
+    cells = [f"METHODS = {methods}", *CELLS]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in cells])
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    (said,) = [one for one in notebook.cells[-1].outputs if one.output_type == "execute_result"]
+    assert ast.literal_eval(said.data["text/plain"]) == [[True, True, [3, True]]] * len(methods)
