@@ -52,6 +52,39 @@ def columns_of(envelope: Envelope, values: Mapping[str, Any], *, of_task: bool) 
     return {**_times(envelope.times, values, of_task), **(_place(envelope) if of_task else {})}
 
 
+def new_row(
+    envelope: Envelope, values: Mapping[str, Any], now: datetime, *, of_task: bool
+) -> dict[str, Any]:
+    """Gives the columns of a record that a message makes.
+
+    Args:
+        envelope: What it says beside its values.
+        values: The columns that it sets.
+        now: The time by this server's clock.
+        of_task: Whether it makes a task.
+    """
+    row = {**values, "opened_by": envelope.opens, "created_at": now, "updated_at": now}
+    return {**row, **columns_of(envelope, values, of_task=of_task)}
+
+
+def changed_columns(
+    envelope: Envelope, changes: Mapping[str, Any], now: datetime, *, of_task: bool
+) -> dict[str, Any]:
+    """Gives the columns that a message changes.
+
+    Args:
+        envelope: What it says beside its values.
+        changes: The columns that it sets.
+        now: The time by this server's clock.
+        of_task: Whether it changes a task.
+    """
+    columns = columns_of(envelope, changes, of_task=of_task)
+    values = {**changes, **columns, "updated_at": now}
+    if envelope.opens is not None or changes.get("status") == _BEGINS:
+        values["opened_by"] = envelope.opens
+    return values
+
+
 def _place(envelope: Envelope) -> dict[str, Any]:
     if envelope.times is None:  # it did no work: a task that was restored has the span that did
         return {}

@@ -93,8 +93,7 @@ def add_task(
     workflow_id: WorkflowId, body: schemas.TaskPost, request: Request, headers: PostHeaders
 ) -> Response:
     """Record a new task of a workflow run."""
-    with _store(request).writing() as writing:
-        created = writing.add_task(workflow_id, body.columns(), headers.envelope())
+    created = _store(request).add_task(workflow_id, body.columns(), headers.envelope())
     return answer(to_json(created), 201)
 
 
@@ -106,9 +105,7 @@ def change_task(
 
     The answer leaves the contexts out.
     """
-    with _store(request).writing() as writing:
-        writing.change_task(server_id, body.columns(), headers.envelope())
-        record = writing.task(server_id)
+    record = _store(request).change_task(server_id, body.columns(), headers.envelope())
     return answer(write_task(record))
 
 

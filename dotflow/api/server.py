@@ -17,7 +17,12 @@ from typing_extensions import Self
 
 from dotflow.api.app import create_app
 from dotflow.api.database import CONNECTIONS, absolute
-from dotflow.api.guard.connections import Connections, most_connections, tell_sparingly
+from dotflow.api.guard.connections import (
+    Connections,
+    make_room,
+    most_connections,
+    tell_sparingly,
+)
 from dotflow.api.workers import Workers, check_workers
 
 # Longer than a client keeps an idle connection, so that it is not the server who hangs up just
@@ -162,6 +167,7 @@ def serve(
     check_workers(database, workers, connections)
     options["connections"] = connections // workers
     app = create_app(database, token, **options)
+    make_room()
     with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         url = _url(host, listener.getsockname()[1])
 

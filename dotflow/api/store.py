@@ -4,19 +4,25 @@ JSON columns (a plan, errors, contexts) are given as JSON text.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, bindparam, select
+from sqlalchemy import Connection, Engine, bindparam, select
 
+from dotflow.api import at_once
 from dotflow.api.database import LOCK_WAIT_MS, WRITES
+from dotflow.api.envelope import Envelope
 from dotflow.api.errors import BusyError
+from dotflow.api.records import TaskRow
 from dotflow.api.tables import ended_sessions
-from dotflow.api.writing import Writing
+from dotflow.api.writing import Record, Writing
 
 # What one change of a bulk may wait for others: a deadlock is found by then.
 _SHORT_WAIT_MS = 1500
 _ENDED = select(ended_sessions.c.id).where(ended_sessions.c.id == bindparam("this"))
+
+_Made = TypeVar("_Made")
 
 
 class Store:
@@ -32,6 +38,7 @@ class Store:
         self._on_change = on_change
         self._writer = engine.execution_options(**{WRITES: True})
         self._hurried_writer = self._writer.execution_options(**{LOCK_WAIT_MS: _SHORT_WAIT_MS})
+        self._at_once = engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite waits for its lock by sleeping and polling; within this process a lock hands over
         # at once. Other processes are still kept out by SQLite itself.
         self._turn = threading.Lock() if engine.dialect.name == "sqlite" else None
@@ -68,6 +75,42 @@ class Store:
         with self._in_turn(within), engine.begin() as connection:
             yield Writing(connection)
         self._on_change()
+
+    def add_task(self, workflow_id: str, values: Mapping[str, Any], envelope: Envelope) -> Record:
+        """Adds a task, in a transaction of its own; as `Writing.add_task`."""
+        added = self._try(
+            lambda one: at_once.add_task(one, workflow_id, values, envelope), envelope
+        )
+        if added is None:
+            with self.writing() as writing:
+                return writing.add_task(workflow_id, values, envelope)
+        return added
+
+    def change_task(
+        self, server_id: int, changes: Mapping[str, Any], envelope: Envelope
+    ) -> TaskRow:
+        """Changes a task, in a transaction of its own, and gives its record without its contexts.
+
+        Otherwise as `Writing.change_task`.
+        """
+        changed = self._try(
+            lambda one: at_once.change_task(one, server_id, changes, envelope), envelope
+        )
+        if changed is None:
+            with self.writing() as writing:
+                writing.change_task(server_id, changes, envelope)
+                return writing.task(server_id)
+        return changed
+
+    def _try(self, make: Callable[[Connection], _Made | None], envelope: Envelope) -> _Made | None:
+        """Gives what one statement does, where the database can and the message has a key."""
+        if self._turn is not None or envelope.key is None:
+            return None
+        with self._at_once.connect() as connection:
+            made = make(connection)
+        if made is not None:
+            self._on_change()
+        return made
 
     @contextmanager
     def _in_turn(self, within: float | None) -> Iterator[None]:

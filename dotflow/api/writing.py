@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dotflow.api.digests import digest_errors, digest_plan
-from dotflow.api.envelope import Envelope, columns_of, note_opening
+from dotflow.api.envelope import Envelope, changed_columns, new_row, note_opening
 from dotflow.api.errors import ConflictError, KeyReusedError, NotFoundError
 from dotflow.api.forgetting import forget
 from dotflow.api.queries import read_run, read_task
@@ -41,8 +41,9 @@ from dotflow.api.tables import (
 Record: TypeAlias = dict[str, Any]
 
 _NEW = "New"
-_BEGINS = "In progress"
 FINAL = ("Completed", "Failed")
+# What a key was used for.
+ADD_TASK, CHANGE_TASK = "add task {} of {}", "change task {}"
 
 # Statements are built once: to build one takes SQLAlchemy longer than SQLite takes to run it.
 _RECORDS = (workflows, tasks)
@@ -145,7 +146,7 @@ class Writing:
         answer = {"id": values["id"]}
         if not self._claim(envelope.key, f"add workflow {values['id']}"):
             return answer
-        row = self._row(workflows, _with_plan(values), envelope)
+        row = new_row(envelope, _with_plan(values), _now(), of_task=False)
         if not self._insert_new(workflows, row):
             raise ConflictError("workflow", answer)
         if envelope.opens is not None or values["status"] != _NEW:
@@ -252,8 +253,8 @@ class Writing:
         if workflow_id not in self._held:
             self._hold(workflow_id, _HOLD)
             self._held.add(workflow_id)
-        first = self._claim(envelope.key, f"add task {task_id} of {workflow_id}")
-        row = self._row(tasks, {**values, "workflow_id": workflow_id}, envelope)
+        first = self._claim(envelope.key, ADD_TASK.format(task_id, workflow_id))
+        row = new_row(envelope, {**values, "workflow_id": workflow_id}, _now(), of_task=True)
         added = self._insert_task(row) if first else None
         if added is not None:
             self._server_ids[workflow_id, task_id] = added
@@ -279,7 +280,7 @@ class Writing:
         """
         if "errors" in changes:
             changes = {**changes, **digest_errors(changes["errors"])}
-        self._change_once(f"change task {server_id}", tasks, server_id, changes, envelope)
+        self._change_once(CHANGE_TASK.format(server_id), tasks, server_id, changes, envelope)
 
     def server_id(self, workflow_id: str, task_id: int) -> int:
         """Gives the id that `add_task` gave for the caller's own.
@@ -323,11 +324,6 @@ class Writing:
             raise KeyReusedError
         return False
 
-    def _row(self, table: Table, values: Mapping[str, Any], envelope: Envelope) -> Record:
-        now = _now()
-        row = {**values, "opened_by": envelope.opens, "created_at": now, "updated_at": now}
-        return {**row, **columns_of(envelope, values, of_task=table is tasks)}
-
     def _insert_task(self, row: Record) -> int | None:
         """Gives the new task's id; None where there is one already."""
         if self._dialect == "postgresql":
@@ -355,14 +351,8 @@ class Writing:
     def _change(
         self, table: Table, record_id: str | int, changes: Mapping[str, Any], envelope: Envelope
     ) -> bool:
-        values = {
-            **changes,
-            **columns_of(envelope, changes, of_task=table is tasks),
-            "updated_at": _now(),
-        }
+        values = changed_columns(envelope, changes, _now(), of_task=table is tasks)
         values["this"] = record_id
-        if envelope.opens is not None or changes.get("status") == _BEGINS:
-            values["opened_by"] = envelope.opens
         statement = _UPDATE[table]
         if envelope.run is not None:
             by = _UPDATE_OF_RUN if envelope.opens is None else _UPDATE_OF_OPENING_RUN

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -221,3 +222,18 @@ def test_many_idle_and_half_sent_are_nothing_to_others(
             assert is_served(server)
         for one in begun:
             one.close()
+
+
+def test_server_may_have_all_its_connections() -> None:
+    """A program that may open few files asks for more; one that may open many keeps them."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+        assert bounds.most_connections() == 384
+        bounds.make_room()
+        assert bounds.most_connections() == min(2000, before[1] * 3 // 4)
+        may_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        bounds.make_room()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == may_open
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

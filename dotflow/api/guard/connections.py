@@ -29,6 +29,7 @@ LEAST_RATE = 16 * 2**10
 MOST_UNREAD = 128 * 2**20
 """Bytes of answers that wait for clients to read them, all together."""
 
+_MOST_FILES = 2 * MOST
 _LOOK_SECONDS = 1.0
 _QUIET_SECONDS = 60.0
 _NO_ROOM = "socket.accept() out of system resource"
@@ -232,6 +233,19 @@ class Connection(H11Protocol):
             self._unread_since = now
         self._most_unread = max(self._most_unread, self.unread)
         return now - self._unread_since > PATIENCE_SECONDS + self._most_unread / LEAST_RATE
+
+
+def make_room() -> None:
+    """Lets this process open as many files as it is allowed to, if that is more than it may now.
+
+    Many systems let a program open 1,024 until it asks for more.
+    """
+    if resource is None:
+        return
+    may_open, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if allowed == resource.RLIM_INFINITY else min(allowed, _MOST_FILES)
+    if may_open != resource.RLIM_INFINITY and may_open < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, allowed))
 
 
 def most_connections() -> int:
