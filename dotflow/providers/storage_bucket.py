@@ -253,13 +253,13 @@ class Bucket(Place):
             is_absent = isinstance(error, FileNotFoundError) and not is_write
             if isinstance(error, FileExistsError) or (is_absent and _code(error) != NO_BUCKET):
                 raise
-            raise OSError(failure(self.path, what, error)) from error
+            problem = f"Could not {what} {self.path}: {said(error)}"
+            raise OSError(f"{problem}. {remedy(error)}.") from error
 
 
-def failure(path: str, what: str, error: Exception) -> str:
-    """What went wrong with a bucket, and what mends it."""
-    said = masked(f"{type(error).__name__}: {error}".removesuffix(": "))
-    return f"Could not {what} {path}: {said.rstrip('.')}. {remedy(error)}."
+def said(error: Exception) -> str:
+    """What went wrong, without any secret."""
+    return masked(f"{type(error).__name__}: {error}".removesuffix(": ")).rstrip(".!")
 
 
 def remedy(error: Exception) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,6 +17,18 @@ CREDENTIALS = {
     "AWS_CONFIG_FILE": "/nowhere/config",
     "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
 }
+
+
+def begin_threads():
+    """Have the threads begin that fsspec never ends, so that they are those of no test."""
+    from fsspec.asyn import get_loop, sync
+
+    loop = get_loop()
+
+    async def use_all():
+        await asyncio.gather(*(loop.run_in_executor(None, time.sleep, 0.1) for _ in range(32)))
+
+    sync(loop, use_all)
 
 
 @contextlib.contextmanager

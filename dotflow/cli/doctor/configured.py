@@ -76,7 +76,8 @@ KNOWN = (
 )  # fmt: skip
 
 OTHERS = (
-    "DOTFLOW_STATE_DIR", "DOTFLOW_API_TOKEN", "DOTFLOW_TRACE_URL", "DOTFLOW_NOTIFY_URLS",
+    "DOTFLOW_STATE_DIR", "DOTFLOW_STORAGE_KEY", "DOTFLOW_STORAGE_PATH",
+    "DOTFLOW_API_TOKEN", "DOTFLOW_TRACE_URL", "DOTFLOW_NOTIFY_URLS",
     *(name for pair in VARIABLES.values() for name in pair),
 )  # fmt: skip
 """Variables of ours that are read elsewhere."""

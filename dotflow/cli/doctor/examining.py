@@ -6,7 +6,16 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from dotflow.cli.doctor import configured, in_force, program, records, spans, state, trying
+from dotflow.cli.doctor import (
+    configured,
+    in_force,
+    program,
+    records,
+    results,
+    spans,
+    state,
+    trying,
+)
 from dotflow.cli.doctor.report import Report
 from dotflow.otel.export.otlp import tell_of_nowhere
 from dotflow.providers.environment import SERVER_VARIABLE, ServerChoice, traces_by_default
@@ -44,6 +53,7 @@ def _look(report: Report, found: Program) -> None:
     else:
         trials.append(state.trial())
         state.look_at_outbox(report)
+    trials += results.trials(report, found)
     trying.try_all(report, trials)
     _see_to_server(report, found, forced)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cli import flags
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dotflow.abc.server import Server
+    from dotflow.abc.storage import Storage
     from dotflow.cli.doctor.report import Report
 
 ARGUMENTS = ("base_url", "user_token")
@@ -54,6 +55,7 @@ class Program:
         service_name: `service.name` of a provider that is made, where the environment has none.
         tracer_provider: The provider that a ServerOtel was given; None where it was given none.
         has_logs: Whether log records leave; None if the environment says so.
+        storage: The Storage of its Config; None where there is no program.
     """
 
     server: Server | None = None
@@ -62,6 +64,7 @@ class Program:
     service_name: str = "dotflow"
     tracer_provider: Any = None
     has_logs: bool | None = None
+    storage: Storage | None = None
 
     @property
     def has_spans(self) -> bool | None:
@@ -97,7 +100,7 @@ def of_workflow(path: str, report: Report) -> Iterator[Program]:
         yield of_environment()
         return
     try:
-        yield _of_server(config.server)
+        yield replace(_of_server(config.server), storage=config.storage)
     finally:
         config.guard.call(config.server, "close", 0.0)
 

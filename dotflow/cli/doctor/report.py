@@ -52,7 +52,7 @@ class Reached:
 
     Attributes:
         destination: What people call it, without credentials.
-        kind: What goes there: "traces", "metrics", "logs", "records" or "state".
+        kind: What goes there: "traces", "metrics", "logs", "records", "results" or "state".
         ok: Whether it took what it was sent.
         seconds: How long that took.
         did: What was done, where it took it.
