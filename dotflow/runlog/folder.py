@@ -44,7 +44,7 @@ def state_dir() -> Path:
             known = _found[given] = _absolute(given)
         except Exception as error:
             # Without a HOME and an entry in passwd each release of each library fails in its way.
-            raise OSError(f"no folder for the state was found: {error!r}") from error
+            raise OSError(f"no folder for the state was found: {error}") from error
     return known
 
 
@@ -66,6 +66,12 @@ def folder() -> Path:
         return state_dir() / FOLDER
     except OSError:
         return NOWHERE
+
+
+def named_state() -> str:
+    """The path of the state folder, or that there is none."""
+    found = folder()
+    return "none: this user has no home" if found == NOWHERE else str(found.parent)
 
 
 def segments_in(place: Path, end: str) -> list[tuple[str, int, Path]]:

@@ -281,7 +281,13 @@ def _destination(is_open: bool) -> Iterator[tuple[Destination, Path | None]]:
             "pip install 'dotflow[api]'. Or name one with DOTFLOW_SERVER_URL and "
             "DOTFLOW_USER_TOKEN."
         ) from error
-    DATABASE.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        DATABASE.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"The demo keeps its records in {DATABASE.parent}, which cannot be made "
+            f"({error.strerror}): set DOTFLOW_OUTPUT_PATH to a folder that can."
+        ) from error
     token = secrets.token_urlsafe()
     with ApiServer(f"sqlite:///{DATABASE}", None if is_open else token) as api:
         yield Destination(api.url, token), DATABASE

@@ -20,6 +20,7 @@ from dotflow.delivery.revival import revive
 from dotflow.delivery.survey import OTLP, names
 from dotflow.delivery.waiting import unit_of
 from dotflow.runlog.files import folder
+from dotflow.runlog.folder import state_dir
 
 if TYPE_CHECKING:
     import argparse
@@ -91,6 +92,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the action."""
+    try:
+        state_dir()
+    except OSError as error:
+        raise CommandError(f"The outbox is nowhere: {error}. Set DOTFLOW_STATE_DIR.") from error
     earlier.move_dead_letters()
     status: int = arguments.act(arguments)
     return status

@@ -18,7 +18,8 @@ from dotflow.otel.export.otlp import batch_size, queue_size, schedule_delay
 from dotflow.process import variables
 from dotflow.process.variables import mended
 from dotflow.providers.environment import NOTIFY_ON, ServerChoice
-from dotflow.runlog import files, history
+from dotflow.runlog import history
+from dotflow.runlog.folder import named_state
 from dotflow.settings import START_METHODS
 from dotflow.utils.masking import masked
 
@@ -141,7 +142,7 @@ def _is_allowed(given: str, allowed: str | Sequence[str] | None) -> bool:
 def _state(report: Report) -> None:
     is_set = bool(os.environ.get("DOTFLOW_STATE_DIR"))
     source = "variable" if is_set else "default"
-    report.set("state", "folder", files.folder().parent, source, "DOTFLOW_STATE_DIR")
+    report.set("state", "folder", named_state(), source, "DOTFLOW_STATE_DIR")
 
 
 def _spans(report: Report, found: InForce) -> None:

@@ -11,6 +11,7 @@ from dotflow.cli import waiting
 from dotflow.cli.doctor.trying import Result, Trial
 from dotflow.cli.errors import CommandError
 from dotflow.runlog import files
+from dotflow.runlog.folder import named_state
 
 if TYPE_CHECKING:
     from dotflow.cli.doctor.report import Report
@@ -31,7 +32,7 @@ def is_in_memory() -> bool:
 
 def trial() -> Trial:
     """How the state folder is tried."""
-    return Trial(f"state folder {files.folder().parent}", "state", _written)
+    return Trial(f"state folder {named_state()}", "state", _written)
 
 
 def _written() -> Result:
