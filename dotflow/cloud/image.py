@@ -81,11 +81,11 @@ def push_step(plan: Plan) -> str:
     return f"# '--image REGISTRY/{plan.image}' would say where the platform gets it from"
 
 
-def api_dockerfile(installed: str) -> str:
+def api_dockerfile(lines: str) -> str:
     """The text of a Dockerfile of dotflow-api.
 
     Args:
-        installed: The lines that install it.
+        lines: What installs it.
     """
     health = (
         f"import urllib.request as u; u.urlopen('http://127.0.0.1:{API_PORT}/healthz', timeout=4)"
@@ -95,7 +95,7 @@ def api_dockerfile(installed: str) -> str:
 # syntax=docker/dockerfile:1
 # dotflow-api, with its records on the volume at {STATE}; DOTFLOW_API_TOKEN is its token.
 {_base("3.13")}
-{installed}
+{lines}
 
 EXPOSE {API_PORT}
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \\
@@ -129,7 +129,7 @@ def _dockerfile(plan: Plan, extras: tuple[str, ...]) -> str:
 # The image of {plan.workflow}. In the project's folder:
 #   {build_step(plan)}
 {_base(plan.python)}
-{_installed(plan, extras)}
+{installed(plan, *extras)}
 # An image without dotflow ends here, and not at night.
 RUN dotflow --version
 
@@ -140,7 +140,13 @@ CMD {json.dumps(plan.command, ensure_ascii=False)}
 """
 
 
-def _installed(plan: Plan, extras: tuple[str, ...]) -> str:
+def installed(plan: Plan, *extras: str) -> str:
+    """The lines of a Dockerfile that install what the workflow needs, and put it there.
+
+    Args:
+        plan: What is to run.
+        extras: The extras of dotflow that it needs there.
+    """
     install = f"RUN pip install {requirement(plan, *extras)}\n"
     if plan.requirements == "requirements.txt":
         reason = f"# {_dotflow(extras)} is among them. What changes seldom comes first."

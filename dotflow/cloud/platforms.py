@@ -15,6 +15,7 @@ PLATFORMS = {
     "github": "GitHub Actions: a workflow file",
     "ecs": "ECS: a task definition for Fargate, its roles and a schedule",
     "codebuild": "CodeBuild: a project that runs the workflow, its role and a schedule",
+    "lambda": "AWS Lambda: a function from an image, its role and a schedule",
 }
 """What each is, by its name; the module of `lambda` is `lambda_`, for the word is Python's."""
 

@@ -71,9 +71,11 @@ def test_dockerfiles():
         Path(requirements).touch()
         written("kubernetes", "--force")
         (folder / "Dockerfile").rename(folder / f"Dockerfile.{requirements}")
+    written("lambda", "--force")
+    (folder / "Dockerfile").rename(folder / "Dockerfile.lambda")
     written("kubernetes", "--force")
     paths = [path for path in folder.glob("Dockerfile*") if not path.name.endswith("ignore")]
-    assert len(paths) == 4
+    assert len(paths) == 5
     for path in paths:
         done = read("readers", "dockerfile", path)
         assert done.returncode == 0, f"{path}: {done.stderr}"

@@ -78,7 +78,7 @@ class AwsPlan(Plan):
             raise PlanError(f"'{self.parameters}' is no path of parameters, as '/dotflow/etl'")
         if self.architecture not in ARCHITECTURES:
             raise PlanError(f"'{self.architecture}' is none of {', '.join(ARCHITECTURES)}")
-        _check_role(self.schedule_role)
+        check_role(self.schedule_role)
 
     @property
     def own(self) -> str:
@@ -133,18 +133,9 @@ class EcsPlan(AwsPlan):
                 f"Fargate waits {LONGEST_STOP} seconds after SIGTERM, not {self.grace}: give "
                 f"--grace {LONGEST_STOP} or less"
             )
-        for pattern, example, given in ((_SUBNET, "subnet-0a1b2c3d", self.subnets),
-                                        (_GROUP, "sg-0a1b2c3d", self.security_groups)):  # fmt: skip
-            for one in given:
-                if not pattern.fullmatch(one):
-                    raise PlanError(f"'{one}' is no id, as '{example}'")
-        if self.file_system is not None and not _FILE_SYSTEM.fullmatch(self.file_system):
-            raise PlanError(
-                f"'{self.file_system}' is no file system with its access point, as "
-                "'fs-0a1b2c3d/fsap-4e5f6a7b'; docs/deploy.md says how one is made"
-            )
-        _check_role(self.execution_role)
-        _check_role(self.task_role)
+        check_ids(self.subnets, self.security_groups, self.file_system)
+        check_role(self.execution_role)
+        check_role(self.task_role)
         _ = self.size
 
     @property
@@ -188,7 +179,7 @@ class CodebuildPlan(AwsPlan):
         least, most = MINUTES
         if not least <= self.minutes <= most:
             raise PlanError(f"CodeBuild takes {least} to {most} minutes, not {self.minutes}")
-        _check_role(self.service_role)
+        check_role(self.service_role)
         _ = self.compute_type
 
     @property
@@ -200,6 +191,37 @@ class CodebuildPlan(AwsPlan):
         raise PlanError(f"CodeBuild has nothing with {self.cpu:g} processors and {self.memory} MiB")
 
 
-def _check_role(role: str | None) -> None:
+def check_ids(subnets: tuple[str, ...], groups: tuple[str, ...], file_system: str | None) -> None:
+    """Refuse what is no part of a network, and no file system.
+
+    Args:
+        subnets: Where something is.
+        groups: The security groups that guard it.
+        file_system: An EFS file system and an access point of it.
+
+    Raises:
+        PlanError: One of them is none.
+    """
+    for pattern, example, given in ((_SUBNET, "subnet-0a1b2c3d", subnets),
+                                    (_GROUP, "sg-0a1b2c3d", groups)):  # fmt: skip
+        for one in given:
+            if not pattern.fullmatch(one):
+                raise PlanError(f"'{one}' is no id, as '{example}'")
+    if file_system is not None and not _FILE_SYSTEM.fullmatch(file_system):
+        raise PlanError(
+            f"'{file_system}' is no file system with its access point, as "
+            "'fs-0a1b2c3d/fsap-4e5f6a7b'; docs/deploy.md says how one is made"
+        )
+
+
+def check_role(role: str | None) -> None:
+    """Refuse what is no role.
+
+    Args:
+        role: Its full name.
+
+    Raises:
+        PlanError: It is none.
+    """
     if role is not None and not _ROLE.fullmatch(role):
         raise PlanError(f"'{role}' is no role, as 'arn:aws:iam::123456789012:role/name'")
