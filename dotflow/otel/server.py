@@ -270,7 +270,7 @@ class ServerOtel(FlushedServer):
             from dotflow.otel.workers.gathered import deliver
 
             pipeline = self._open()
-            deliver(payload, pipeline.provider, pipeline.logs, task.step.name)
+            deliver(payload, pipeline.provider, pipeline.logs, task)
 
     # How it leaves.
 

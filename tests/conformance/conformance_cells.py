@@ -123,6 +123,12 @@ ROWS = [
         executor="elsewhere",
     ),
     Row(
+        "process pool, elsewhere, with OTLP", "plain", "parallel",
+        "The same, but the worker has `OTEL_EXPORTER_OTLP_ENDPOINT`: what it notes leaves from "
+        "there, or is in the state folder there, for the next process.",
+        executor="sends",
+    ),
+    Row(
         "Dask", "plain", "parallel",
         "The step runs in a worker of a Dask cluster on this machine, over TCP; it has no variable "
         "of OpenTelemetry's.",

@@ -182,8 +182,8 @@ for family, body in (
         STEPS[family, outcome] = globals()[name] = one
 
 
-def be_elsewhere():
-    for name in [name for name in os.environ if name.startswith(("OTEL_", "DOTFLOW_"))]:
+def be_elsewhere(*variables):
+    for name in [name for name in os.environ if name.startswith(variables)]:
         del os.environ[name]
     os.environ["DOTFLOW_STATE_DIR"] = str(MARKS / "elsewhere")
 
@@ -195,7 +195,9 @@ def executor_of(kind):
     if kind == "processes":
         return ProcessPoolExecutor(1, get_context("fork"))
     if kind == "elsewhere":
-        return ProcessPoolExecutor(1, get_context("spawn"), be_elsewhere)
+        return ProcessPoolExecutor(1, get_context("spawn"), be_elsewhere, ("OTEL_", "DOTFLOW_"))
+    if kind == "sends":
+        return ProcessPoolExecutor(1, get_context("spawn"), be_elsewhere, ("DOTFLOW_",))
     if kind == "dask":
         from distributed import Client
 

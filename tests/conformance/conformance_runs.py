@@ -76,6 +76,9 @@ def run_row(row, receiver, api):
         _end_workers(notes)
         if alone:
             errors.append(_flush(environment))
+        if row.executor == "sends":
+            elsewhere = {"DOTFLOW_STATE_DIR": str(Path(folder, "elsewhere"))}
+            errors.append(_flush(environment | elsewhere))
         records = {one["run"]: _record(api, one["workflow"]) for one in notes if "run" in one}
     name = environment["OTEL_SERVICE_NAME"]
     spans = [span for span in receiver.spans if span.resource.get("service.name") == name]

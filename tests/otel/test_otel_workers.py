@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import zlib
 from types import SimpleNamespace
 
 import pytest
@@ -55,8 +57,8 @@ class Run:
         )
         server.happened(began, self.task.workflow_id)
 
-    def began(self, attempts=0):
-        at = self.task.started_ns = time.time_ns()
+    def began(self, attempts=0, at=None):
+        at = self.task.started_ns = at or time.time_ns()
         self.server.happened(facts.TaskBegan(facts.next_number(), 0, at), self.task)
         for number in range(1, attempts + 1):
             n = facts.next_number()
@@ -76,15 +78,27 @@ class Run:
         self.server.happened(ended, self.task.workflow_id)
         assert self.server.flush(60).complete
 
-    def on(self, worker, body, *arguments, attempts=1, limit=LIMIT):
-        """Run a step's body on a worker, and tell how it went."""
-        carriers = self.server.reserve(self.task, attempts)
+    def on(self, worker, body, *arguments, attempts=1, limit=LIMIT, ahead=0):
+        """Run a step's body on a worker, whose clock may be ahead, and tell how it went."""
+        carriers, at = self.server.reserve(self.task, attempts), time.time_ns()
         payload, found = worker.run(carriers, limit, body, *arguments)
-        self.began(attempts if attempts > 1 else 0)
+        payload = moved(payload, ahead) if ahead else payload
+        self.began(attempts if attempts > 1 else 0, at)
         self.server.gathered(self.task, payload)
         self.ended()
         self.over()
         return payload, found
+
+
+def moved(payload, by_ns):
+    """The same by another clock."""
+    head, *lines = zlib.decompress(payload).decode().split("\n")
+    head, lines = json.loads(head), [json.loads(line) for line in lines]
+    head["at"] = [at + by_ns for at in head["at"]]
+    for line in lines:
+        line.update({name: line[name] + by_ns for name in ("start", "end")})
+        line["events"] = [[name, at + by_ns, *more] for name, at, *more in line["events"]]
+    return zlib.compress("\n".join(map(json.dumps, [head, *lines])).encode())
 
 
 def whole(spans):
@@ -118,6 +132,17 @@ def test_what_a_worker_notes_far_away_is_below_the_attempt_that_it_is_of(far, ot
     assert task.attributes["host.name"] == "worker-7"
     assert task.attributes["process.pid"] == 1234
     assert 0 <= task.attributes["dotflow.task.queue_duration"] < 60
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_times_of_a_worker_are_moved_into_those_of_its_task(hours, far, otlp, servers):
+    """Its clock is another one; what took a moment there takes a moment here."""
+    Run(servers(endpoint=otlp.http_url)).on(far, steps.suppressed, ahead=hours * 3600 * 10**9)
+    task, raised = (
+        next(span for span in otlp.spans if span.name == name) for name in ("one_try", "raises")
+    )
+    assert task.start <= raised.start <= raised.end <= time.time_ns()
+    assert raised.end - raised.start < 60 * 10**9
 
 
 def test_what_comes_back_is_bounded_and_has_no_orphan(far, otlp, servers, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -18,25 +19,26 @@ from dotflow.otel.workers.noting import LIMIT, MOST_HELD
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from dotflow.abc.task import TaskView
     from dotflow.otel.logs.installed import Logs
 
 MOST_TEXT = 2 * MOST_HELD * LIMIT
 """Bytes of text that are believed: no worker of ours packs as much."""
 
 
-def deliver(payload: bytes, provider: Any, logs: Logs, step: str) -> None:
+def deliver(payload: bytes, provider: Any, logs: Logs, task: TaskView) -> None:
     """Have what a worker noted leave.
 
     Args:
         payload: What `begun.gather` returned there.
         provider: The tracer provider of this process.
         logs: What this process has of log records.
-        step: The name of the step, for the line that says what is missing.
+        task: The task that the worker ran, which has begun.
 
     Raises:
         ValueError: It is nothing that a worker of this version packs.
     """
-    head, spans, records = _unpacked(payload)
+    head, spans, records = _unpacked(payload, task.started_ns or 0)
     processors: Any = getattr(provider, "_active_span_processor", None)  # all that get its spans
     if processors is not None:
         for span in spans:
@@ -50,25 +52,44 @@ def deliver(payload: bytes, provider: Any, logs: Logs, step: str) -> None:
         logger.warning(
             "Step %r noted more on its worker than comes back with its result: %d spans and %d "
             "log records are left out. With OTEL_EXPORTER_OTLP_ENDPOINT set there all leave there.",
-            step, left_out, records_left_out,
+            task.step.name, left_out, records_left_out,
         )  # fmt: skip
 
 
-def _unpacked(payload: bytes) -> tuple[dict[str, Any], list[ReadableSpan], list[Record]]:
+def _unpacked(payload: bytes, low: int) -> tuple[dict[str, Any], list[ReadableSpan], list[Record]]:
+    """What was packed, by this process's clock.
+
+    Args:
+        payload: It.
+        low: When the task began, in nanoseconds since the epoch.
+    """
     try:
         text = zlib.decompressobj().decompress(payload, MOST_TEXT).decode()
     except zlib.error as error:
         raise ValueError(f"what a worker noted cannot be unpacked: {error}") from error
     first, *lines = text.split("\n")
     head = json.loads(first)
-    number = head["spans"]
+    number, (began, ended) = head["spans"], head["at"]
+    # As the core does with the times of attempts: a worker's clock is another one.
+    shift = max(0, low - began) or min(0, time.time_ns() - ended)
     resources: dict[str, Resource] = {}
-    spans = [fields.read(json.loads(line)) for line in lines[:number]]
-    return head, spans, [_record(json.loads(line), resources) for line in lines[number:]]
+    spans = [_span(json.loads(line), shift) for line in lines[:number]]
+    return head, spans, [_record(json.loads(line), shift, resources) for line in lines[number:]]
 
 
-def _record(said: dict[str, Any], resources: dict[str, Resource]) -> Record:
+def _span(said: dict[str, Any], shift: int) -> ReadableSpan:
+    said["start"] += shift
+    said["end"] += shift
+    for event in said["events"]:
+        event[1] += shift
+    return fields.read(said)
+
+
+def _record(said: dict[str, Any], shift: int, resources: dict[str, Resource]) -> Record:
     resource, scope = said.pop("resource"), said.pop("scope")
+    for name in ("at", "seen"):
+        if said[name] is not None:
+            said[name] += shift
     known = json.dumps(resource)
     if known not in resources:  # one object for all: the encoders put these together
         resources[known] = Resource(*resource)

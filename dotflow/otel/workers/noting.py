@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import zlib
 from collections import deque
 from functools import lru_cache
@@ -65,6 +66,7 @@ class Noting:
 
     def __init__(self, told: Told, is_local: bool) -> None:
         self._by = told.by
+        self._began_ns = time.time_ns()
         self._is_open = True
         self._texts = (Texts.of_parent(**told.texts),)
         self._resource = _resource(told.service_name, os.getpid())
@@ -150,7 +152,7 @@ class Noting:
         if not (self._spans or self._records or self._left_out or self._records_left_out):
             return b""
         head = {
-            "v": VERSION, "spans": len(self._spans),
+            "v": VERSION, "at": [self._began_ns, time.time_ns()], "spans": len(self._spans),
             "left_out": [len(self._left_out), self._records_left_out],
         }  # fmt: skip
         spans = [self._with_its_parent(text) for _, text in self._spans]
