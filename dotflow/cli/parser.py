@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dotflow.utils.nearest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 WRONG_WORDS = 2
 """The exit status of a command line that cannot be read."""
@@ -29,10 +29,18 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that names the nearest of what there is.
 
     What it has read has itself, or that of the command, as `parser`.
+
+    Args:
+        declare: Declares its flags; called when it is the one that reads, for a command line has
+            one command, and need not wait for the flags of all.
+        kwargs: As `argparse.ArgumentParser` takes them.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(
+        self, *, declare: Callable[[argparse.ArgumentParser], None] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self._declare = declare
         self.set_defaults(parser=self)
         self._words: list[str] = []
 
@@ -45,6 +53,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Read the words, and return what nobody knows with it."""
+        declare, self._declare = self._declare, None
+        if declare is not None:
+            declare(self)
         self._words = list(sys.argv[1:] if args is None else args)
         return super().parse_known_args(self._words, namespace)
 

@@ -74,8 +74,8 @@ class Command:
                 description=module.__doc__,
                 epilog=getattr(module, "EPILOG", None),
                 formatter_class=argparse.RawDescriptionHelpFormatter,
+                declare=module.configure,
             )
-            module.configure(parser)
             parser.set_defaults(run=module.run)
         self._arguments = arguments
         self._console = Console(stderr=True, highlight=False)
