@@ -14,6 +14,7 @@ from dotflow.delivery.mentions import Mentions
 from dotflow.logging import logger
 from dotflow.runlog import files
 from dotflow.runlog.claims import Claims
+from dotflow.runlog.receipts import SeenReceipts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ class Adoption:
         self._look_at = now + LOOK_EVERY
         self._close_done()
         self.go_on()
-        is_anything = self._adopted or self._earlier.are_there() or self._dead_logs()
+        is_anything = self._adopted or self._earlier.are_there() or self._is_anything_dead()
         if not self._may_adopt() or not is_anything:
             return
         earlier.move_dead_letters(is_thorough=False)
@@ -117,17 +118,26 @@ class Adoption:
             and not files.is_alive(log)
         }
 
+    def _is_anything_dead(self) -> bool:
+        return any(not self._claims_of(log).are_others(self._log.id) for log in self._dead_logs())
+
     def _take_over(self, me: str) -> None:
+        others: dict[str, list[Path]] = {}
         for log, segments in self._dead_logs().items():
-            self._open(log, segments)
+            if self._claims_of(log).are_others(me):
+                others[log] = segments
+            else:
+                self._open(log, segments)
         self._adopted |= {found.id: found for found in self._earlier.take(self._adopted)}
-        claims = {log: self._claims_of(log) for log in self._adopted}
-        theirs = self._not_free(claims, me)
+        claims = self._claims = {log: self._claims_of(log) for log in (*others, *self._adopted)}
+        theirs = self._not_free(claims, me) | self._with_others(others)
         logs: dict[str, list[Left]] = {}
         for log, found in self._adopted.items():
             mine = [one for one in found.workflows - theirs if not found.is_open(one)]
             with contextlib.suppress(OSError):
                 claims[log].claim([one for one in mine if claims[log].owner(one) != me], me)
+                if isinstance(found, AdoptedLog) and found.workflows <= claims[log].workflows:
+                    claims[log].claim_all()
             for workflow in mine:
                 logs.setdefault(workflow, []).append(found)
             found.forget_done(found.workflows & theirs)
@@ -148,6 +158,15 @@ class Adoption:
                     lives[owner] = files.is_alive(owner)
                 if owner is not None and lives[owner]:
                     found.add(workflow)
+        return found
+
+    def _with_others(self, logs: dict[str, list[Path]]) -> set[str]:
+        """Those that are in logs, too, which other processes see to, and have not said."""
+        ours = {one for found in self._adopted.values() for one in found.workflows}
+        found: set[str] = set()
+        for log, segments in logs.items():
+            if shared := ours & self._claims_of(log).workflows:
+                found |= shared - SeenReceipts(segments, self._key).done()
         return found
 
     def _leave_lost(self) -> None:

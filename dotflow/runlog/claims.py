@@ -10,6 +10,9 @@ from dotflow.runlog import files
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+ALL = "all"
+"""Says, alone on its line, that of all that is left of a dead log somebody is named."""
+
 
 class Claims:
     """The claims on what one log says to one reader, up to the last `look`.
@@ -26,6 +29,7 @@ class Claims:
 
     def _forget(self) -> None:
         self._read_to = 0
+        self._is_all = False
         self._last: dict[str, str] = {}
         self._nested: dict[str, set[str]] = {}
 
@@ -52,6 +56,7 @@ class Claims:
             return
         if not isinstance(claim, dict):
             return
+        self._is_all |= claim.get(ALL) is True
         workflow, by = claim.get("w"), claim.get("by")
         if not isinstance(workflow, str) or not isinstance(by, str):
             return
@@ -63,9 +68,33 @@ class Claims:
         """The log whose owner claimed a workflow last; None where nobody did."""
         return self._last.get(workflow)
 
+    @property
+    def workflows(self) -> set[str]:
+        """The workflows that anybody has claimed."""
+        return set(self._last)
+
+    def are_others(self, me: str) -> bool:
+        """Whether processes that live, and not this one, see to all that a dead log says.
+
+        Args:
+            me: The id of this process's log.
+        """
+        owners = set(self._last.values())
+        return self._is_all and me not in owners and all(map(files.is_alive, owners))
+
     def nested_in(self, workflow: str) -> set[str]:
         """The runs of a workflow that began while this log's owner lived: each "log-run"."""
         return self._nested.get(workflow, set())
+
+    def claim_all(self) -> None:
+        """Say that all that is left of a dead log is claimed: others need not read it.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        if not self._is_all:
+            self._write(json.dumps({ALL: True}, separators=(",", ":")) + "\n")
+            self._is_all = True
 
     def claim(self, workflows: Iterable[str], by: str, nested: int = 0) -> None:
         """Claim workflows for the owner of another log; to be called within `files.alone()`.
@@ -83,12 +112,13 @@ class Claims:
             json.dumps({"w": one, "by": by, "nested": nested}, separators=(",", ":")) + "\n"
             for one in workflows
         )
-        if not said:
-            return
+        if said:
+            self._write(said)
+        self._last.update(dict.fromkeys(workflows, by))
+
+    def _write(self, said: str) -> None:
         file = files.OwnFile(self._path)
         try:
             files.write_all(file.fd, f"\n{said}".encode())
         finally:
             file.close()
-        for workflow in workflows:
-            self._last[workflow] = by

@@ -28,6 +28,9 @@ be its own closes low numbers."""
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _APPEND = _READ | os.O_RDWR | os.O_APPEND
 _LOOKS = 10
+FIRST_PAUSE, LAST_PAUSE = 0.002, 0.03
+"""Seconds between two tries of whoever waits for a lock; they double."""
+
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # a FIFO without it is waited for, for ever
 
 
@@ -237,10 +240,13 @@ def lock(fd: int, patience: float = 0.0) -> bool:
     if fcntl is None:
         return False
     deadline = time.monotonic() + patience
+    pause = FIRST_PAUSE
     while not _try(fd, fcntl.LOCK_EX):
         if time.monotonic() >= deadline:
             return False
-        time.sleep(0.005)
+        # About so long, so that many who wait do not come together, and none comes first each time.
+        time.sleep(pause * (0.5 + time.perf_counter_ns() % 512 / 1024))
+        pause = min(2 * pause, LAST_PAUSE)
     return True
 
 

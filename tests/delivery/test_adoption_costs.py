@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
-from support.processes import dies
+from support.processes import Doomed, dies
 from support.reading import bytes_read, needs_counters
-from support.written import NAME, WrittenRun, drain
+from support.written import NAME, WrittenRun, drain, said
 
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.survey import survey
-from dotflow.runlog import files
+from dotflow.runlog import files, leftovers
 from dotflow.runlog.writer import RunLog
 
 pytestmark = [
@@ -36,6 +37,16 @@ def left():
     return sum(path.stat().st_size for path in files.folder().iterdir())
 
 
+@pytest.fixture
+def outbox():
+    """One with a log of its own."""
+    log = RunLog()
+    made = Outbox(NAME, log)
+    yield made
+    made.close()
+    log.close()
+
+
 def test_what_was_left_is_counted_by_reading_it_a_few_times(left):
     """Receipts are not read once more for each workflow."""
     before = bytes_read()
@@ -44,12 +55,57 @@ def test_what_was_left_is_counted_by_reading_it_a_few_times(left):
     assert found.pending == 2 * WORKFLOWS
 
 
-def test_what_was_left_is_taken_over_by_reading_it_a_few_times(left):
+def test_what_was_left_is_taken_over_by_reading_it_a_few_times(left, outbox):
     """The same, where it is delivered."""
-    outbox = Outbox(NAME, RunLog())
     before = bytes_read()
     outbox.care(at_once=True)
     assert bytes_read() - before < 6 * left
     assert len(drain(outbox)) == 2 * WORKFLOWS
     outbox.close()
+    assert not files.logs()
+
+
+def adopting():
+    """A process that takes over what there is, and sends nothing of it."""
+
+    def work(say):
+        outbox = Outbox(NAME, RunLog())
+        outbox.care(at_once=True)
+        say()
+        signal.pause()  # until it is killed
+
+    one = Doomed(work)
+    one.comes_to(1)
+    return one
+
+
+def test_what_another_process_has_taken_over_is_not_read(left, outbox):
+    """Neither the log nor receipts; nor does it wake anybody, as long as that process lives."""
+    key = files.reader_key(NAME)
+    other = adopting()
+    before = bytes_read()
+    outbox.care(at_once=True)
+    assert not leftovers.are_there(key)
+    assert bytes_read() - before < left / 4
+    assert drain(outbox) == []
+    other.dies(1)
+    assert leftovers.are_there(key)
+    outbox.care(at_once=True)
+    assert len(drain(outbox)) == 2 * WORKFLOWS
+
+
+def test_of_a_workflow_that_another_process_has_nothing_is_taken(outbox):
+    """Also of a later log, which this process takes over else: the order holds."""
+    dies(lambda _: WrittenRun("w").created().added(1).began(1).task_began(1))
+    other = adopting()
+    dies(lambda _: WrittenRun("w").began(1, managed=True).task_began(1))
+    dies(lambda _: WrittenRun("x").created().added(1).began(1).task_began(1))
+    outbox.care(at_once=True)
+    assert {one.workflow for one in drain(outbox)} == {"x"}
+    other.dies(1)
+    outbox.care(at_once=True)
+    delivered = drain(outbox)
+    assert {one.workflow for one in delivered} == {"w"}
+    assert said(delivered) == {("w", None): "Failed", ("w", 1): "Failed"}
+    outbox.care(at_once=True)
     assert not files.logs()

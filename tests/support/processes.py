@@ -50,11 +50,7 @@ class Doomed:
         Raises:
             AssertionError: It ended by itself, or has not come so far.
         """
-        is_done = False
-        while not is_done and (after is None or len(self.said) < after):
-            is_done, value = self._read()
-            if not is_done:
-                self.said.append(value)
+        is_done = self.comes_to(after)
         time.sleep(pause)
         os.kill(self._pid, signal.SIGKILL)
         _, status = os.waitpid(self._pid, 0)
@@ -63,6 +59,15 @@ class Doomed:
         assert os.WTERMSIG(status) == signal.SIGKILL, status
         assert after is None or not is_done, f"its work was done after {len(self.said)} points"
         return self.said
+
+    def comes_to(self, after: int | None) -> bool:
+        """Wait until it has come so far, see `dies`; whether its work is done."""
+        is_done = False
+        while not is_done and (after is None or len(self.said) < after):
+            is_done, value = self._read()
+            if not is_done:
+                self.said.append(value)
+        return is_done
 
     @staticmethod
     def _live(work: Callable[[Say], object], write_end: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from dotflow.otel.export.children import CHILD
@@ -142,6 +143,8 @@ class OtherLogs:
         self._signal = signal
         self._logs: dict[str, OtherLog] = {}
         self._not_ours: set[str] = set()
+        self._children = Children()
+        self._due_at = float("-inf")
         self._earlier = EarlierFiles(key)
 
     def look(self, has_children: bool) -> float:
@@ -152,22 +155,33 @@ class OtherLogs:
         """
         if run_log.is_durable:
             self._earlier.look()
+        now = time.monotonic()
+        is_due = not has_children or now >= self._due_at
+        if is_due:
+            self._due_at = now + LOOK_EVERY
         if run_log.is_durable and files.folder().is_dir():
             for log, segments in files.logs().items():
                 if log in self._logs:
                     self._logs[log].find(segments)
                 elif log != run_log.id and log not in self._not_ours:
-                    self._see(log, segments, has_children)
+                    is_child = has_children and self._children.is_one(log, segments[0])
+                    if is_child or is_due:
+                        self._see(log, segments, is_child)
         return LOOK_AT_CHILDREN if has_children else LOOK_EVERY
 
-    def _see(self, log: str, segments: list[Path], has_children: bool) -> None:
+    def _see(self, log: str, segments: list[Path], is_child: bool) -> None:
         is_alive = files.is_alive(log)
-        if is_alive and not (has_children and _is_child(segments[0])):
+        if (is_alive and not is_child) or self._is_others(log):
             return
         if not is_alive and not has_lines(segments, self._key, self._signal):
             self._not_ours.add(log)
         elif self._claimed(log):
             self._logs[log] = OtherLog(log, self._key, segments, self._signal)
+
+    def _is_others(self, log: str) -> bool:
+        """Whether a process that lives has claimed a log; seen without a lock, and without it."""
+        owner = Claims(log, self._key).owner(CLAIM)
+        return owner not in (None, run_log.id) and files.is_alive(str(owner))
 
     def _claimed(self, log: str) -> bool:
         """Claim a log; False where a process that lives has it."""
@@ -182,6 +196,7 @@ class OtherLogs:
             try:
                 if owner != me:
                     claims.claim([CLAIM], me)
+                    claims.claim_all()
             except OSError:
                 return False
         return True
@@ -217,12 +232,29 @@ class OtherLogs:
         self._earlier.close()
 
 
-def _is_child(path: Path) -> bool:
-    """Whether a log is that of a child of this process."""
-    said = f'{{"f":"{CHILD}","of":"{run_log.id}"}}\n'.encode()
-    try:
-        return said in files.read_file(path, 0, HEAD_BYTES)
-    except OSError:
+class Children:
+    """Which logs are those of children of this process; a file is read again where it has grown."""
+
+    def __init__(self) -> None:
+        self._no_child: dict[str, int] = {}
+
+    def is_one(self, log: str, path: Path) -> bool:
+        """Whether a log is that of a child.
+
+        Args:
+            log: The log's id.
+            path: Its first file.
+        """
+        known = self._no_child.get(log, -1)
+        try:
+            if known >= HEAD_BYTES or path.stat().st_size == known:
+                return False
+            head = files.read_file(path, 0, HEAD_BYTES)
+        except OSError:
+            return False
+        if f'{{"f":"{CHILD}","of":"{run_log.id}"}}\n'.encode() in head:
+            return True
+        self._no_child[log] = len(head)
         return False
 
 
