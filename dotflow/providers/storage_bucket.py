@@ -85,7 +85,7 @@ class Bucket(Place):
         self._root += "/tasks"
         self.path = f"{address.partition('://')[0]}://{self._root}"
         self.lasts = self._protocol != "memory"
-        self._options = {**OPTIONS[self._protocol], **options}
+        self._options = _merged(OPTIONS[self._protocol], options)
         self._made: Any = None
         self._made_by = 0
         self._files  # noqa: B018 - whoever lacks a package is told now
@@ -295,6 +295,12 @@ def _parted(data: bytes) -> tuple[dict[str, Any], bytes]:
     except ValueError:
         meta = None
     return meta if isinstance(meta, dict) else {}, data[end:]
+
+
+def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Options, in which a user who says one thing of several leaves the others as they are."""
+    both = {name: {**ours[name], **theirs[name]} for name in theirs if type(ours.get(name)) is dict}
+    return {**ours, **theirs, **both}
 
 
 def _file_system(protocol: str, options: Mapping[str, Any]) -> Any:

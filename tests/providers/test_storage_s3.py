@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from uuid import uuid4
 
+import fsspec
 import pytest
 from aiobotocore.session import get_session
 from support.aws import CREDENTIALS, answering, aws, begin_threads, client
@@ -55,6 +56,21 @@ class TestContract(StorageContract):
 
     def make_storage(self):
         return StorageFile(path=f"s3://{BUCKET}/{uuid4()}", options={"session": self.session})
+
+
+def test_options(server, path, monkeypatch):
+    """What fsspec's file system takes comes from the argument, or from fsspec's own variables."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    options = {"endpoint_url": server["AWS_ENDPOINT_URL"], "config_kwargs": {"read_timeout": 7}}
+    storage = StorageFile(path=path, options=options)
+    storage.post("k", Context(1))
+    files = storage._place._files
+    config = files.s3.meta.config
+    assert (config.read_timeout, config.connect_timeout) == (7, 5)
+    assert config.retries["total_max_attempts"] == 4
+    conf = {"endpoint_url": server["AWS_ENDPOINT_URL"]}
+    monkeypatch.setitem(fsspec.config.conf, "s3", conf)
+    assert StorageFile(path=path).get("k").storage == 1
 
 
 def test_values_and_keys(server, path):
