@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _AT_LEAST_IN_FLIGHT = 1000
 
-_PATIENCE = 5.0
+_PATIENCE = 10.0
 """Seconds for the scheduler to answer."""
 
 _MOST_TRIES = 5
@@ -225,23 +225,27 @@ class DaskExecutor(TaskExecutor):
 
     async def _follow(self, flight: _Flight) -> None:
         """Settle a flight once Dask has its end; in the loop of the client."""
-        for _ in range(_MOST_TRIES):
-            answer, error = None, None
-            try:
-                answer = await flight.remote
-            except BaseException as said:  # noqa: BLE001 - a step's own errors are in the answer
-                error = said if flight.done() else await self._meaning(flight, said)
-                if error is None:
-                    flight.remote.release()
-                    self._send(flight)
-                    continue
-            break
-        else:
-            error = WorkerLost(
-                "each worker that was to run it died before it began; see their logs"
-            )
+        try:
+            answer, error = await self._end(flight), None
+        except BaseException as raised:  # noqa: BLE001 - whatever it is, who waits must hear it
+            answer, error = None, raised
         flight.settle(answer, error)
         self.release(flight)
+
+    async def _end(self, flight: _Flight) -> Any:
+        """What a step has answered; None if that is told already."""
+        for _ in range(_MOST_TRIES):
+            try:
+                return await flight.remote
+            except BaseException as said:  # a step's own errors are in its answer
+                if flight.done():
+                    raise
+                meaning = await self._meaning(flight, said)
+            if meaning is not None:
+                raise meaning
+            flight.remote.release()
+            self._send(flight)
+        raise WorkerLost("each worker that was to run it died before it began; see their logs")
 
     async def _meaning(self, flight: _Flight, error: BaseException) -> BaseException | None:
         """What an exception says of a step; None if it never began, and may be sent again."""

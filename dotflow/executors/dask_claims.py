@@ -126,6 +126,8 @@ class Claims(SchedulerPlugin):  # type: ignore[misc] # its types are no concern 
         """Forget a step that the scheduler forgets: nobody may claim it any more."""
         if finish == "forgotten":
             self._owners.pop(key, None)
+            for keys in self._withdrawn.values():
+                keys.discard(key)
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:  # noqa: ARG002
         """Forget what a client took back."""

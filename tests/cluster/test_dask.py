@@ -191,7 +191,8 @@ def test_a_module_is_uploaded(client, tmp_path, monkeypatch):
     assert flow.result_storage() == ["here"]
 
 
-def test_a_script_that_is_ended(cluster, client, truth, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_script_that_is_ended(number, cluster, client, truth, tmp_path):
     """What waits is taken back and never begins; what runs goes on, and is told so."""
     client.wait_for_workers(2)
     until = tmp_path / "until"
@@ -201,13 +202,16 @@ def test_a_script_that_is_ended(cluster, client, truth, tmp_path):
     )  # fmt: skip
     with program:
         wait_until(lambda: len(read(truth)) == 2)
-        program.send_signal(signal.SIGINT)
-        said, tasks = json.loads(program.stdout.read().splitlines()[-1])
-    assert program.returncode == -signal.SIGINT
-    assert said == "by value"
-    assert [status for status, _ in tasks] == 2 * ["Failed"] + 3 * ["Not started"]
-    for _, [message] in tasks[:2]:
-        assert message == "KeyboardInterrupt; its step may still run on a worker"
+        program.send_signal(number)
+        lines = program.stdout.read().splitlines()
+    assert program.returncode == -number
+    if number == signal.SIGINT:
+        said, tasks = json.loads(lines[-1])
+        assert said == "by value"
+        assert [status for status, _ in tasks] == 2 * ["Failed"] + 3 * ["Not started"]
+        for _, [message] in tasks[:2]:
+            assert message == "KeyboardInterrupt; its step may still run on a worker"
+    wait_until(lambda: sum(map(len, client.processing().values())) <= 2)
     until.touch()
     wait_until(lambda: len(read(truth)) == 4)
     assert Counter(word for word, _ in read(truth)) == {"began": 2, "ended": 2}
