@@ -89,6 +89,8 @@ class TaskReporter:
         """The task begins, or began then; from here on `Task.turn` is this reporter."""
         task = self.task
         task.turn = self
+        if at_ns is not None:  # a tracer that is told late has a true start, too
+            task.started_ns = at_ns
         tracer = task.config.tracer
         try:
             tracer.start_task(task=task)

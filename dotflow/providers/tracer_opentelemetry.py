@@ -31,9 +31,10 @@ class _Run:
 class TracerOpenTelemetry(Tracer):
     """Makes a span `workflow:{id}` of a run, and spans `task:{number}` within it.
 
-    While a step runs in this process its span is current. The spans go to the tracer provider that
-    the program has configured. Where it has none when the first run begins, and an `OTEL_*`
-    variable names an endpoint or an exporter for traces, one is made; else nothing is recorded.
+    While a step runs in this process, as in a pool of threads, its span is current. The spans go to
+    the tracer provider that the program has configured. Where it has none when the first run
+    begins, and an `OTEL_*` variable names an endpoint or an exporter for traces, one is made; else
+    nothing is recorded.
     `ServerOtel` says far more of a run, and reaches steps in other processes: use that where you
     can.
 
@@ -93,6 +94,7 @@ class TracerOpenTelemetry(Tracer):
                 f"task:{task.task_id}",
                 context=context,
                 attributes={"dotflow.workflow_id": wid, "dotflow.task_id": str(task.task_id)},
+                start_time=_on_executor(task, task.started_ns),
             )
 
     def end_task(self, task: TaskView) -> None:
@@ -105,15 +107,16 @@ class TracerOpenTelemetry(Tracer):
             span.set_attribute("dotflow.task.duration", task.duration)
         if task.retry_count:
             span.set_attribute("dotflow.task.retry_count", task.retry_count)
+        ended_ns = _on_executor(task, task.finished_ns)
         if task.status != TypeStatus.FAILED:
-            self._end(span, None)
+            self._end(span, None, ended_ns)
             return
         failure = str(task.status)
         if task.errors:
             exception, (message, _) = task.errors[-1].exception, words_of_last(task)
             span.add_event("exception", {"exception.type": exception, "exception.message": message})
             failure = class_and_message(exception, message)
-        self._end(span, failure)
+        self._end(span, failure, ended_ns)
 
     def activate(self, task: TaskView) -> AbstractContextManager[Any]:
         """Make the task's span current in this thread."""
@@ -151,7 +154,12 @@ class TracerOpenTelemetry(Tracer):
                 del self._runs[wid]
             return span
 
-    def _end(self, span: Span, failure: str | None) -> None:
+    def _end(self, span: Span, failure: str | None, ended_ns: int | None = None) -> None:
         code = self._trace.StatusCode.OK if failure is None else self._trace.StatusCode.ERROR
         span.set_status(code, failure)
-        span.end()
+        span.end(ended_ns)
+
+
+def _on_executor(task: TaskView, time_ns: int | None) -> int | None:
+    """A time of a task of which an executor may tell late; None for now."""
+    return None if getattr(task, "place", None) is None else time_ns
