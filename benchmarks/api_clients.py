@@ -18,7 +18,7 @@ from uuid import uuid4
 from benchmarks.api_load import begin_run, begin_task, end_of_run, ended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from multiprocessing.connection import Connection
 
 TASKS = 20
@@ -57,6 +57,7 @@ class Clients:
         self._way = way
         self._count = count
         self._pause = 1.0
+        self._changed = asyncio.Event()
         self._ends = False
         self._sample = Sample()
         self._over = 0
@@ -85,30 +86,57 @@ class Clients:
             if said is None:
                 break
             self._pause, seconds = said
+            self._wake()
         self._ends = True
+        self._wake()
         await asyncio.gather(*runs)
         pipe.send(self._over)
 
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
     async def _run_on(self) -> None:
-        await asyncio.sleep(random.random() * self._pause)
         caller = Caller(self._address)
-        due = time.perf_counter()
+        due = await self._rest(self._any_time())
         while not self._ends:
+            rest: Said = []
             for reports in a_run():
+                if self._ends:  # all that it has still to say goes at once
+                    rest += reports
+                    continue
                 await self._report(caller, reports, due)
-                due += self._pause
-                if not self._ends:
-                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                due = await self._rest(due + self._pause)
+            if rest:
+                await self._send(caller, in_bulk(rest))
             self._over += 1
         caller.close()
 
+    async def _rest(self, due: float) -> float:
+        """Waits until something is due, and gives when that was: a new pace makes that another."""
+        while not self._ends:
+            try:
+                left = max(0.0, due - time.perf_counter())
+                await asyncio.wait_for(self._changed.wait(), left)
+            except asyncio.TimeoutError:
+                return due
+            due = self._any_time()
+        return due
+
+    def _any_time(self) -> float:
+        return time.perf_counter() + random.random() * self._pause
+
     async def _report(self, caller: Caller, reports: Said, due: float) -> None:
         for request in in_bulk(reports) if self._way == "bulk" else one_by_one(reports):
+            await self._send(caller, [request])
+            self._sample.late.append(time.perf_counter() - due)
+        self._sample.reports += len(reports)
+
+    async def _send(self, caller: Caller, requests: Iterable[bytes]) -> None:
+        for request in requests:
             while not await caller.is_taken(request):
                 self._sample.refused += 1
                 await asyncio.sleep(1 + random.random())
-            self._sample.late.append(time.perf_counter() - due)
-        self._sample.reports += len(reports)
 
 
 class Caller:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
 BEGIN = "<!-- Figures: from here on written by `python -m benchmarks.api_runs --write`. -->"
 END = "<!-- End of the figures. -->"
-FIRST, STEP = 100, 1.4
+FIRST, STEP = 200, 1.4
 LATE = 1.0
 ENOUGH = 0.9
 REPORTS = 2  # of most steps: a task ended, another one began

@@ -235,11 +235,11 @@ def test_items_share_their_commits(store: Store) -> None:
         commits.append(connection)
 
     event.listen(store._engine, "commit", note)
-    assert statuses(apply_all(store, ends(ids))) == [200] * 500
+    assert statuses(apply_all(store, ends(ids), 60)) == [200] * 500
     assert len(commits) == 10
     unknown = [item("PATCH", "/workflows/nobody", status="Failed"), *ends(ids[1:])]
     commits.clear()
-    assert statuses(apply_all(store, unknown)) == [404] + [200] * 499
+    assert statuses(apply_all(store, unknown, 60)) == [404] + [200] * 499
     assert len(commits) == 9 + 49
     event.remove(store._engine, "commit", note)
 
