@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.cli.commands.cloud import add_plan_flags, plan_of
 from dotflow.cli.errors import CommandError, UsageError
-from dotflow.cloud import codebuild, ecs
 from dotflow.cloud.plan import PlanError
+from dotflow.cloud.platforms import PLATFORMS, platform
 from dotflow.cloud.yaml_text import MISSING
 
 if TYPE_CHECKING:
     from dotflow.cloud.aws.account import Account
     from dotflow.cloud.aws.changes import Change, Thing
 
-PLATFORMS: dict[str, Any] = {"ecs": ecs, "codebuild": codebuild}
+NAMES = ("ecs", "codebuild")
 SIGNS = {"create": "+", "update": "~", "delete": "-", "keep": "="}
 DONE = {"create": "made", "update": "changed", "delete": "deleted"}
 
@@ -33,15 +33,15 @@ brings changes too. Exit status: 0; 1 Amazon refused, or something is not there;
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the platforms and their flags."""
     platforms = parser.add_subparsers(title="platforms", metavar="PLATFORM", required=True)
-    for name, module in PLATFORMS.items():
-        text = (module.__doc__ or "").partition(",")[0].partition("\n")[0] + "."
+    for name in NAMES:
+        text = PLATFORMS[name]
         one = platforms.add_parser(
             name, help=text, description=text, epilog=EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         one.set_defaults(platform=name, out=Path())
         add_plan_flags(one)
-        module.configure(one)
+        platform(name).configure(one)
         _add_flags(one)
 
 
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not arguments.image and not arguments.remove:
         raise UsageError("--image is missing: an image in a registry, where Amazon can pull it.")
-    module = PLATFORMS[arguments.platform]
+    module: Any = platform(arguments.platform)
     plan = plan_of(arguments, module.PLAN)
     try:
         account = Account(arguments.region, arguments.profile, arguments.endpoint_url)
@@ -90,9 +90,7 @@ def _things(arguments: argparse.Namespace, plan: Any, account: Account) -> list[
 
     if arguments.remove:
         return deployments.gone(arguments.platform, plan, account)
-    _, things = deployments.DEPLOYMENTS[arguments.platform]
-    found: list[Thing] = things(plan, account)  # type: ignore[operator]
-    return found
+    return deployments.ON[arguments.platform](plan, account)
 
 
 class Page:

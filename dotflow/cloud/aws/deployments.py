@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dotflow.cloud import codebuild, ecs
 from dotflow.cloud.aws import checks, documents, policies
 from dotflow.cloud.aws.things import LogGroup, Project, Role, Schedule, TaskDefinition
+from dotflow.cloud.codebuild import buildspec_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dotflow.cloud.aws.account import Account
     from dotflow.cloud.aws.changes import Thing
     from dotflow.cloud.aws.plans import AwsPlan, CodebuildPlan, EcsPlan
@@ -69,7 +71,7 @@ def on_codebuild(plan: CodebuildPlan, account: Account) -> list[Thing]:
         place, plan.image, plan.log_group, documents.secrets_of(plan, place, secret)
     )
     trust = None if plan.service_role else policies.trust("codebuild", place)
-    text = codebuild.buildspec_text(plan)
+    text = buildspec_text(plan)
     project = documents.project(plan, role, text, secret)
     name = place.arn("codebuild", f"project/{plan.own}")
     starting = policies.starting(["codebuild:StartBuild"], [name], None, [])
@@ -105,8 +107,8 @@ def gone(platform: str, plan: AwsPlan, account: Account) -> list[Thing]:
     ]
 
 
-DEPLOYMENTS = {"ecs": (ecs, on_ecs), "codebuild": (codebuild, on_codebuild)}
-"""The module of a platform, and what it takes there."""
+ON: dict[str, Callable[[Any, Account], list[Thing]]] = {"ecs": on_ecs, "codebuild": on_codebuild}
+"""What finds the things, by the platform's name."""
 
 
 def _scheduled(
