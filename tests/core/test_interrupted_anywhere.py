@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -69,20 +70,20 @@ def fails():
     raise ValueError("on purpose")
 
 
-def run_interrupted(config, number):
+def run_interrupted(config, number, **how):
     """Run two tasks and interrupt the run; return where that was, None if it ended before.
 
     In a thread of its own: at some instructions, where no signal is noticed, an exception leaves
     behind what the thread handles, and all that is raised there later would be chained with it.
     """
     found = []
-    thread = threading.Thread(target=lambda: found.append(_run_interrupted(config, number)))
+    thread = threading.Thread(target=lambda: found.append(_run_interrupted(config, number, how)))
     thread.start()
     thread.join()
     return found[0]
 
 
-def _run_interrupted(config, number):
+def _run_interrupted(config, number, how):
     flow = DotFlow(config=config)
     flow.task.add([one, fails])
     interrupter = Interrupter(number)
@@ -90,7 +91,7 @@ def _run_interrupted(config, number):
     gc.disable()  # a finalizer is no part of the run
     sys.settrace(interrupter)
     try:
-        flow.start(keep_going=True)
+        flow.start(keep_going=True, **how)
     except KeyboardInterrupt:
         pass
     finally:
@@ -108,9 +109,21 @@ def open_records(facts):
     return (began ^ set(ended), len(ended) - len(set(ended)), runs[0] - runs[1])
 
 
-@pytest.mark.parametrize("every", [17, pytest.param(1, marks=pytest.mark.slow)])
-def test_wherever_it_is_interrupted(every):
+@pytest.mark.parametrize(
+    ("every", "threads"),
+    [
+        (17, 0),
+        pytest.param(1, 0, marks=pytest.mark.slow),
+        pytest.param(67, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_wherever_it_is_interrupted(every, threads):
     """At each instruction: every task and run that began has ended, each with one fact."""
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        interrupt_often(every, {"mode": "parallel", "executor": pool} if threads else {})
+
+
+def interrupt_often(every, how):
     server = Facts()
     config = Config(server=server, log=LogDefault(level="CRITICAL"), storage=StorageDefault())
     config.log._level = 100
@@ -118,7 +131,7 @@ def test_wherever_it_is_interrupted(every):
     while True:
         number += every
         server.facts.clear()
-        where, flow = run_interrupted(config, number)
+        where, flow = run_interrupted(config, number, **how)
         if where is None:
             break
         places.add(where)

@@ -97,7 +97,8 @@ class RemoteLane(Lane):
         flight = self.flight
         if flight is None:
             return
-        if not flight.submitted_ns:  # the error came before
+        is_in_doubt = not self._has_begun and self._task.turn is not None
+        if is_in_doubt or not flight.submitted_ns:  # the error came in its report, or before
             self._leave(flight)
             return
         if flight.beginning is not None:
@@ -156,8 +157,8 @@ class RemoteLane(Lane):
         self._place(flight, beginning)
         # The clock may be another one's, or may have been set back.
         at_ns = min(max(flight.submitted_ns, beginning.at_ns), time.time_ns())
-        self._has_begun = True
         self._reporter.start(max(flight.submitted_ns, at_ns))
+        self._has_begun = True
         flight.is_reported.set()
 
     def _place(self, flight: Flight, beginning: Beginning) -> None:
