@@ -38,7 +38,7 @@ def bare_python(tmp_path_factory):
 def test_a_worker_has_no_dotflow(bare_python, tmp_path):
     """It would die of the first step, and the next one too: nothing is sent there."""
     with (
-        DaskCluster(tmp_path, workers=1, python=bare_python) as cluster,
+        DaskCluster(tmp_path, workers=1, python=bare_python, nanny=False) as cluster,
         Client(cluster.address) as client,
     ):
         client.wait_for_workers(1)
@@ -58,7 +58,7 @@ def test_the_scheduler_is_lost(tmp_path, steps, caplog):
     """Each step that was there is Failed, and says why; the run ends, and the next is refused."""
     truth = str(tmp_path / "truth")
     with (
-        DaskCluster(tmp_path, workers=1, threads=2, env=steps) as cluster,
+        DaskCluster(tmp_path, workers=1, threads=2, env=steps, nanny=False) as cluster,
         Client(cluster.address) as client,
     ):
         client.wait_for_workers(1)

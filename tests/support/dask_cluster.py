@@ -22,7 +22,7 @@ QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}
 
 
 class DaskCluster:
-    """A scheduler and its workers, each with a nanny that starts it anew if it dies.
+    """A scheduler and its workers.
 
     Args:
         folder: Where they write; each cluster has its own.
@@ -31,6 +31,7 @@ class DaskCluster:
         env: More variables of the workers.
         scheduler_env: More variables of the scheduler.
         python: What runs the workers.
+        nanny: Whether each worker has a nanny, which starts it anew if it dies.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class DaskCluster:
         env: dict[str, str] | None = None,
         scheduler_env: dict[str, str] | None = None,
         python: str = sys.executable,
+        nanny: bool = True,
     ) -> None:
         self._file = folder / "scheduler.json"
         self._folder = folder
@@ -51,7 +53,7 @@ class DaskCluster:
             [sys.executable, "-m", "dask", "scheduler", *here, "--port", "0"], scheduler_env
         )
         each = ["--nworkers", str(workers), "--nthreads", str(threads)]
-        each += ["--local-directory", str(folder)]
+        each += ["--local-directory", str(folder), "--nanny" if nanny else "--no-nanny"]
         self._run([python, "-m", "dask", "worker", *here, *each], env)
 
     @property
