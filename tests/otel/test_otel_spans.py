@@ -252,7 +252,7 @@ def test_a_timeout_is_an_error_of_its_own_type(mode, otlp, servers, quiet):
     [(_, said)] = span.events
     assert said["exception.type"] == "TimeoutError"
     assert said["exception.message"] == "timed out after 0.05 s"
-    assert 0.05 <= span.seconds < 0.3
+    assert 0.05 <= span.seconds < 4
 
 
 @pytest.mark.parametrize("mode", ["parallel", "sequential_group"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import sys
 from dataclasses import dataclass
@@ -193,12 +194,31 @@ def running(is_served: bool = False) -> Iterator[Callable[..., Demo]]:
         is_served: Whether people will look at its pages.
     """
     example = _example()
-    with _destination(is_served) as (destination, database), example.Mirror() as mirror:
+    with (
+        _without_a_proxy(),
+        _destination(is_served) as (destination, database),
+        example.Mirror() as mirror,
+    ):
 
         def runs(fails_too: bool) -> Demo:
             return _collected(example, mirror.url, destination, database, fails_too, is_served)
 
         yield runs
+
+
+@contextlib.contextmanager
+def _without_a_proxy() -> Iterator[None]:
+    """Within this, no proxy of the environment is asked for what this process itself serves."""
+    before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    known = [one for one in (before["no_proxy"] or before["NO_PROXY"], "127.0.0.1") if one]
+    os.environ.update(dict.fromkeys(before, ",".join(known)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _collected(
