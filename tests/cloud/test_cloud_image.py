@@ -1,4 +1,4 @@
-"""The image of dotflow-api that this repository builds is the one that the files of others build."""
+"""The image of dotflow-api that is built here is the one that the files of others build."""
 
 from __future__ import annotations
 
