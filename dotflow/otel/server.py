@@ -255,11 +255,11 @@ class ServerOtel(FlushedServer):
 
     def reserve(self, task: TaskView, attempts: int) -> Sequence[Carrier]:
         """What leads to the spans that a task and its attempts will have."""
-        return self._tasks.reserver.reserve(task, attempts) or ()
+        return self._tasks.reserver.reserve(task, attempts, self._metrics.for_a_worker) or ()
 
     @classmethod
     def gather(cls, limit: int) -> bytes:
-        """The spans and log records of the step's code that do not leave from the worker."""
+        """What the step's code traced, logged and measured that does not leave from the worker."""
         from dotflow.otel.workers.begun import gather
 
         return gather(limit)
@@ -270,7 +270,7 @@ class ServerOtel(FlushedServer):
             from dotflow.otel.workers.gathered import deliver
 
             pipeline = self._open()
-            deliver(payload, pipeline.provider, pipeline.logs, task)
+            deliver(payload, pipeline.provider, pipeline.logs, self._metrics, task)
 
     # How it leaves.
 

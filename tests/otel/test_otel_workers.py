@@ -13,10 +13,12 @@ from opentelemetry import baggage, context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from support.signals import SignalReceiver
 
 from dotflow import Task, action
 from dotflow.abc import facts
 from dotflow.core.task_error import TaskError
+from dotflow.utils.tools import hostname
 
 LIMIT = 2**18
 
@@ -183,6 +185,32 @@ def test_logs_come_back_too_and_are_masked_on_the_worker(far, otlp, servers):
     raised = next(span for span in otlp.spans if span.name == "raises")
     assert "hunter2" not in str(raised)
     assert "hunter2" not in str(record)
+
+
+@pytest.mark.parametrize(
+    ("preference", "sums"),
+    [("cumulative", [3, 6]), pytest.param("delta", [3, 3], marks=pytest.mark.slow)],
+)
+def test_what_a_worker_measures_leaves_from_here(
+    preference, sums, far, servers, tmp_path, monkeypatch
+):
+    """Sums of a worker come back with each step, and are told as the exporter wants them."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference)
+    monkeypatch.delenv("OTEL_METRICS_EXPORTER")
+    # A worker goes on with what it was told first.
+    worker = far if preference == "cumulative" else steps.Far(tmp_path / "elsewhere")
+    with SignalReceiver() as signals:
+        server = servers(endpoint=signals.http_url, service_name="shop")
+        for _ in range(2):
+            Run(server).on(worker, steps.sell)
+        server.close(60)
+    if worker is not far:
+        worker.close()
+    assert [point.as_int for name, point in signals.points if name == "sold"] == sums
+    resources = [said for said, metric in signals.measured if metric.name == "sold"]
+    assert {(said["service.name"], said["host.name"]) for said in resources} == {
+        ("shop", hostname())
+    }
 
 
 def test_a_provider_of_the_program_gets_them_with_ids_that_were_reserved(far, servers):

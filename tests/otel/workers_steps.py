@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from opentelemetry import baggage, trace
+from opentelemetry import baggage, metrics, trace
 
 from dotflow.otel import ServerOtel
 
@@ -86,6 +86,10 @@ def raises():
 def suppressed():
     with contextlib.suppress(ValueError):
         raises()
+
+
+def sell():
+    metrics.get_meter("shop").create_counter("sold").add(3)
 
 
 def many(count, length):

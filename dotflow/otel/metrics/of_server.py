@@ -71,6 +71,27 @@ class ServerMetrics:
         """Whether a run was counted."""
         return self._tally is not None
 
+    @property
+    def for_a_worker(self) -> dict[str, str]:
+        """What a worker of an executor is told of metrics."""
+        if self._tally is None:
+            return {}
+        from dotflow.otel.metrics import provider, workers
+
+        return workers.for_a_worker(provider.own(self._provider))
+
+    def take(self, text: str) -> None:
+        """Have what a worker measured leave.
+
+        Args:
+            text: What `workers.measuring.gather` gave there.
+        """
+        from dotflow.otel.metrics import provider, workers
+
+        ours = provider.own(self._provider)
+        if ours is not None:
+            ours.take(workers.unpacked(text))
+
     def begin_flush(self) -> Wait:
         """Begin to export what was measured; return what waits for it, at most some seconds."""
         if self._tally is None:

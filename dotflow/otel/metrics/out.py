@@ -33,6 +33,7 @@ class Out(MetricExporter):
         is_asked_for: Whether a person asked for metrics, and not only for an endpoint.
 
     Attributes:
+        temporality: How sums are told, by the class of the instrument.
         is_well: Whether the last export was taken.
         is_over: Whether it exports no more.
 
@@ -45,6 +46,7 @@ class Out(MetricExporter):
         self.name = endpoint_name(settings)
         self._exporter = exporter_of(endpoint_of(settings))
         made: Any = self._exporter.made()  # it reads what the variables say of temporality
+        self.temporality: dict[type, Any] = dict(made._preferred_temporality or {})
         super().__init__(made._preferred_temporality, made._preferred_aggregation)
         self.is_well = True
         self.is_over = False

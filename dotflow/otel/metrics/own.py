@@ -15,6 +15,7 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_METRIC_EXPORT_TIMEOUT,
 )
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from dotflow.logging import logger
 from dotflow.otel.export.anew import begin_anew
@@ -25,7 +26,7 @@ from dotflow.process.variables import warn
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
     from opentelemetry.sdk.resources import Resource
 
     from dotflow.otel.metrics.out import Out
@@ -40,6 +41,9 @@ Asked = SimpleQueue[bool] | None
 
 LOOK: SimpleQueue[bool] = SimpleQueue()
 """Asks it to look whether anybody uses the provider still."""
+
+MOST_HELD = 1000
+"""Workers whose metrics wait to leave; of more the oldest are left out."""
 
 LONGEST_END = 1.0
 """Seconds that the thread is waited for which exports, once it was told to end."""
@@ -68,6 +72,7 @@ class OwnMeterProvider(MeterProvider):
         renew_in_child(self)
 
     def _begin(self) -> None:
+        self._theirs: dict[Any, MetricsData] = {}
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._asked: SimpleQueue[Asked] = SimpleQueue()
         self._starting = threading.Lock()
@@ -84,6 +89,25 @@ class OwnMeterProvider(MeterProvider):
     def is_over(self) -> bool:
         """Whether nobody takes what it measures, and none of its readers tries any more."""
         return self._is_theirs_alone and all(out.is_over for out in self._outs)
+
+    @property
+    def temporality(self) -> dict[str, int]:
+        """How sums are told, by the kind of instrument: the first exporter of ours decides."""
+        for out in self._outs:
+            return {cls.__name__: one.value for cls, one in out.temporality.items()}
+        return {}
+
+    def take(self, data: MetricsData) -> None:
+        """Have what a worker measured leave with what is measured here; called by any thread.
+
+        Sums since the worker began take the place of those that it has told before.
+        """
+        resource = data.resource_metrics[0].resource
+        key = None if _has_deltas(data) else tuple(sorted(map(str, resource.attributes.items())))
+        while len(self._theirs) >= MOST_HELD:
+            self._theirs.pop(next(iter(self._theirs)), None)
+        self._theirs.pop(key, None)
+        self._theirs[key or object()] = data
 
     def use(self, user: Any) -> None:
         """Have somebody use it: what is measured leaves every now and then."""
@@ -197,7 +221,27 @@ class OwnMeterProvider(MeterProvider):
         except Exception as error:  # noqa: BLE001 - a reader or a callback may be anybody's
             logger.debug("Metrics could not be exported: %r", error)
             return False
+        self._export_theirs()
         return not any(out.is_behind for out in self._outs)
+
+    def _export_theirs(self) -> None:
+        for key, data in list(self._theirs.items()):
+            for out in self._outs:
+                out.export(data)
+            is_taken = all(out.is_well or out.is_over for out in self._outs)
+            if is_taken and self._theirs.get(key) is data:  # and none came meanwhile
+                del self._theirs[key]
+
+
+def _has_deltas(data: MetricsData) -> bool:
+    """Whether some of it are sums since the last time: none of these may be left out."""
+    found = (
+        getattr(metric.data, "aggregation_temporality", None)
+        for one in data.resource_metrics
+        for scope in one.scope_metrics
+        for metric in scope.metrics
+    )
+    return any(one is AggregationTemporality.DELTA for one in found)
 
 
 def milliseconds(name: str, default: float) -> float:

@@ -101,12 +101,13 @@ class Reserver:
         self._opened = opened
         self._splitter = splitter
 
-    def reserve(self, task: TaskView, attempts: int) -> Carriers | None:
+    def reserve(self, task: TaskView, attempts: int, known: Carrier) -> Carriers | None:
         """What leads to the spans that a task will have; None if it has begun, or is in no run.
 
         Args:
             task: The task.
             attempts: How many tries it has at most.
+            known: What else the worker is told.
         """
         run = self._runs.of_task(task)
         if run is None or task.task_id in run.tasks:
@@ -121,7 +122,7 @@ class Reserver:
             if not run.has_children:
                 run.has_children = True
                 pipeline.watch()
-        carrier = {**found.carrier, **self._opened().for_a_worker}
+        carrier = {**found.carrier, **self._opened().for_a_worker, **known}
         return Carriers(carrier, found.span_id, attempts if attempts > 1 else 0)
 
     def give_back(self, run: WorkflowRun) -> None:

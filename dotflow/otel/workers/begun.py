@@ -23,7 +23,8 @@ from dotflow.otel.export.own import OwnTracerProvider
 from dotflow.otel.export.provider import CHILD_KEY, Pipeline
 from dotflow.otel.export.resource import resource_of
 from dotflow.otel.logs import installed
-from dotflow.otel.workers.noting import Noting, noting_in, with_noting
+from dotflow.otel.metrics.workers import METRICS_KEY, measuring
+from dotflow.otel.workers.noting import Noting, noting_in, resource_here, with_noting
 from dotflow.otel.workers.told import told_by
 from dotflow.process.forking import renew_in_child
 from dotflow.process.variables import mended
@@ -149,7 +150,8 @@ class _Worker:
             if has_parent and not self._sends:
                 step_child.begin(carrier)
             self._read_for(told if has_parent else None)
-        if not (self._notes_spans or self._notes_records):
+            measuring.begin(carrier, told.service_name, resource_here(told.service_name))
+        if not (self._notes_spans or self._notes_records or METRICS_KEY in carrier):
             return None
         noting = self.last = Noting(told, has_parent)
         return noting
@@ -185,9 +187,10 @@ class _Worker:
         noting = noting_in()
         if step_child.only_writes:
             run_log.hand_over({*self._readers, *(one.key for one in list(beside.processors))})
-        elif noting is None:
+        else:
             self._send()
-        return b"" if noting is None else noting.payload(limit)
+        measured = measuring.gather(limit // 2)
+        return b"" if noting is None else noting.payload(limit, measured)
 
     @staticmethod
     def _send() -> None:

@@ -21,18 +21,22 @@ if TYPE_CHECKING:
 
     from dotflow.abc.task import TaskView
     from dotflow.otel.logs.installed import Logs
+    from dotflow.otel.metrics.of_server import ServerMetrics
 
 MOST_TEXT = 2 * MOST_HELD * LIMIT
 """Bytes of text that are believed: no worker of ours packs as much."""
 
 
-def deliver(payload: bytes, provider: Any, logs: Logs, task: TaskView) -> None:
+def deliver(
+    payload: bytes, provider: Any, logs: Logs, metrics: ServerMetrics, task: TaskView
+) -> None:
     """Have what a worker noted leave.
 
     Args:
         payload: What `begun.gather` returned there.
         provider: The tracer provider of this process.
         logs: What this process has of log records.
+        metrics: What it has of metrics.
         task: The task that the worker ran, which has begun.
 
     Raises:
@@ -47,6 +51,11 @@ def deliver(payload: bytes, provider: Any, logs: Logs, task: TaskView) -> None:
         if isinstance(one, OtlpRecords):
             for record in records:
                 one.take_past(record)
+    if head["metrics"]:
+        try:
+            metrics.take(head["metrics"])
+        except Exception as error:  # noqa: BLE001 - those of another release may say anything
+            logger.debug("Metrics of a worker cannot be read: %r", error)
     left_out, records_left_out = head["left_out"]
     if left_out or records_left_out:
         logger.warning(

@@ -69,7 +69,7 @@ class Noting:
         self._began_ns = time.time_ns()
         self._is_open = True
         self._texts = (Texts.of_parent(**told.texts),)
-        self._resource = _resource(told.service_name, os.getpid())
+        self._resource = resource_here(told.service_name)
         self._writer, self._record_writer = Writer(), RecordWriter()
         self._span_lines = _lines(told.spans, TRACES.what) if is_local else None
         self._record_lines = _lines(told.logs, LOGS.what) if is_local else None
@@ -79,6 +79,7 @@ class Noting:
         self._held = 0
         self._left_out: dict[str, str | None] = {}
         self._records_left_out = 0
+        self._metrics = ""
 
     def take_span(self, span: ReadableSpan) -> None:
         """Note a span that ended; called by the thread that ends it."""
@@ -135,9 +136,15 @@ class Noting:
         self._held += len(text)
         return True
 
-    def payload(self, limit: int) -> bytes:
-        """What is in memory, packed into so many bytes; nothing where nothing was noted."""
+    def payload(self, limit: int, metrics: str = "") -> bytes:
+        """What is in memory, packed into so many bytes; nothing where nothing was noted.
+
+        Args:
+            limit: Bytes, at most.
+            metrics: What was measured, as text.
+        """
         with self._adding:
+            self._metrics = metrics
             self._is_open = False
             self._take_late()
             while True:
@@ -145,15 +152,16 @@ class Noting:
                 if len(payload) <= limit:
                     return payload
                 if not self._spans and not self._records:
-                    return b""
+                    return b""  # the metrics alone are too much
                 self._leave_out(limit / len(payload))
 
     def _packed(self) -> bytes:
-        if not (self._spans or self._records or self._left_out or self._records_left_out):
+        left_out = [len(self._left_out), self._records_left_out]
+        if not (self._spans or self._records or self._metrics or any(left_out)):
             return b""
         head = {
             "v": VERSION, "at": [self._began_ns, time.time_ns()], "spans": len(self._spans),
-            "left_out": [len(self._left_out), self._records_left_out],
+            "left_out": left_out, "metrics": self._metrics,
         }  # fmt: skip
         spans = [self._with_its_parent(text) for _, text in self._spans]
         return zlib.compress("\n".join([json.dumps(head), *spans, *self._records]).encode())
@@ -186,9 +194,13 @@ def _lines(endpoints: list[str] | None, what: str) -> RunLines | None:
     return RunLines("", 0, to) if to else None
 
 
+def resource_here(service_name: str) -> Resource:
+    """What produces what is noted here: the service of who reports, on this worker."""
+    return _resource(service_name, os.getpid())
+
+
 @lru_cache(maxsize=16)
 def _resource(service_name: str, process: int) -> Resource:
-    """What produces what is noted here: the service of who reports, on this worker."""
     here = Resource({names.HOST_NAME: hostname(), names.PROCESS_PID: process})
     return resource_of(service_name or names.SCOPE).merge(here)
 
