@@ -72,7 +72,7 @@ def _template(plan: CodebuildPlan) -> dict[str, Any]:
             PLACE, plan.image, plan.log_group, documents.secrets_of(plan, PLACE)
         )
         resources["ServiceRole"] = template.role(policies.trust("codebuild", PLACE), policy)
-    project = documents.project(plan, role, buildspec_text(plan))
+    project = documents.project(plan, PLACE, role, buildspec_text(plan))
     resources["Project"] = {
         "Type": "AWS::CodeBuild::Project",
         "DependsOn": "LogGroup",

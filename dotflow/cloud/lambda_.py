@@ -16,6 +16,7 @@ from dotflow.cloud.aws.secrets import NAMES, PARAMETERS, SECRET
 from dotflow.cloud.image import IGNORED, NAME, build_step, installed
 from dotflow.cloud.plan import ATTRIBUTES, STATE, PlanError
 from dotflow.cloud.yaml_text import Noted, yaml_text
+from dotflow.runlog.folder import ANYWHERE, OUTBOX
 
 if TYPE_CHECKING:
     import argparse
@@ -217,6 +218,8 @@ def _variables(plan: LambdaPlan) -> dict[str, str]:
     where = "cloud.provider=aws,cloud.platform=aws_lambda,cloud.region=${AWS::Region}"
     attributes = ",".join(text for text in (where, f"faas.name={plan.own}", own) if text)
     secret = {PARAMETERS: plan.parameters} if plan.parameters else {SECRET: plan.secret}
+    if plan.efs is not None:
+        said = {OUTBOX: ANYWHERE, **said}  # EFS is a network disk, and the only one that lasts
     return {
         **said,
         "DOTFLOW_COMMAND": shlex.join(plan.command[1:]),

@@ -86,6 +86,42 @@ def of_kubernetes(folder, secrets):
     return started
 
 
+def of_ecs(folder, secrets):
+    """As Fargate has it from Secrets Manager."""
+    resources = read(folder, "template.yaml")["Resources"]
+    [container] = resources["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    variables = {one["Name"]: of_template(one["Value"]) for one in container["Environment"]}
+    for one in container["Secrets"]:
+        key = of_template(one["ValueFrom"]).removesuffix("::").rpartition(":")[2]
+        variables[one["Name"]] = secrets[key]
+    return Started([*container["EntryPoint"], *container["Command"]], variables)
+
+
+def of_codebuild(folder, secrets):
+    """As CodeBuild has it from Secrets Manager: what is run, and what is run at the end."""
+    environment = read(folder, "template.yaml")["Resources"]["Project"]["Properties"]["Environment"]
+    variables = {"CODEBUILD_BUILD_ID": "dotflow-etl:b-1"}
+    for one in environment["EnvironmentVariables"]:
+        value = of_template(one["Value"])
+        is_secret = one["Type"] == "SECRETS_MANAGER"
+        variables[one["Name"]] = secrets[value.partition(":")[2]] if is_secret else value
+    build = read(folder, "buildspec.yaml")["phases"]["build"]
+    words = " && ".join(build["commands"]).replace("/app", str(Path.cwd()))
+    return Started(["sh", "-c", f"{words}; status=$?; {'; '.join(build['finally'])}; exit $status"],
+                   variables)  # fmt: skip
+
+
+def of_template(value):
+    """A text as CloudFormation makes it."""
+    if isinstance(value, str):
+        return value
+    [(name, inside)] = value.items()
+    if name == "Fn::Join":
+        return inside[0].join(inside[1])
+    assert name == "Fn::Sub"
+    return re.sub(r"\$\{AWS::(\w+)\}", r"\1", inside).replace("${!", "${")
+
+
 def of_github(folder, secrets):
     """As a runner has it from the repository's secrets and variables."""
     [path] = (Path(folder) / ".github" / "workflows").iterdir()

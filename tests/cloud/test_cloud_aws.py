@@ -89,6 +89,7 @@ def test_a_task_definition_says_what_a_managed_run_needs() -> None:
     variables = {one["Name"]: one["Value"] for one in container["Environment"]}
     assert variables["SERVER_BASE_URL"] == "https://api.example.com"
     assert variables["WORKFLOW_ID"] == "etl-1"
+    assert variables["DOTFLOW_OUTBOX"] == "network"
     assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://otlp.example.com"
     between, parts = variables["GREETING"]["Fn::Join"]
     assert between.join(parts) == WHOLE["environment"]["GREETING"]
@@ -133,7 +134,9 @@ def test_a_build_runs_the_workflow_and_delivers_what_waits() -> None:
     project = read(files["template.yaml"])["Resources"]["Project"]["Properties"]
     assert project["Source"]["BuildSpec"] == files["buildspec.yaml"]
     build = read(files["buildspec.yaml"])["phases"]["build"]
-    assert build["commands"] == ["cd /app && dotflow start --workflow etl:pipeline --resume"]
+    [command] = build["commands"]
+    assert command.startswith("cd /app && ")
+    assert command.endswith(" dotflow start --workflow etl:pipeline --resume")
     assert build["finally"][0].startswith("dotflow outbox flush")
     variables = {one["Name"]: one for one in project["Environment"]["EnvironmentVariables"]}
     assert variables["SERVER_USER_TOKEN"]["Type"] == "SECRETS_MANAGER"

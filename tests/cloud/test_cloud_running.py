@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from cloud_support import ODD, cloud, of_compose, of_github, of_kubernetes
+from cloud_support import ODD, cloud, of_codebuild, of_compose, of_ecs, of_github, of_kubernetes
 from support.otlp import OtlpReceiver
 
 from dotflow.api import ApiServer
@@ -47,6 +47,7 @@ def pipeline():
         ("compose", of_compose, "20", signal.SIGTERM, 143),
         ("kubernetes", of_kubernetes, "20", signal.SIGTERM, 143),
         ("github", of_github, "5", signal.SIGINT, 130),
+        ("ecs", of_ecs, "20", signal.SIGTERM, 143),
     ],
 )
 def test_command(name, of, flush, told, status, tmp_path, wait_for):
@@ -62,7 +63,7 @@ def test_command(name, of, flush, told, status, tmp_path, wait_for):
         assert cloud(name, "--out", "files", *words) == 0
         secrets = {"SERVER_USER_TOKEN": "t", "SERVER_BASE_URL": url, "ORDERS_PASSWORD": "geheim"}
         started = of("files", secrets)
-        assert started.optional == {"OTEL_EXPORTER_OTLP_HEADERS"}
+        assert started.optional == ({"OTEL_EXPORTER_OTLP_HEADERS"} if name != "ecs" else set())
         assert started.variables["DOTFLOW_FLUSH_TIMEOUT"] == flush
         started.variables["DOTFLOW_FLUSH_TIMEOUT"] = "2"  # dotflow-api is away all that time
         first = _start(started, tmp_path)
@@ -89,6 +90,34 @@ def test_command(name, of, flush, told, status, tmp_path, wait_for):
     if name == "kubernetes":
         assert {one["k8s.pod.name"] for one in resources} == {"etl-x1"}
         assert {one["k8s.job.name"] for one in resources} == {"etl-1"}
+    if name == "ecs":
+        assert {one["cloud.region"] for one in resources} == {"Region"}
+        assert {one["aws.ecs.task.family"] for one in resources} == {"dotflow-etl-pipeline"}
+
+
+def test_a_build_gives_delivery_more_time(tmp_path, wait_for):
+    """dotflow-api comes back after the run has ended, and what its last command sends is there."""
+    Path("etl.py").write_text(STEPS)
+    Path("go").touch()
+    api = ApiServer(f"sqlite:///{tmp_path}/api.db", "t")
+    with api:
+        url = api.url
+    with OtlpReceiver() as receiver:
+        words = ("--otlp-endpoint", receiver.http_url, "--env", f"ODD={ODD}",
+                 "--secret-env", "ORDERS_PASSWORD", "--workflow", "etl:pipeline")  # fmt: skip
+        assert cloud("codebuild", "--out", "files", *words) == 0
+        secrets = {"SERVER_USER_TOKEN": "t", "SERVER_BASE_URL": url, "ORDERS_PASSWORD": "geheim"}
+        started = of_codebuild("files", secrets)
+        started.variables["DOTFLOW_FLUSH_TIMEOUT"] = "1"
+        build = _start(started, tmp_path)
+        wait_for(lambda: any(span.name == "made" for span in receiver.spans))
+        resources = [span.resource for span in receiver.spans]
+        with api:
+            said, _ = build.communicate(timeout=2 * TIME)
+            assert build.returncode == 0, said
+            assert [run["status"] for run in _get(url, "workflows")["workflows"]] == ["Completed"]
+    assert {one["cicd.pipeline.run.id"] for one in resources} == {"dotflow-etl:b-1"}
+    assert {one["cicd.pipeline.name"] for one in resources} == {"dotflow-etl-pipeline"}
 
 
 def _start(started, folder):

@@ -186,6 +186,19 @@ def test_a_network_disk(logs, warnings, monkeypatch, tmp_path, kind):
     assert not (tmp_path / "far").exists()
 
 
+def test_a_network_disk_that_is_asked_for(logs, warnings, monkeypatch, tmp_path):
+    """There may be no other that outlives a container: whoever says so has it taken."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"22 1 0:9999 / {tmp_path}/far rw - nfs4 server:/x rw\n")
+    monkeypatch.setattr(folder, "MOUNTS", str(mounts))
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path / "far"))
+    monkeypatch.setenv("DOTFLOW_OUTBOX", "network")
+    one = logs()
+    one.log.append(line(1))
+    assert warnings() == []
+    assert numbers(on_disk()[0]) == [1]
+
+
 def test_a_network_disk_behind_a_link(logs, warnings, monkeypatch, tmp_path):
     """The device of the folder tells, also where its path does not."""
     device = tmp_path.stat().st_dev

@@ -70,7 +70,7 @@ KNOWN = (
     Known("records", "seconds for a task number", "DOTFLOW_NEXT_ID_TIMEOUT", "10", SECONDS),
     Known("records", "seconds that a task's span waits", "DOTFLOW_EXPORTER_WAIT", "5", SECONDS),
     Known("notices", "of what", NOTIFY_ON, "failure", ("failure", "always")),
-    Known("state", "outbox", "DOTFLOW_OUTBOX", "disk", ("disk", "memory")),
+    Known("state", "outbox", "DOTFLOW_OUTBOX", "disk", ("disk", "memory", "network")),
     Known("state", "bytes that may wait", "DOTFLOW_OUTBOX_MAX_BYTES", "1073741824", WHOLE),
     Known("state", "history", history.VARIABLE, "off", history.ALLOWED),
     Known("state", "seconds at exit", "DOTFLOW_FLUSH_TIMEOUT", "5", SECONDS),

@@ -72,7 +72,7 @@ def on_codebuild(plan: CodebuildPlan, account: Account) -> list[Thing]:
     )
     trust = None if plan.service_role else policies.trust("codebuild", place)
     text = buildspec_text(plan)
-    project = documents.project(plan, role, text, secret)
+    project = documents.project(plan, place, role, text, secret)
     name = place.arn("codebuild", f"project/{plan.own}")
     starting = policies.starting(["codebuild:StartBuild"], [name], None, [])
     target = documents.starting_build(name, _starter(account, plan))

@@ -6,8 +6,9 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cloud.aws.cron import expression_of
-from dotflow.cloud.aws.place import Arn
-from dotflow.cloud.plan import STATE
+from dotflow.cloud.aws.place import OF_TEMPLATE, Arn
+from dotflow.cloud.plan import ATTRIBUTES, STATE, attributes_text
+from dotflow.runlog.folder import ANYWHERE, OUTBOX
 
 if TYPE_CHECKING:
     from dotflow.cloud.aws.place import Place
@@ -19,6 +20,8 @@ CONTAINER = "workflow"
 VOLUME = "outbox"
 FOLDER = "/app"
 """Where the image has the workflow."""
+
+WHICH_BUILD = f"${ATTRIBUTES},cicd.pipeline.run.id=$CODEBUILD_BUILD_ID"
 
 FLUSH = "dotflow outbox flush --timeout 60 || true"
 """What a build does last; what is still left then goes with its disk, and fails no build."""
@@ -63,7 +66,7 @@ def task_definition(
         "essential": True,
         "entryPoint": [first],
         "command": words,
-        "environment": _pairs(plan.variables),
+        "environment": _pairs(_task_variables(plan, place)),
         "secrets": _secrets(plan, place, secret),
         "stopTimeout": plan.grace,
         "linuxParameters": {"initProcessEnabled": True},
@@ -98,6 +101,31 @@ def task_definition(
         "containerDefinitions": [container],
         "volumes": _volumes(plan),
     }
+
+
+def _task_variables(plan: EcsPlan, place: Place) -> dict[str, str]:
+    where = {
+        "cloud.platform": "aws_ecs",
+        "aws.ecs.launchtype": "fargate",
+        "aws.ecs.task.family": plan.own,
+    }
+    said = _placed(plan, place, where)
+    # EFS is a network disk, and the only one that outlives a task.
+    return said if plan.efs is None else {OUTBOX: ANYWHERE, **said}
+
+
+def _placed(plan: AwsPlan, place: Place, where: dict[str, str]) -> dict[str, str]:
+    """The variables, with attributes that say where each trace, log record and metric is from."""
+    own = plan.variables.get(ATTRIBUTES, "")
+    if place == OF_TEMPLATE:
+        own = own.replace("${", "${!")  # which is no variable of the place
+    of_all = {
+        "cloud.provider": "aws",
+        "cloud.region": place.region,
+        "cloud.account.id": place.account,
+    }
+    text = ",".join(one for one in (attributes_text(of_all | where), own) if one)
+    return {**plan.variables, ATTRIBUTES: Arn(text)}
 
 
 def _pairs(variables: dict[str, str]) -> list[Document]:
@@ -206,14 +234,17 @@ def buildspec(plan: CodebuildPlan) -> Document:
 
 def _in_folder(plan: CodebuildPlan) -> str:
     # CodeBuild begins in a folder of its own, and not in that of the image.
-    return f"cd {FOLDER} && {shlex.join(plan.command)}"
+    return f'cd {FOLDER} && {ATTRIBUTES}="{WHICH_BUILD}" {shlex.join(plan.command)}'
 
 
-def project(plan: CodebuildPlan, role: Any, text: str, secret: str | None = None) -> Document:
+def project(
+    plan: CodebuildPlan, place: Place, role: Any, text: str, secret: str | None = None
+) -> Document:
     """What `codebuild.create_project` takes.
 
     Args:
         plan: What is to run.
+        place: The account.
         role: The role of the build.
         text: The buildspec.
         secret: The full name of the secret, where it is known.
@@ -229,7 +260,7 @@ def project(plan: CodebuildPlan, role: Any, text: str, secret: str | None = None
             "computeType": plan.compute_type,
             "imagePullCredentialsType": "SERVICE_ROLE",
             "privilegedMode": False,
-            "environmentVariables": _build_variables(plan, secret),
+            "environmentVariables": _build_variables(plan, place, secret),
         },
         "serviceRole": role,
         "timeoutInMinutes": plan.minutes,
@@ -237,8 +268,9 @@ def project(plan: CodebuildPlan, role: Any, text: str, secret: str | None = None
     }
 
 
-def _build_variables(plan: CodebuildPlan, secret: str | None) -> list[Document]:
-    found = [one | {"type": "PLAINTEXT"} for one in _pairs(plan.variables)]
+def _build_variables(plan: CodebuildPlan, place: Place, secret: str | None) -> list[Document]:
+    said = _placed(plan, place, {"cicd.pipeline.name": plan.own})
+    found = [one | {"type": "PLAINTEXT"} for one in _pairs(said)]
     for name in sorted(plan.secret_variables):
         if plan.parameters is not None:
             where, kind = f"{plan.parameters}/{name}", "PARAMETER_STORE"
