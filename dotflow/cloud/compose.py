@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cloud.image import API_NAME, API_PORT, NAME, api_image_files, image_files
-from dotflow.cloud.plan import STATE, TOKEN, Plan
+from dotflow.cloud.plan import API, STATE, TOKEN, Plan
 from dotflow.cloud.yaml_text import Noted, yaml_text
 from dotflow.version import __version__
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 OUT = "deploy/compose"
 FILE = "compose.yaml"
-API = "dotflow-api"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 LONGEST_NAME = 52  # Kubernetes adds 11 characters to the name of a CronJob, and takes 63
 LONGEST_ID = 255
+LEAST_PROCESSES = 4  # of a parallel run, as everywhere
+API = "dotflow-api"
+HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - an address that is refused
 MODES = (TypeExecution.SEQUENTIAL, TypeExecution.SEQUENTIAL_GROUP, TypeExecution.PARALLEL)
 PROTOCOLS = ("http/protobuf", "grpc")
 
@@ -125,6 +129,7 @@ class Plan:
             "DOTFLOW_STATE_DIR": f"{STATE}/state",
             "DOTFLOW_OUTPUT_PATH": f"{STATE}/results",
             "DOTFLOW_FLUSH_TIMEOUT": str(self.flush_timeout),
+            "DOTFLOW_MAX_PROCESSES": self._processes,
             "OTEL_SERVICE_NAME": self.name,
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": self.otlp_protocol if self.otlp_endpoint else None,
@@ -132,6 +137,12 @@ class Plan:
         return {name: value for name, value in own.items() if value is not None} | dict(
             self.environment
         )
+
+    @property
+    def _processes(self) -> str | None:
+        """As many as its share of a machine can use, for Python sees the whole machine."""
+        is_wide = self.mode == TypeExecution.PARALLEL
+        return str(max(LEAST_PROCESSES, math.ceil(self.cpu))) if is_wide else None
 
     @property
     def secret_variables(self) -> tuple[str, ...]:
@@ -234,7 +245,7 @@ def _check(plan: Plan) -> None:
         raise PlanError("the folder has a name that cannot be printed")
     _check_variables(plan)
     _check_amounts(plan)
-    for name, url in (("dotflow-api", plan.api_url), ("OTLP", plan.otlp_endpoint)):
+    for name, url in ((API, plan.api_url), ("OTLP", plan.otlp_endpoint)):
         if url is not None:
             _check_url(name, url)
 
@@ -254,6 +265,11 @@ def _check_url(name: str, url: str) -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise PlanError(
             f"the address of {name} has to be http://... or https://..., not '{masked(url)}'"
+        )
+    if name == API and parts.hostname in HERE:
+        raise PlanError(
+            f"'{url}' is, where the workflow runs, that machine or container itself: give an "
+            "address which can be reached from there"
         )
     if parts.username is not None or parts.password is not None:
         raise PlanError(

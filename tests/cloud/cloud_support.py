@@ -11,7 +11,7 @@ import yaml
 from dotflow.cli.setup import Command
 from dotflow.cloud.plan import STATE
 
-ODD = "q\"'$HOME $(HOME) ${HOME} $$x \\ ü\nnew: # line"
+ODD = "q\"'$HOME $(HOME) ${HOME} $$x ${{ secrets.X }} \\ ü\nnew: # line"
 """A value in which every reader finds something of its own."""
 
 PODS = {

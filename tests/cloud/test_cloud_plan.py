@@ -46,6 +46,8 @@ def test_variables_and_secrets():
         ({"workflow_id": ""}, "1 to 255 characters"),
         ({"api_url": "api.example.com"}, "http://... or https://..."),
         ({"api_url": "https://ada:geheim@example.com"}, "leave it out"),
+        ({"api_url": "http://localhost:8000"}, "which can be reached from there"),
+        ({"folder": "a\nb"}, "cannot be printed"),
         ({"environment": {"A-B": "1"}}, "letters, digits and '_'"),
         ({"environment": {"DB_PASSWORD": "geheim"}}, "'--secret-env DB_PASSWORD'"),
         ({"environment": {"DB": "postgres://ada:geheim@db/x"}}, "'--secret-env DB'"),
@@ -59,6 +61,13 @@ def test_refused(said, words):
         plan(**said)
     assert words in str(caught.value)
     assert "geheim" not in str(caught.value)
+
+
+def test_processes():
+    """A parallel run takes no more processes than its share of a machine."""
+    assert "DOTFLOW_MAX_PROCESSES" not in plan().variables
+    wide = plan(mode="parallel", cpu=5.5).variables
+    assert wide["DOTFLOW_MAX_PROCESSES"] == "6"
 
 
 def test_names():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,21 @@ def test_wrong_words(capsys):
     assert cloud("compose", "-w", "etl:p", "--out", "taken/there") == 1
     assert "'--out taken/there' cannot be used" in capsys.readouterr().err
     assert list(Path().iterdir()) == [Path("taken")]
+
+
+def test_what_is_missing(monkeypatch, capsys, caplog):
+    """A module that is not here may be in the image, and is told of; without the extra the remedy
+    is named."""
+    assert cloud("compose", "-w", "etl.daily:p", "--out", "one") == 0
+    assert "There is no module 'etl' in this folder" in caplog.text
+    caplog.clear()
+    Path("etl").mkdir()
+    assert cloud("compose", "-w", "etl.daily:p", "--out", "two") == 0
+    assert not caplog.text
+    monkeypatch.setitem(sys.modules, "ruamel.yaml", None)
+    assert cloud("compose", "-w", "etl:p", "--out", "three") == 1
+    assert "pip install 'dotflow[cloud]'" in capsys.readouterr().err
+    assert not Path("three").exists()
 
 
 def test_packages_of_the_project():

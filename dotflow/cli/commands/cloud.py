@@ -14,6 +14,7 @@ from dotflow.cloud.plan import MODES, PROTOCOLS, Plan, PlanError, label_of
 from dotflow.cloud.platforms import PLATFORMS, platform
 from dotflow.cloud.writing import FilesChangedError, write
 from dotflow.cloud.yaml_text import MISSING
+from dotflow.logging import logger
 
 if TYPE_CHECKING:
     from dotflow.cloud.writing import Written
@@ -103,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(
             f"'--out {arguments.out}' cannot be used: {error.strerror or error}."
         ) from error
+    _look_for(arguments.workflow)
     _say(arguments.out, written, chosen.next_steps(plan))
     return 0
 
@@ -132,6 +134,17 @@ def plan_of(arguments: argparse.Namespace, kind: type[Plan]) -> Any:
         return kind(**said)
     except PlanError as error:
         raise UsageError(f"{error}.") from error
+
+
+def _look_for(workflow: str) -> None:
+    """Warn of a module that is not where the image gets it from; none is imported."""
+    name = workflow.partition(":")[0].partition(".")[0]
+    if not any((Path(folder) / found).exists() for folder in (".", "src")
+               for found in (name, f"{name}.py")):  # fmt: skip
+        logger.warning(
+            "There is no module '%s' in this folder: run the command in the project's folder, if "
+            "the image is to be built of it.", name,
+        )  # fmt: skip
 
 
 def _variables(pairs: list[str]) -> dict[str, str]:
