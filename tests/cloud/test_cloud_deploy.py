@@ -73,15 +73,40 @@ def reset(address: str, path: str = "reset", data: bytes = b"") -> None:
     urllib.request.urlopen(request, timeout=60).close()
 
 
+def allowed() -> set[str]:
+    """What the policy of the page allows."""
+    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    policy = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    return {action for one in policy["Statement"] for action in one["Action"]}
+
+
 @pytest.fixture
-def deploy(address: str, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The actions that are asked of Amazon while it is told to remember them."""
+    from botocore.client import BaseClient
+
+    made: set[str] = set()
+    call = BaseClient._make_api_call
+
+    def remembered(self: Any, name: str, arguments: Any) -> Any:
+        made.add(f"{self.meta.service_model.signing_name}:{name}")
+        return call(self, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", remembered)
+    return made
+
+
+@pytest.fixture
+def deploy(address: str, calls: set[str], capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def run(platform: str, *words: str, status: int = 0, region: str = REGION) -> str:
         command = ["deploy", platform, "--workflow", "etl:pipeline", "--name", "etl"]
         if region:
             command += ["--region", region]
         if "--image" not in words:
             command += ["--image", IMAGE]
+        calls.clear()
         assert Command([*command, "--endpoint-url", address, *words]).run() == status
+        assert calls - {"sts:GetCallerIdentity"} <= allowed(), "the page allows all that is asked"
         written = capfd.readouterr()
         return written.out if status == 0 else " ".join(written.err.split())
 
@@ -165,10 +190,11 @@ def test_a_change_is_shown_alone_and_made(amazon, deploy) -> None:
            "--env", "OLD=1", "--env", "KEPT=1", "--apply")  # fmt: skip
     scheduler = amazon("scheduler")
     now = scheduler.get_schedule(Name="dotflow-etl")
+    letters = {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:letters"}
     scheduler.update_schedule(
-        **{key: now[key] for key in ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")},
-        State="DISABLED",
-    )
+        **{key: now[key] for key in ("Name", "ScheduleExpression", "FlexibleTimeWindow")},
+        Target={**now["Target"], "DeadLetterConfig": letters}, State="DISABLED",
+    )  # fmt: skip
     amazon("iam").put_role_policy(
         RoleName="dotflow-etl-task", PolicyName="own", PolicyDocument=may("s3:GetObject")
     )
@@ -185,7 +211,8 @@ def test_a_change_is_shown_alone_and_made(amazon, deploy) -> None:
     assert "environment[KEPT].value: 1 -> 2" in page
     deploy("ecs", *changed, "--apply")
     assert signs(deploy("ecs", *changed)) == dict.fromkeys(ON_ECS, "=")
-    assert scheduler.get_schedule(Name="dotflow-etl")["State"] == "DISABLED"
+    now = scheduler.get_schedule(Name="dotflow-etl")
+    assert (now["State"], now["Target"]["DeadLetterConfig"]) == ("DISABLED", letters)
     assert amazon("iam").list_role_policies(RoleName="dotflow-etl-task")["PolicyNames"] == ["own"]
     page = deploy("ecs", "--remove", "--apply", status=1)
     assert "delete the role dotflow-etl-task: DeleteConflict" in page

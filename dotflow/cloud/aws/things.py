@@ -19,7 +19,10 @@ Document = dict[str, Any]
 PATIENCE, PAUSE = 60.0, 2.0
 """Seconds in which the services hear of a new role, and between two tries."""
 
-NOT_YET = ("assume", "AssumeRole")
+OF_OWNER = ("State", "StartDate", "EndDate", "ActionAfterCompletion", "KmsKeyArn")
+"""What of a schedule is its owner's to say, and would be lost in a change."""
+
+NOT_YET = ("assume", "AssumeRole", "Role is not valid")
 """What the message of a service has in it that has not yet heard of a role."""
 
 
@@ -135,8 +138,9 @@ class TaskDefinition:
 
     def write(self, _now: Document | None) -> None:
         """Register a revision."""
+        wanted = self.wanted or {}
         with plain(f"register the task definition {self.name}"):
-            self._ecs.register_task_definition(**(self.wanted or {}))
+            patiently(lambda: self._ecs.register_task_definition(**wanted))
 
     def delete(self) -> None:
         """Take all revisions out of force; what runs goes on."""
@@ -180,7 +184,7 @@ class Project:
 
 
 class Schedule:
-    """A schedule of EventBridge's. One that somebody has paused stays so."""
+    """A schedule of EventBridge's. One that somebody has paused, or bounded, stays so."""
 
     kind = "schedule"
 
@@ -204,7 +208,9 @@ class Schedule:
         call = self._scheduler.create_schedule
         if now is not None:
             call = self._scheduler.update_schedule
-            wanted["State"] = now.get("State", "ENABLED")
+            wanted |= {key: now[key] for key in OF_OWNER if now.get(key)}
+            if letters := now["Target"].get("DeadLetterConfig"):
+                wanted["Target"] = {**wanted["Target"], "DeadLetterConfig": letters}
         with plain(f"make the schedule {self.name}"):
             patiently(lambda: call(**wanted))
 
