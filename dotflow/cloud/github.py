@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.cloud.image import requirement
 from dotflow.cloud.plan import ADDRESS, ATTRIBUTES, RUN, STATE, Plan, attributes_text
 from dotflow.cloud.yaml_text import Block, Noted, yaml_text
+from dotflow.otel.attributes import CICD_PIPELINE_NAME
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +21,7 @@ INPUT = "workflow_id"
 LONGEST = 360  # minutes that a job may take there
 LONGEST_FLUSH = 5  # seconds; a run that is cancelled gets a second signal after 7.5
 PLACES = {
-    "cicd.pipeline.name": "${{ github.workflow }}",
+    CICD_PIPELINE_NAME: "${{ github.workflow }}",
     "cicd.pipeline.run.id": "${{ github.run_id }}",
     "cicd.pipeline.run.url.full": (
         "${{ github.server_url }}/${{ github.repository }}/actions/runs/${{ github.run_id }}"

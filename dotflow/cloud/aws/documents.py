@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.cloud.aws.cron import expression_of
 from dotflow.cloud.aws.place import OF_TEMPLATE, Arn
 from dotflow.cloud.plan import ATTRIBUTES, STATE, attributes_text
+from dotflow.otel.attributes import CICD_PIPELINE_NAME
 from dotflow.runlog.folder import ANYWHERE, OUTBOX
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ def project(
 
 
 def _build_variables(plan: CodebuildPlan, place: Place, secret: str | None) -> list[Document]:
-    said = _placed(plan, place, {"cicd.pipeline.name": plan.own})
+    said = _placed(plan, place, {CICD_PIPELINE_NAME: plan.own})
     found = [one | {"type": "PLAINTEXT"} for one in _pairs(said)]
     for name in sorted(plan.secret_variables):
         if plan.parameters is not None:
