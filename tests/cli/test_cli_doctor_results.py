@@ -70,6 +70,7 @@ def threads():
     begin_threads()
 
 
+@pytest.mark.slow
 def test_a_bucket_that_takes_nothing(threads, doctor):
     """What is wrong is named, with what mends it."""
     with answering(*[(403, "AccessDenied")] * 20) as server:

@@ -50,8 +50,6 @@ def test_the_address(memory):
     """The objects are in `tasks` under the address; what is in memory does not last."""
     storage = StorageFile(path="memory://bucket/orders/")
     assert (storage.path, storage.lasts) == ("memory://bucket/orders/tasks", False)
-    assert (StorageFile(path="s3a://bucket").path) == "s3a://bucket/tasks"
-    assert StorageFile(path="s3a://bucket").lasts is True
     assert not list(Path().iterdir())
 
 

@@ -58,6 +58,12 @@ class TestContract(StorageContract):
         return StorageFile(path=f"s3://{BUCKET}/{uuid4()}", options={"session": self.session})
 
 
+def test_the_address():
+    """Both names of S3 are known, and what is there lasts; whoever makes one asks nothing of it."""
+    storage = StorageFile(path="s3a://no-such-bucket")
+    assert (storage.path, storage.lasts) == ("s3a://no-such-bucket/tasks", True)
+
+
 def test_options(server, path, monkeypatch):
     """What fsspec's file system takes comes from the argument, or from fsspec's own variables."""
     monkeypatch.delenv("AWS_ENDPOINT_URL")
