@@ -92,10 +92,10 @@ def rehearsal() -> Iterator[Rehearsal]:
     """Have nothing be reported, and no delay be waited for, in what runs within.
 
     It holds for every workflow of this process, whatever Server its Config was given and whenever
-    that was; for its child processes; and for programs that are started within, for
-    `DOTFLOW_SERVER` is "none" there. Delays are those of `retry_delay` and `backoff`; timeouts are
-    as ever. Log lines, `notify`, `tracer` and `metrics` are the program's own. A workflow that a
-    step starts in a child process is not reported either, and not seen.
+    that was; for its child processes, and steps on an executor; and for programs that are started
+    within, for `DOTFLOW_SERVER` is "none" there. Delays are those of `retry_delay` and `backoff`;
+    timeouts are as ever. Log lines, `notify`, `tracer` and `metrics` are the program's own. A
+    workflow that a step starts in another process is not reported either, and not seen.
 
     A background run that is under way at the end is waited for. Rehearsals may be nested: each
     sees what happens within it.

@@ -60,8 +60,8 @@ def check_is_no_import(start_method: str, uses_processes: bool) -> None:
     outside of a guard, each child would run it once more, and report that.
 
     Args:
-        start_method: The start method of the run.
-        uses_processes: Whether the run has child processes of its own.
+        start_method: The start method of the run; empty where an executor has its own processes.
+        uses_processes: Whether the run has steps in other processes.
 
     Raises:
         RuntimeError: It is.
@@ -75,7 +75,7 @@ def check_is_no_import(start_method: str, uses_processes: bool) -> None:
     if process.name.startswith(CHILD_NAME) or (uses_processes and start_method != FORK):
         raise RuntimeError(
             "the workflow is started by a child process, which only imports the program: put what "
-            f"starts it under `{GUARD}`" + _or_fork()
+            f"starts it under `{GUARD}`" + (_or_fork() if start_method else "")
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from dotflow.core.children.start_method import GUARD
 from dotflow.core.exception import Interrupted
 from dotflow.core.step_error import drop_frames
 from dotflow.core.task_error import ERROR_TYPE, TaskError
@@ -50,8 +51,12 @@ def of_loss(task: Task, error: BaseException, never_began: bool) -> TaskError:
         never_began: Whether it surely had not begun.
     """
     if never_began:
-        return _made(f"{_of(task)} was not begun, for its executor broke ({_said(error)})", error,
-                     WORKER_LOST)  # fmt: skip
+        return _made(
+            f"{_of(task)} was not begun, for its executor broke ({_said(error)}): if its processes "
+            f"do not come up at all, put what starts the workflow under `{GUARD}`",
+            error,
+            WORKER_LOST,
+        )
     return _made(
         f"worker lost: the worker of {_of(task)} ended before it reported a result "
         f"({_said(error)})",

@@ -47,7 +47,7 @@ def run(folder, kind, **more):
     return json.loads(ran.stdout)
 
 
-@pytest.mark.parametrize("kind", ["fork", "spawn", "loky", "programs"])
+@pytest.mark.parametrize("kind", ["spawn", "loky", "programs"])
 def test_all_of_it_comes_there_and_back(tmp_path, kind):
     """Classes come back as those of the script, errors with the lines where they were raised."""
     assert run(tmp_path, kind) == EXPECTED
