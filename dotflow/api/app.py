@@ -28,7 +28,7 @@ from dotflow.api.guard.gate import Gate
 from dotflow.api.guard.prefix import Prefix, check_prefix
 from dotflow.api.guard.sessions import Sessions
 from dotflow.api.guard.tokens import check_token
-from dotflow.api.keeping import Keeper, read_keep
+from dotflow.api.keeping import KEY_AGE, Keeper, read_keep, read_key_age
 from dotflow.api.limits import BodyLimit, EncodedPath
 from dotflow.api.methods import answer_method
 from dotflow.api.reading import Reading
@@ -62,6 +62,7 @@ def create_app(
     *,
     read_only: bool = False,
     keep: str | None = None,
+    keep_keys: str | None = None,
     root_path: str = "",
     behind_proxy: bool = False,
     allowed_hosts: Collection[str] = (),
@@ -85,6 +86,7 @@ def create_app(
             Other names are refused: a page anywhere could have its own lead here.
         keep: Which runs that have ended are kept: an age, as ``30d``, or a number, as ``1000``;
             None keeps all.
+        keep_keys: How long the key of a message is known, as ``7d``; None stands for 60 days.
         is_worker: Whether another process has brought the tables up to date, and deletes what is
             not kept.
         connections: How many connections to the database it has at once, three at least; it
@@ -99,13 +101,14 @@ def create_app(
     if token is not None:
         check_token(token)
     kept = None if keep is None else read_keep(keep)
+    key_age = KEY_AGE if keep_keys is None else read_key_age(keep_keys)
     prefix = check_prefix(root_path)
     engine = open_engine(database_url, is_prepared=is_worker, connections=connections)
     reading = Reading(engine)
     changes = Changes(reading.changes)
     store = Store(engine, changes.nudge)
     sessions = None if token is None else Sessions(token, store)
-    keeper = Keeper(engine, store, kept)
+    keeper = Keeper(engine, store, kept, key_age)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -24,7 +24,6 @@ KEY_AGE = timedelta(days=60)
 """How long the key of a message is known: clients give up 30 days after they last wrote one."""
 
 _AGES = {
-    idempotency_keys: KEY_AGE,
     deletions: timedelta(hours=1),  # whoever listens has heard of them in seconds
     ended_sessions: timedelta(days=8),  # a session is good for seven
 }
@@ -53,6 +52,23 @@ class Keep:
     runs: int | None = None
 
 
+def read_key_age(text: str) -> timedelta:
+    """Gives how long keys of messages are known, of a text like ``7d``.
+
+    Args:
+        text: An age in hours, days or weeks.
+
+    Raises:
+        ValueError: It is none; the message says what is allowed.
+    """
+    found = _AGE.fullmatch(text)
+    if not found:
+        raise ValueError(
+            f"{text!r} does not say how long keys are known: give an age (12h, 7d, 8w)"
+        )
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def read_keep(text: str) -> Keep:
     """Gives what a text like ``30d`` or ``1000`` says is to be kept.
 
@@ -78,12 +94,16 @@ class Keeper:
         engine: From `dotflow.api.database.open_engine`.
         store: On the same engine; whoever listens to it hears of what is deleted.
         keep: Which runs are kept; None keeps all.
+        key_age: How long the key of a message is known.
     """
 
-    def __init__(self, engine: Engine, store: Store, keep: Keep | None = None) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, keep: Keep | None = None, key_age: timedelta = KEY_AGE
+    ) -> None:
         self._engine = engine
         self._store = store
         self._keep = keep or Keep()
+        self._ages = {**_AGES, idempotency_keys: key_age}
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -105,7 +125,7 @@ class Keeper:
         Args:
             now: The time by this server's clock.
         """
-        for table, age in _AGES.items():
+        for table, age in self._ages.items():
             self._forget(table, now - age)
         if self._keep.age is not None:
             self._drop_runs(workflows.c.updated_at < now - self._keep.age)

@@ -137,11 +137,16 @@ def test_keys_are_known_as_long_as_a_message_may_be_repeated(engine: Engine) -> 
         with engine.connect() as connection:
             return len(connection.execute(select(idempotency_keys)).all())
 
+    Keeper(engine, Store(engine), key_age=2 * DAY).sweep(NOW + DAY)
+    assert keys() == 3
     keeper.sweep(NOW + KEY_AGE - DAY)
     assert keys() == 3
+    Keeper(engine, Store(engine), key_age=2 * DAY).sweep(NOW + 3 * DAY)
+    assert keys() == 0
+    add_run(engine, "3", "Completed", DAY)
     keeper.sweep(NOW + KEY_AGE + DAY)
     assert keys() == 0
-    assert kept(engine) == {"0", "1", "2"}
+    assert kept(engine) == {"0", "1", "2", "3"}
 
 
 @pytest.mark.parametrize(

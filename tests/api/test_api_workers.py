@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dotflow.api import workers as module
-from dotflow.api.server import serve
+from dotflow.api.server import _Shared, serve
 from dotflow.api.workers import Workers
 
 # What a worker does here: it tells the socket that it was given who it is, and whoever calls has
@@ -116,6 +116,22 @@ def test_ctrl_c_is_passed_on(listener: socket.socket, monkeypatch: pytest.Monkey
     with pytest.raises(KeyboardInterrupt):
         run_meanwhile(listener, 1, lambda: seen.append(ask(listener)), signal.SIGINT)
     assert [is_gone(pid) for pid in seen] == [True]
+
+
+def test_a_worker_takes_one_connection_and_gives_way(listener: socket.socket) -> None:
+    """What waits besides is for the others; if nothing waits, it looks again at once."""
+    with _Shared(fileno=os.dup(listener.fileno())) as shared:
+        shared.setblocking(False)
+        for waiting in (2, 0, 1):
+            callers = [socket.create_connection(listener.getsockname()) for _ in range(waiting)]
+            for _ in range(waiting):
+                shared.accept()[0].close()
+                with pytest.raises(BlockingIOError):
+                    shared.accept()
+            with pytest.raises(BlockingIOError):
+                shared.accept()
+            for caller in callers:
+                caller.close()
 
 
 def test_one_that_never_comes_up_ends_all(

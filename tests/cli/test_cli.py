@@ -75,6 +75,9 @@ def test_a_database_that_is_none_is_one_clear_line(capsys):
         (["--host", "0.0.0.0"], "without a token everybody who reaches 0.0.0.0 could"),
         (["--database", "sqlite:////dotflow-of-nobody/x.db"], "mkdir /dotflow-of-nobody"),
         (["--keep", "soon"], "give an age (12h, 30d, 8w) or a number (1000)"),
+        (["--keep-keys", "1000"], "give an age (12h, 7d, 8w)"),
+        (["--workers", "2"], "give --database postgresql://"),
+        (["--workers", "9", "--connections", "9"], "give 27 or more (--connections)"),
     ],
 )
 def test_api_refuses_what_would_surprise(words, said, capsys):

@@ -31,6 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(1000); those under way are kept (all are kept)",
     )  # fmt: skip
     parser.add_argument(
+        "--keep-keys", metavar="60d",
+        help="how long a message that is repeated is known for one (60d): a client may repeat it "
+        "as long as it was away",
+    )  # fmt: skip
+    parser.add_argument(
         "--root-path", default="", metavar="PATH",
         help="the path below which a proxy serves it, as /dotflow",
     )  # fmt: skip
@@ -62,9 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         serve(
             arguments.database, arguments.token, arguments.host, arguments.port,
-            announce=_announce, keep=arguments.keep, root_path=arguments.root_path,
-            behind_proxy=arguments.behind_proxy, allowed_hosts=arguments.allow_host,
-            workers=arguments.workers, connections=arguments.connections,
+            announce=_announce, keep=arguments.keep, keep_keys=arguments.keep_keys,
+            root_path=arguments.root_path, behind_proxy=arguments.behind_proxy,
+            allowed_hosts=arguments.allow_host, workers=arguments.workers,
+            connections=arguments.connections,
         )  # fmt: skip
     except OSError as error:
         raise CommandError(error.strerror or str(error)) from error
