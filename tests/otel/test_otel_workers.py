@@ -61,7 +61,8 @@ class Run:
 
     def began(self, attempts=0, at=None):
         at = self.task.started_ns = at or time.time_ns()
-        self.server.happened(facts.TaskBegan(facts.next_number(), 0, at), self.task)
+        began = facts.TaskBegan(facts.next_number(), self.task.task_id, at)
+        self.server.happened(began, self.task)
         for number in range(1, attempts + 1):
             n = facts.next_number()
             self.server.happened(facts.AttemptBegan(n, 0, number, at + number), self.task)
@@ -71,7 +72,8 @@ class Run:
 
     def ended(self, status="Completed"):
         n = facts.next_number()
-        ended = facts.TaskEnded(n, 0, time.time_ns(), 0.1, status, 0, None)
+        at = time.time_ns()
+        ended = facts.TaskEnded(n, self.task.task_id, at, 0.1, status, 0, None)
         self.server.happened(ended, self.task)
 
     def over(self):
@@ -233,15 +235,20 @@ def test_a_task_that_never_began_leaves_no_span_and_holds_no_part_open(otlp, ser
     """What was reserved is given back; a part of the run with nothing under way ends."""
     server = servers(endpoint=otlp.http_url, tasks_per_trace=1)
     run = Run(server)
-    first = server.reserve(run.task, 1)
-    assert server.reserve(run.task, 1)[0] == first[0]
-    other = Task(task_id=1, step=one_try)
-    other.workflow_id, other.run = run.task.workflow_id, run.number
-    assert server.reserve(other, 1)[0]["traceparent"][:35] != first[0]["traceparent"][:35]
-    run.began()
-    run.ended()
+    tasks = [run.task]
+    for number in (1, 2):
+        task = Task(task_id=number, step=one_try)
+        task.workflow_id, task.run = run.task.workflow_id, run.number
+        tasks.append(task)
+    traces = [server.reserve(task, 1)[0]["traceparent"][:35] for task in tasks]
+    assert len({*traces}) == 3
+    assert server.reserve(tasks[1], 1)[0]["traceparent"][:35] == traces[1]
+    for run.task in (tasks[0], tasks[2]):
+        run.began()
+        run.ended()
     run.over()
-    assert sorted(span.name for span in otlp.spans) == ["etl", "one_try", "workflow part"]
+    names = sorted(span.name for span in otlp.spans)
+    assert names == ["etl", *["one_try"] * 2, *["workflow part"] * 2]
 
 
 def test_carriers_of_a_thousand_attempts_cost_no_more_than_one():
