@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER", "LOCK", "LOG", "LifeSign", "OwnFile", "alone", "delete", "delete_log", "file_system",
     "folder", "is_alive", "last_seen", "lock", "log_path", "logs", "make_folder", "pid_of",
-    "read_file", "reader_key", "receipts_path", "segments_in", "state_dir", "write_all",
+    "read_file", "reader_key", "receipts_path", "segments_in", "segments_of", "state_dir",
+    "write_all",
 ]  # fmt: skip
 
 RECEIPTS, CLAIMS = ".receipts", ".claims"
@@ -47,6 +48,12 @@ def logs() -> dict[str, list[Path]]:
     for log, number, path in segments_in(folder(), LOG):
         found.setdefault(log, []).append((number, path))
     return {log: [path for _, path in sorted(parts)] for log, parts in found.items()}
+
+
+def segments_of(log: str) -> list[Path]:
+    """The segments of one log that are there, in order."""
+    found = segments_in(folder(), LOG, f"{log}-")
+    return [path for _, _, path in sorted(found)]
 
 
 def log_path(log: str, segment: int) -> Path:

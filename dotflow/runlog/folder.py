@@ -77,18 +77,20 @@ def named_state() -> str:
     return "none: this user has no home" if found == NOWHERE else str(found.parent)
 
 
-def segments_in(place: Path, end: str) -> list[tuple[str, int, Path]]:
+def segments_in(place: Path, end: str, start: str = "") -> list[tuple[str, int, Path]]:
     """The files of logs in a folder: each one's log, its number, and where it is.
 
     Args:
         place: The folder.
         end: How the names of the files end.
+        start: How they begin.
     """
     try:
         names = os.listdir(place)  # noqa: PTH208 - names are enough
     except OSError:
         return []
-    matches = (_SEGMENT.fullmatch(name) for name in names if name.endswith(end))
+    wanted = (name for name in names if name.endswith(end) and name.startswith(start))
+    matches = map(_SEGMENT.fullmatch, wanted)
     return [(one["id"], int(one["segment"]), place / one[0]) for one in matches if one]
 
 

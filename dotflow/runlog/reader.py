@@ -202,12 +202,14 @@ def readers_of(segments: list[Path]) -> dict[str, str]:
 def destinations_of(segments: list[Path]) -> dict[str, str]:
     """The same, and a key for each name whose line is damaged, as the lines for it have it."""
     keys: set[str] = set()
+    names: dict[str, str] = {}
     for path in segments:
         for text in _texts(path):
-            at = text.rfind(_TO)
-            if at > 0:
+            if (at := text.rfind(_TO)) > 0:
                 keys.update(key.decode() for key in _KEY.findall(text, at))
-    return {**{key: key for key in sorted(keys)}, **readers_of(segments)}
+            elif text.startswith(_READER) and (fact := parse(text)) is not None:
+                names[fact["key"]] = fact["name"]
+    return {**{key: key for key in sorted(keys)}, **names}
 
 
 def workflows_of(path: Path) -> set[str]:

@@ -139,8 +139,10 @@ class SeenReceipts:
     def _look(self) -> None:
         """Read what is new; a line that is not whole is read again."""
         for path in self._segments:
+            receipts, read_to = files.receipts_path(path, self._reader), self._offsets[path]
             try:
-                data = files.read_file(files.receipts_path(path, self._reader), self._offsets[path])
+                is_new = receipts.stat().st_size > read_to
+                data = files.read_file(receipts, read_to) if is_new else b""
             except OSError:
                 continue
             whole = data.rfind(b"\n") + 1

@@ -96,7 +96,7 @@ class OtherLog:
         """Whether its process is; seen before its last lines are read."""
         if self._last_seen is None and not files.is_alive(self.id):
             self._last_seen = files.last_seen(self.id, self._segments)
-            self.find(files.logs().get(self.id, []))
+            self.find(files.segments_of(self.id))
         return self._last_seen is not None
 
     def _of(self, facts: list[Fact]) -> Iterator[Item]:
