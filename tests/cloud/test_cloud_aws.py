@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
 
+from dotflow.cli.setup import Command
 from dotflow.cloud import codebuild, ecs
 from dotflow.cloud.aws import things
 from dotflow.cloud.aws.changes import differences
@@ -65,8 +67,7 @@ def read(text: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", PLANS)
 def test_the_checker_of_cloudformation_finds_nothing(name: str) -> None:
     """Each template is what CloudFormation takes, by the schemas of its resources."""
-    from cfnlint.api import lint
-
+    lint = pytest.importorskip("cfnlint.api").lint
     module, plan = PLANS[name]
     assert [str(one) for one in lint(module.files(plan)["template.yaml"])] == []
 
@@ -74,8 +75,7 @@ def test_the_checker_of_cloudformation_finds_nothing(name: str) -> None:
 @pytest.mark.slow
 def test_the_checker_of_cloudformation_finds_what_is_wrong() -> None:
     """The checks above can fail."""
-    from cfnlint.api import lint
-
+    lint = pytest.importorskip("cfnlint.api").lint
     module, plan = PLANS["ecs plain"]
     assert lint(module.files(plan)["template.yaml"].replace("NetworkMode", "Network"))
 
@@ -222,17 +222,26 @@ def test_what_a_service_adds_is_no_difference() -> None:
 
 def test_a_role_that_is_new_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Services hear of it after a while; another error is not waited for."""
-    from botocore.exceptions import ClientError
-
+    error = pytest.importorskip("botocore.exceptions").ClientError
     monkeypatch.setattr(things, "PAUSE", 0.0)
     said = ["The role must allow Amazon to assume it", "The role must allow Amazon to assume it"]
 
     def call() -> None:
         if said:
-            raise ClientError({"Error": {"Message": said.pop()}}, "CreateSchedule")
+            raise error({"Error": {"Message": said.pop()}}, "CreateSchedule")
 
     things.patiently(call)
     assert not said
     said.append("No such thing")
-    with pytest.raises(ClientError):
+    with pytest.raises(error):
         things.patiently(call)
+
+
+def test_without_the_extra_the_remedy_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has not installed what talks to Amazon is told what to install."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    words = ["--workflow", "etl:pipeline", "--image", IMAGE]
+    assert Command(["deploy", "codebuild", *words]).run() == 1
+    assert "pip install 'dotflow[aws]'" in capsys.readouterr().err
