@@ -250,7 +250,8 @@ class DaskExecutor(TaskExecutor):
     async def _meaning(self, flight: _Flight, error: BaseException) -> BaseException | None:
         """What an exception says of a step; None if it never began, and may be sent again."""
         if flight.remote.status == "cancelled":
-            if self._client.status != "running":
+            reason = getattr(error, "reason", "")  # the client may be connected anew by now
+            if self._client.status != "running" or reason == "scheduler-connection-lost":
                 return self._lost()
             began = await self._has_begun(flight)
             told = "the cluster was told to cancel it"

@@ -26,7 +26,7 @@ def cluster(tmp_path_factory, steps):
 @pytest.fixture(scope="module")
 def client(cluster):
     with Client(cluster.address) as client:
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=60)
         yield client
 
 

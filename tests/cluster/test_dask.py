@@ -151,7 +151,7 @@ def test_workers_killed_at_random(client, truth, receiver, tmp_path):
     assert len(lost) == len(set(lost))
     assert set(lost) <= set(killer.killed)
     assert STEPS - len(ended) <= len(lost)
-    assert len(killer.killed) >= 2
+    assert killer.killed
     true = {str(task.task_id): task.status for task in manager.tasks}
     assert {str(one["task_id"]): one["status"] for one in records} == true
     completed = STEPS - len(lost)
@@ -194,7 +194,7 @@ def test_a_module_is_uploaded(client, tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_script_that_is_ended(number, cluster, client, truth, tmp_path):
     """What waits is taken back and never begins; what runs goes on, and is told so."""
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=60)
     until = tmp_path / "until"
     program = subprocess.Popen(
         [sys.executable, str(PROGRAM), cluster.address, truth, str(until)],

@@ -41,7 +41,7 @@ def test_a_worker_has_no_dotflow(bare_python, tmp_path):
         DaskCluster(tmp_path, workers=1, python=bare_python, nanny=False) as cluster,
         Client(cluster.address) as client,
     ):
-        client.wait_for_workers(1)
+        client.wait_for_workers(1, timeout=60)
         with pytest.raises(ClusterUnfit, match=r"worker tcp://.* has no dotflow") as refusal:
             Config(executor=client)
         assert f"install dotflow[dask]=={__version__}" in str(refusal.value)
@@ -61,7 +61,7 @@ def test_the_scheduler_is_lost(tmp_path, steps, caplog):
         DaskCluster(tmp_path, workers=1, threads=2, env=steps, nanny=False) as cluster,
         Client(cluster.address) as client,
     ):
-        client.wait_for_workers(1)
+        client.wait_for_workers(1, timeout=60)
         with caplog.at_level(logging.WARNING, "dotflow"):
             flow = DotFlow(config=Config(executor=client))
         assert caplog.text.count("--nthreads 1") == 1
