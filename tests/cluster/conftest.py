@@ -17,9 +17,8 @@ def steps():
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, steps):
-    """Two workers; their scheduler gives up what was assigned to one that dies."""
-    strict = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    with DaskCluster(tmp_path_factory.mktemp("cluster"), env=steps, scheduler_env=strict) as made:
+    """Two workers."""
+    with DaskCluster(tmp_path_factory.mktemp("cluster"), env=steps) as made:
         yield made
 
 

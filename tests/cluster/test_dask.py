@@ -122,8 +122,14 @@ def receiver():
         yield one
 
 
-def test_workers_killed_at_random(client, truth, receiver, tmp_path):
-    """A killed worker is one Failed task and nobody else's; each step runs once."""
+@pytest.mark.parametrize("allowed_failures", [0, 3])
+def test_workers_killed_at_random(allowed_failures, client, truth, receiver, tmp_path):
+    """A killed worker is one Failed task and nobody else's; each step runs once.
+
+    Dask would give up all that was assigned to the worker (0), or run its step anew (3).
+    """
+    receiver.clear()
+    allow(client, allowed_failures)
     with ApiServer(f"sqlite:///{tmp_path}/api.db", TOKEN) as api:
         server = ServerOtel(api.url, TOKEN, endpoint=receiver.http_url, set_global=False)
         flow = DotFlow(config=Config(executor=client, server=server))
@@ -156,6 +162,37 @@ def test_workers_killed_at_random(client, truth, receiver, tmp_path):
     assert {str(one["task_id"]): one["status"] for one in records} == true
     completed = STEPS - len(lost)
     check_trace(receiver.wait_for(1 + STEPS + completed, 60), true)
+
+
+def allow(client, many):
+    """Have Dask give a task up when it has seen that many of its workers die."""
+    client.run_on_scheduler(
+        lambda dask_scheduler: vars(dask_scheduler).update(allowed_failures=many)
+    )
+
+
+def test_nobody_runs_it_again(client, truth, tmp_path):
+    """Dask gives the step of a worker that died to an idle one, which refuses it."""
+    until = tmp_path / "until"
+    client.wait_for_workers(2, timeout=60)
+    allow(client, 3)
+
+    def kill():
+        wait_until(lambda: read(truth))
+        client.loop.add_callback(time.sleep, 1)  # it hears of the loss when the idle one has asked
+        os.kill(int(read(truth)[0][1]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    flow = DotFlow(config=Config(executor=client))
+    flow.task.add(waits, initial_context=(truth, str(until)))
+    [task] = flow.start(mode="parallel").tasks
+    killer.join()
+    until.touch()
+    assert (task.status, task.errors[-1].error_type) == ("Failed", WORKER_LOST)
+    wait_until(lambda: not any(client.processing().values()))
+    assert client.submit(int).result(60) == 0  # by when the idle worker has had its turn
+    assert [word for word, _ in read(truth)] == ["began"]
 
 
 def check_trace(spans, true):

@@ -29,7 +29,6 @@ class DaskCluster:
         workers: How many worker processes.
         threads: How many threads each of them has.
         env: More variables of the workers.
-        scheduler_env: More variables of the scheduler.
         python: What runs the workers.
         nanny: Whether each worker has a nanny, which starts it anew if it dies.
     """
@@ -40,7 +39,6 @@ class DaskCluster:
         workers: int = 2,
         threads: int = 1,
         env: dict[str, str] | None = None,
-        scheduler_env: dict[str, str] | None = None,
         python: str = sys.executable,
         nanny: bool = True,
     ) -> None:
@@ -50,11 +48,11 @@ class DaskCluster:
         here = ["--host", "127.0.0.1", "--scheduler-file", str(self._file)]
         here += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]  # else it takes 8787
         self.scheduler = self._run(
-            [sys.executable, "-m", "dask", "scheduler", *here, "--port", "0"], scheduler_env
+            [sys.executable, "-m", "dask", "scheduler", *here, "--port", "0"], {}
         )
         each = ["--nworkers", str(workers), "--nthreads", str(threads)]
         each += ["--local-directory", str(folder), "--nanny" if nanny else "--no-nanny"]
-        self._run([python, "-m", "dask", "worker", *here, *each], env)
+        self._run([python, "-m", "dask", "worker", *here, *each], env or {})
 
     @property
     def address(self) -> str:
@@ -81,10 +79,10 @@ class DaskCluster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, words: list[str], env: dict[str, str] | None) -> subprocess.Popen[bytes]:
+    def _run(self, words: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             words,
-            env={**os.environ, **QUIET, **(env or {})},
+            env={**os.environ, **QUIET, **env},
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
         )
