@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.slow
+pytest.importorskip("moto", reason=".ci/cloud installs it")
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}

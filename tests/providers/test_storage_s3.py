@@ -22,6 +22,7 @@ from dotflow.providers.server_none import ServerNone
 from dotflow.testing import StorageContract
 
 pytestmark = pytest.mark.slow
+pytest.importorskip("moto", reason=".ci/cloud installs it")
 
 KEY = "k" * 40
 BUCKET = "results"
