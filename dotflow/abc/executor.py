@@ -35,12 +35,15 @@ class TaskExecutor(ABC):
         in_process: Whether steps run in threads of this process: nothing is pickled then.
         knows_main: Whether a worker finds what the program's main module defines by its name, as a
             process that `multiprocessing` has started does.
+        is_here: Whether all workers are on this machine, where it is always heard that a step
+            began: one that was not heard has not begun then.
         most_in_flight: How many steps may be submitted and not ended at a time; None for any
             number. With as many as there are workers no step waits where it cannot be taken back.
     """
 
     in_process: bool = False
     knows_main: bool = False
+    is_here: bool = False
     most_in_flight: int | None = None
 
     @abstractmethod

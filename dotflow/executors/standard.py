@@ -30,6 +30,8 @@ class StandardExecutor(TaskExecutor):
         is_apart = _is_a(executor, "concurrent.futures.interpreter", "InterpreterPoolExecutor")
         self.in_process = isinstance(executor, ThreadPoolExecutor) and not is_apart
         self.knows_main = _is_a(executor, "concurrent.futures.process", "ProcessPoolExecutor")
+        self._is_loky = type(executor).__module__.partition(".")[0] == "loky"
+        self.is_here = self.in_process or self.knows_main or self._is_loky
         self.most_in_flight = most_in_flight or _workers_of(executor)
 
     def submit(
@@ -54,7 +56,7 @@ class StandardExecutor(TaskExecutor):
         elif self.knows_main:
             for process in list((getattr(executor, "_processes", None) or {}).values()):
                 process.kill()
-        elif type(executor).__module__.partition(".")[0] == "loky":
+        elif self._is_loky:
             executor.shutdown(wait=False, kill_workers=True)
         else:
             return False

@@ -90,8 +90,8 @@ class Flights:
         return flight
 
     def hears_all(self, executor: TaskExecutor) -> bool:
-        """Whether nothing begins that is not told: the workers are processes of this machine."""
-        return executor.in_process or (executor.knows_main and bool(self.fifo))
+        """Whether nothing begins that is not told."""
+        return executor.in_process or (executor.is_here and bool(self.fifo))
 
     def catch_up(self) -> None:
         """Return once all that workers of this machine have told is known."""
