@@ -251,6 +251,16 @@ def test_a_task_that_never_began_leaves_no_span_and_holds_no_part_open(otlp, ser
     assert names == ["etl", *["one_try"] * 2, *["workflow part"] * 2]
 
 
+def test_a_cluster_is_told_no_address_of_ours(servers):
+    """It may be anybody's: where spans go from there its own variables say."""
+    secret = "https://user:hunter2@collector.example/v1/traces"
+    server = servers(endpoint=secret)
+    run = Run(server)
+    said = str(dict(server.reserve(run.task, 1)[0]))
+    assert "dotflow-worker" in said
+    assert "hunter2" not in said
+
+
 def test_carriers_of_a_thousand_attempts_cost_no_more_than_one():
     """They are made as they are asked for, each of another span."""
     from dotflow.otel.spans.reserved import Carriers

@@ -193,12 +193,12 @@ class Pipeline:
 
     @property
     def for_a_worker(self) -> dict[str, str]:
-        """What a worker of an executor needs to know of this process."""
+        """What a worker of an executor, on whatever machine, needs to know of this process."""
         told = for_a_worker(
             self.provider, self._texts.for_a_child, self._read_by(),
             [one.name for one in self.logs.keeping],
         )  # fmt: skip
-        return {**self.for_a_child, **told}
+        return {**for_a_child(), **told}  # its own variables say where it sends to, if it does
 
     def _read_by(self) -> list[str] | None:
         """Which endpoints read spans of workers from a log; None where nobody gets them at all."""

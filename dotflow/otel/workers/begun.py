@@ -170,7 +170,12 @@ class _Worker:
             launch(carrier)
         if not has_parent and declarative.existing() is None and is_asked_for():
             self._sends = True
-            open_in_child(carrier)
+            texts, has_logs = Texts.of_parent(**told.texts), bool(told.logs) or None
+            _in_child.append(
+                Pipeline(
+                    OtlpSettings(), service_name=told.service_name, texts=texts, has_logs=has_logs
+                )
+            )
         if self._sends:
             return
         if told.spans is not None and declarative.existing() is None:
