@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 PROGRAM = Path(__file__).parent / "cluster_program.py"
 TOKEN = "a-token-of-the-tests"
-KILLS = 3
+KILLS = 2
 STEPS = 24
 
 
