@@ -7,14 +7,13 @@ import os
 from contextlib import contextmanager, suppress
 from os.path import commonpath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from dotflow.core.exception import ModuleNotFound, ValueNotKept
 from dotflow.core.jsonable import type_name
 from dotflow.providers import storage_signature as signing
 from dotflow.providers.storage_address import parted
 from dotflow.providers.storage_pickle import Unreadable, opened, packed
-from dotflow.providers.storage_place import CUT_NAME, WHOLE, Kept, Place, name_of
+from dotflow.providers.storage_place import CUT_NAME, WHOLE, Kept, Place, key_of, name_of
 from dotflow.utils.masking import masked
 
 if TYPE_CHECKING:
@@ -183,15 +182,15 @@ class Bucket(Place):
     def found(self, prefix: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
         """The keys that begin with `prefix`, and what is kept beside the value of each."""
         for path, meta in self._heads(self._paths(prefix)):
-            key = meta.get("key") or _key_of(path)
+            key = meta.get("key") or key_of(_name(path))
             if key.startswith(prefix):
                 yield key, meta
 
     def keys(self, prefix: str) -> Iterable[str]:
         """The keys that begin with `prefix`; only those that a name does not say are read."""
         paths = self._paths(prefix)
-        told = {path: _key_of(path) for path in paths}
-        cut = [path for path in paths if len(path.rpartition("/")[2]) == CUT_NAME]
+        told = {path: key_of(_name(path)) for path in paths}
+        cut = [path for path in paths if len(_name(path)) == CUT_NAME]
         told |= {path: meta.get("key") or told[path] for path, meta in self._heads(cut)}
         return [key for key in told.values() if key.startswith(prefix)]
 
@@ -274,8 +273,8 @@ def remedy(error: Exception) -> str:
     return "See whether the service runs and can be reached from here, and try again"
 
 
-def _key_of(path: str) -> str:
-    return unquote(path.rpartition("/")[2], errors="surrogatepass")
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _code(error: BaseException) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 from uuid import uuid4
 
 from dotflow.core.exception import ValueNotKept
@@ -17,7 +16,7 @@ from dotflow.providers.storage_pickle import (
     fault_of_folder,
     packed,
 )
-from dotflow.providers.storage_place import Kept, Place, name_of
+from dotflow.providers.storage_place import Kept, Place, key_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,7 +107,7 @@ class Folder(Place):
         for file in self.path.iterdir():
             if file.suffix not in (META, ASIDE):
                 meta = _meta(file)
-                key = meta.get("key") or unquote(file.name, errors="surrogatepass")
+                key = meta.get("key") or key_of(file.name)
                 if key.startswith(prefix):
                     yield key, meta
 

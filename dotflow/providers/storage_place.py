@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -116,3 +116,11 @@ def name_of(key: str, safe: str) -> str:
     if len(name) > LONGEST_NAME:
         name = f"{name[:WHOLE]}-{hashlib.sha256(name.encode()).hexdigest()}"
     return name
+
+
+def key_of(name: str) -> str:
+    """The key that a name stands for, unless it is too long for that; of other hands, the name."""
+    try:
+        return unquote(name, errors="surrogatepass")
+    except UnicodeDecodeError:
+        return name

@@ -133,6 +133,17 @@ def test_any_text_is_a_key(memory, storage):
     assert sorted(storage.list_keys("")) == sorted(others)
 
 
+def test_long_names_are_told_apart(storage):
+    """Ids that are too long for a name are found whole: listed by all of it, and cleared alone."""
+    first, second, third = "ü" * 200, "ü" * 199 + "x", "ü" * 40
+    for one in (first, second, third):
+        storage.post(f"{one}-1.json", Context(1))
+    assert storage.list_keys(first) == [f"{first}-1.json"]
+    assert len(storage.list_keys("ü" * 41)) == 2
+    storage.clear(first)
+    assert sorted(storage.list_keys("")) == sorted([f"{second}-1.json", f"{third}-1.json"])
+
+
 def test_what_others_put_there_is_left_alone(memory, storage):
     """Folders beside ours, and within, are no keys; and nobody deletes them."""
     strange = [f"{OBJECTS}deep/w-1", "/bucket/orders/tasks-2/w-1", "/bucket/orders/w-1"]

@@ -132,6 +132,15 @@ def test_files_of_other_hands(storage, content, value):
     assert plain(read(storage, "k")) == value
 
 
+def test_a_name_of_other_hands(storage):
+    """A file whose name is no key of ours is listed by it, and stands in nobody's way."""
+    storage.post("w-1", Context(1))
+    (storage.path / "w-%C3").write_text("[]")
+    assert list(storage.list_keys("w")) == ["w-%C3", "w-1"]
+    storage.clear("w")
+    assert list(storage.list_keys("")) == ["w-%C3"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", b"\xff"])
 def test_a_corrupt_meta_file_is_left_out(storage, content):
     """A meta file that cannot be read does not hide the value."""
