@@ -7,11 +7,13 @@ machine finds none under that name, and goes on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 """Seconds to wait for what is in the FIFO already to be read."""
 
+OLD = 60.0
+"""Seconds after which a FIFO that nobody reads is one that a killed process has left."""
+
+_FOLDER, _NAME = "dotflow-began-", "began"
 _STOP, _MARK = b"stop", b"mark"
 
 
@@ -75,6 +81,16 @@ def _write(path: str, said: bytes) -> bool:
     return True
 
 
+@functools.cache
+def _sweep() -> None:
+    """Remove what killed processes have left; once a process."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        with contextlib.suppress(OSError):
+            is_old = time.time() - folder.stat().st_mtime > OLD
+            if is_old and not is_heard(str(folder / _NAME)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def host() -> str:
     """The name of this host."""
     return socket.gethostname()
@@ -104,9 +120,10 @@ class Beginnings:
             logger.debug("Steps are not heard to begin before they end: %r", error)
 
     def _open(self, if_it_fails: contextlib.ExitStack) -> str:
-        folder = tempfile.mkdtemp(prefix="dotflow-")
+        _sweep()
+        folder = tempfile.mkdtemp(prefix=_FOLDER)
         if_it_fails.callback(shutil.rmtree, folder, ignore_errors=True)
-        path = str(Path(folder, "began"))
+        path = str(Path(folder, _NAME))
         os.mkfifo(path, 0o600)
         self._theirs = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         if_it_fails.callback(os.close, self._theirs)
