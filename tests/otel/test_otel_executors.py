@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 import requests
@@ -46,6 +48,17 @@ def takes_its_time():
 @action(retry=2, retry_delay=0)
 def fails():
     raise ValueError("no rows")
+
+
+@action(retry=3, retry_delay=0)
+def dies_in_the_second_try(initial_context):
+    with trace.get_tracer("user").start_as_current_span("outer"):
+        pass
+    tries = Path(initial_context.storage)
+    if tries.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    tries.touch()
+    raise ValueError("again")
 
 
 class Told(Notify):
@@ -88,6 +101,22 @@ def test_a_worker_that_lives_on_leaves_nothing_behind(otlp, servers, quiet):
         while {*files.logs()} - {run_log.id} and time.monotonic() < deadline:
             time.sleep(0.05)
         assert {*files.logs()} <= {run_log.id}
+
+
+def test_a_worker_lost_in_a_further_try_leaves_no_orphan(otlp, servers, quiet, tmp_path):
+    """Nobody tells how its tries ended; that they began is known."""
+    with forked() as pool:
+        server = servers(endpoint=otlp.http_url)
+        flow = DotFlow(config=quiet(server, executor=pool), name="etl")
+        flow.task.add(dies_in_the_second_try, initial_context=str(tmp_path / "tries"))
+        assert not flow.start(mode="parallel").ok
+        assert server.close(PATIENCE).complete
+    by_id = {span.span_id: span for span in otlp.spans}
+    above = [by_id[one.parent_id] for one in otlp.spans if one.name == "outer"]
+    assert sorted(one.attributes["dotflow.attempt.number"] for one in above) == [1, 2]
+    last = max(above, key=lambda one: one.start)
+    assert last.attributes["error.type"] == "worker_lost"
+    assert len([one for one in otlp.spans if not one.parent_id]) == 1
 
 
 @pytest.mark.parametrize(

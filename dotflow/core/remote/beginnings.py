@@ -34,17 +34,19 @@ _STOP, _MARK = b"stop", b"mark"
 
 
 class Beginning(NamedTuple):
-    """A step began.
+    """A step began, or a further try of it.
 
     Attributes:
         at_ns: When by the worker's clock, in nanoseconds since the epoch.
         host: The name of the worker's host; empty where it is not known.
         process: The number of its process there.
+        attempt: Which try, from the second one on; 0 for the step itself.
     """
 
     at_ns: int
     host: str = ""
     process: int = 0
+    attempt: int = 0
 
 
 def tell(path: str, number: int, beginning: Beginning) -> bool:
@@ -58,7 +60,8 @@ def tell(path: str, number: int, beginning: Beginning) -> bool:
     Returns:
         Whether somebody on this machine hears it.
     """
-    line = f"{number} {beginning.at_ns} {beginning.process} {beginning.host}\n"
+    at_ns, name, process, attempt = beginning
+    line = f"{number} {at_ns} {process} {attempt} {name}\n"
     return _write(path, line.encode())  # short enough to be whole
 
 
@@ -167,8 +170,8 @@ class Beginnings:
 
     def _take(self, line: bytes) -> None:
         try:
-            number, at_ns, process, name = line.decode().split(" ", 3)
-            told = int(number), Beginning(int(at_ns), name, int(process))
+            number, at_ns, process, attempt, name = line.decode().split(" ", 4)
+            told = int(number), Beginning(int(at_ns), name, int(process), int(attempt))
         except ValueError:  # nothing that a worker of ours has said
             return
         self._heard(*told)

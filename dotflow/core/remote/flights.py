@@ -30,6 +30,7 @@ class Flight:
         future: What the executor gave for it; None before.
         submitted_ns: When it was given to the executor, in nanoseconds since the epoch; 0 before.
         beginning: Where and when it began; None as long as nobody has told.
+        attempts: When its further tries began, as far as that was told.
         is_reported: Set once it is reported that it began.
         interrupts: What ends it between steps once nobody waits for it any more.
     """
@@ -40,13 +41,16 @@ class Flight:
         self.future: Future[Any] | None = None
         self.submitted_ns = 0
         self.beginning: Beginning | None = None
+        self.attempts: list[Beginning] = []
         self.is_reported = threading.Event()
         self.interrupts = interrupt.Interrupts(thread=interrupt.NO_THREAD)
         self._heard = heard
 
     def began(self, beginning: Beginning) -> None:
-        """Tell that it began; the first word counts."""
-        if self.beginning is None:
+        """Tell that it began; the first word counts. A further try is told if its end is not."""
+        if beginning.attempt:
+            self.attempts.append(beginning)
+        elif self.beginning is None:
             self.beginning = beginning
             self.tell(beginning)
 

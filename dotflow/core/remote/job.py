@@ -130,6 +130,9 @@ class RemoteReporter(AwayReporter):
         if attempt > 1 and self._is_heard and not beginnings.is_heard(self._job.began):
             raise Interrupted(CANCELLED)
         self._say(AttemptBegan(0, self.task.task_id, attempt, time_ns))
+        if attempt > 1:  # what it traces has a parent then, also if this worker is lost
+            job = self._job
+            beginnings.tell(job.began, job.number, Beginning(time_ns, attempt=attempt))
         return self.enter(attempt)
 
     def enter(self, which: int) -> Leave | None:

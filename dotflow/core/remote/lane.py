@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.executor import Place
+from dotflow.abc.facts import AttemptBegan
 from dotflow.core.children.wire import Outcome, Unsendable
 from dotflow.core.lane import Lane
 from dotflow.core.remote import failures
@@ -103,6 +104,7 @@ class RemoteLane(Lane):
             return
         if flight.beginning is not None:
             self._begin(flight, flight.beginning)
+        self._tell_attempts(flight)
         self._leave(flight)
         self._end(None, failures.of_abort(error, is_killed), None)
 
@@ -183,6 +185,7 @@ class RemoteLane(Lane):
             self._flights.catch_up()
         if flight.beginning is not None:
             self._begin(flight, flight.beginning)
+        self._tell_attempts(flight)
         if is_lost:
             never_began = self._flights.hears_all(executor) and not self._has_begun
             failure = failures.of_loss(task, error, never_began)
@@ -195,6 +198,12 @@ class RemoteLane(Lane):
     def _ask(self, hook: str, *args: Any) -> Any:
         """What the executor says; None where its adapter raises, which is no fault of the work."""
         return self._task.config.guard.call(self._executor, hook, *args)
+
+    def _tell_attempts(self, flight: Flight) -> None:
+        """Report the tries that began, for their ends do not come."""
+        for one in flight.attempts if self._has_begun else ():
+            at_ns = min(max(self._task.started_ns or 0, one.at_ns), time.time_ns())
+            self._take(AttemptBegan(0, self._task.task_id, one.attempt, at_ns))
 
     def _take_outcome(self, flight: Flight, outcome: Outcome) -> bool:
         reporter = self._reporter
