@@ -36,8 +36,8 @@ def check_future(future: Any) -> None:
 def of_refusal(task: Task, error: Exception) -> TaskError:
     """What failed a task that the executor did not take."""
     return _made(
-        f"{_of(task)} was not run, for the executor takes no work ({_said(error)}): have it be "
-        "open, and whole, until the run has ended",
+        f"{_of(task)} was not run, for the executor takes no work ({_said(error)}): shut it "
+        "down after the run, and give a new one if it is broken",
         error,
     )
 
