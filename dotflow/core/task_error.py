@@ -140,6 +140,8 @@ def _unpacked(packed: bytes) -> BaseException | None:
     import pickle
 
     error: Any = within(PATIENCE, lambda: pickle.loads(packed))  # noqa: S301 - from our own child
+    if type(error) is SystemExit and error.code is None and error.args:
+        error.code = error.args[0]  # tblib, which Dask installs, pickles it without
     return error if issubclass(type(error), BaseException) else None
 
 

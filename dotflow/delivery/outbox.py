@@ -288,8 +288,7 @@ class Outbox:
             at_once: Do it also where it was done a moment ago.
         """
         self._log.beat()
-        is_idle = not self.lanes.pending
-        self._log.roll(is_idle, is_over=is_idle and not self.lanes.running)
+        self._log.roll(is_idle=not self.lanes.pending)
         self._adoption.look(at_once)
         limits.tidy([self._log.id])
 

@@ -27,10 +27,6 @@ SEGMENT_BYTES = 16 * 2**20
 IDLE_BYTES = 2**18
 """Bytes after which it does so where nothing waits."""
 
-OVER_BYTES = 2**13
-"""Bytes after which it does so where no run is under way either: whoever looks at the logs of many
-processes reads that much of each."""
-
 PARTS = 4
 """Files that a history consists of at the least; the oldest one goes first."""
 
@@ -256,15 +252,14 @@ class RunLog:
                     self._complaints.no_disk(str(error))
             return self.id if self._identity.is_shown else None
 
-    def roll(self, is_idle: bool = False, is_over: bool = False) -> None:
+    def roll(self, is_idle: bool = False) -> None:
         """Go on in another file where this one is long; called by a reader's thread.
 
         Args:
             is_idle: Whether nothing waits: then a shorter one is long enough.
-            is_over: Whether no run is under way either: then a much shorter one is.
         """
         segment = self.segments[-1] if self.segments else None
-        if segment is None or segment.size < _long_enough(is_idle, is_over):
+        if segment is None or segment.size < _long_enough(is_idle):
             return
         with self._making:
             if self.segments and self.segments[-1] is segment:
@@ -342,11 +337,9 @@ def _unlink(segment: Segment, readers: Iterable[str], is_hurried: bool = False) 
             files.delete(one, is_hurried)
 
 
-def _long_enough(is_idle: bool, is_over: bool) -> int:
+def _long_enough(is_idle: bool) -> int:
     """Bytes after which a file is followed by another: of a small history all goes by parts."""
     kept = history.wanted()
-    if is_over and not kept:
-        return min(SEGMENT_BYTES, OVER_BYTES)
     if is_idle:
         return min(SEGMENT_BYTES, IDLE_BYTES)
     return min(SEGMENT_BYTES, max(IDLE_BYTES, kept // PARTS) if kept else SEGMENT_BYTES)

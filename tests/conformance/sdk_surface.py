@@ -169,6 +169,12 @@ MET = {
     "batch.OtlpProcessor": {},
     "sampling.UuidFairSampler": {},
     "ids.WorkflowIdGenerator": {},
+    "ids.PinnedSpanIds": {},
+    "begun.NotedSpans": {
+        "_on_ending": "a span is noted when it has ended",
+        "shutdown": "the step's end hands on what was noted",
+        "force_flush": "as shutdown",
+    },
     "propagation.EnvironmentGetter": {},
     "origin.EnvironmentGetter": {},
     "light.LightSpan": {},

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from opentelemetry._logs import _internal
@@ -71,7 +72,10 @@ def within():
     current[0].flush(TIMEOUT)  # what is under way is measured while it is
 
 
-def run(server, steps, mode="sequential", name="etl", added=None, resume=False, log=None, **known):
+def run(
+    server, steps, mode="sequential", name="etl", added=None, resume=False, log=None, executor=None,
+    **known,
+):  # fmt: skip
     """Run steps, each with a context that spans cut."""
     storage = {"storage": StorageFile(path="out")} if "workflow_id" in known else {}
     log = log or LogDefault(level="ERROR", output="file")
@@ -80,7 +84,7 @@ def run(server, steps, mode="sequential", name="etl", added=None, resume=False, 
     for number, step in enumerate(steps):
         group = f"group {number % 2}" if mode == "sequential_group" else "default"
         flow.task.add(step, initial_context="x" * 64, group_name=group, **added or {})
-    manager = flow.start(mode=mode, keep_going=True, resume=resume)
+    manager = flow.start(mode=mode, keep_going=True, resume=resume, executor=executor)
     if mode == "background":
         assert manager.wait(TIMEOUT)
 
@@ -101,6 +105,8 @@ def everything(url, patch):
     run(plain, [fine], mode="background", name=None)
     run(plain, [fine, fails, dies], mode="parallel")
     run(plain, [fine, fine], mode="sequential_group")
+    with ThreadPoolExecutor(1) as pool:
+        run(plain, [fine], mode="parallel", executor=pool)
     for resume in (False, True):
         run(plain, [fine, fine], workflow_id="orders", resume=resume)
     for status in ("In progress", "Completed"):  # by the calls of old, which say no mode

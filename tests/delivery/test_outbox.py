@@ -395,18 +395,3 @@ def test_a_file_that_goes_leaves_the_ids_behind(monkeypatch):
     drain(heir)
     assert heir.lanes.ids.get("w", 2) == "srv-2"
     heir.close()
-
-
-def test_little_is_left_of_a_log_when_no_run_is_under_way(outbox, log, run):
-    """What was said goes; not while a run goes on, which would leave a file every few seconds."""
-    for _ in range(30):
-        run.began(1).task_began(1).task_ended(1).ended()
-    run.began(1)
-    drain(outbox)
-    for is_over in (False, True):
-        outbox.care(at_once=True)
-        drain(outbox)
-        sizes = [segment.size for segment in log.segments]
-        assert (sum(sizes) < writer.OVER_BYTES) == is_over, sizes
-        run.ended()
-        drain(outbox)

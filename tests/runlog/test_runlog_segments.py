@@ -113,20 +113,6 @@ def test_small_files_follow_when_nothing_goes_on(logs, monkeypatch):
     assert len(one.log.segments) == 2
 
 
-@pytest.mark.parametrize("kept", ["", "1MB"])
-def test_smaller_ones_follow_when_no_run_is_under_way(logs, monkeypatch, kept):
-    """Who looks at the logs of many processes reads little; a history is of larger files."""
-    monkeypatch.setenv("DOTFLOW_HISTORY", kept)
-    one = logs()
-    one.log.append(line(1))
-    while one.log.segments[-1].size < 2 * writer.OVER_BYTES:
-        one.log.append(line(1))
-    one.log.roll(is_idle=True)
-    assert len(one.log.segments) == 1
-    one.log.roll(is_idle=True, is_over=True)
-    assert len(one.log.segments) == (1 if kept else 2)
-
-
 def test_a_close_deletes_what_is_done_and_leaves_the_rest():
     """What every reader is done with is gone, the lock too; else all of it is there."""
     for is_done in (True, False):
