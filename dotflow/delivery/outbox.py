@@ -80,6 +80,7 @@ class _Left(NamedTuple):
 
     lanes: Lanes
     parts: list[_Part]
+    over: list[Segment]
     numbers: itertools.count[int]
 
 
@@ -93,7 +94,7 @@ def _left_here(log: RunLog, key: str) -> _Left:
     if found is not None and any(part.segment in log.segments for part in found.parts):
         found.lanes.delivered = found.lanes.dead = 0
         return found
-    return _Left(Lanes(), [], itertools.count(1))
+    return _Left(Lanes(), [], [], itertools.count(1))
 
 
 class Outbox:
@@ -115,6 +116,8 @@ class Outbox:
         self._log = log
         before = _left_here(log, self.key)
         self.lanes, self._parts, self._numbers = before.lanes, before.parts, before.numbers
+        # Files of which nothing is left to say here, and which other readers of the log still need.
+        self._over = before.over
         self._adoption = Adoption(self.key, self.lanes, log, is_anew)
         self.is_ending = False
         self._references = References()
@@ -151,12 +154,16 @@ class Outbox:
         return []
 
     def _see_new_parts(self) -> None:
-        segments = self._log.segments
-        known = {id(part.segment) for part in self._parts}
-        for segment in list(segments):
+        segments = list(self._log.segments)
+        self._over = [segment for segment in self._over if segment in segments]
+        known = self._known()
+        for segment in segments:
             if id(segment) not in known:
                 number = next(self._numbers)
                 self._parts.append(_Part(number, segment, self.key))
+
+    def _known(self) -> set[int]:
+        return {id(one) for one in (*(part.segment for part in self._parts), *self._over)}
 
     def _take(self, fact: Fact, part: _Part) -> None:
         to = fact.get("to")
@@ -185,6 +192,7 @@ class Outbox:
                 self._parts[-1].receipts.write(self._carried())
                 del self.lanes.used[part.number]
                 part.receipts.close()
+                self._over.append(segment)
                 self._log.done(segment, self.key)
         self._parts = [part for part in self._parts if not part.is_done]
 
@@ -295,8 +303,7 @@ class Outbox:
     @property
     def has_news(self) -> bool:
         """Whether there is something to read that was not read; any thread may ask."""
-        parts = list(self._parts)
-        known = {id(part.segment) for part in parts}
+        parts, known = list(self._parts), self._known()
         is_new = any(id(segment) not in known for segment in list(self._log.segments))
         return is_new or any(part.reader.unread for part in parts)
 
@@ -349,7 +356,9 @@ class Outbox:
             part.receipts.close()
         if goes_on:  # whoever reports to this destination again goes on here
             lanes.land()
-            _left[os.getpid(), id(self._log), self.key] = _Left(lanes, self._parts, self._numbers)
+            _left[os.getpid(), id(self._log), self.key] = _Left(
+                lanes, self._parts, self._over, self._numbers
+            )
         self._parts = []
         self._log.leave(self.key)
 

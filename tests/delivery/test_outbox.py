@@ -395,3 +395,19 @@ def test_a_file_that_goes_leaves_the_ids_behind(monkeypatch):
     drain(heir)
     assert heir.lanes.ids.get("w", 2) == "srv-2"
     heir.close()
+
+
+def test_a_file_that_others_still_need_is_not_read_anew(outbox, log, run, monkeypatch):
+    """What was said of it stays said, while another destination is away and keeps the file."""
+    log.read_by(files.reader_key("another"), "another")
+    monkeypatch.setattr(writer, "IDLE_BYTES", 1)
+    run.began(1).task_began(1).task_ended(1).ended()
+    assert len(drain(outbox)) > 0
+    log.roll(is_idle=True)
+    assert len(log.segments) == 2
+    for _ in range(3):
+        assert claim(outbox) == []
+        assert outbox.counts().pending == 0
+        assert not outbox.has_news
+    run.began(2)
+    assert len(drain(outbox)) > 0
