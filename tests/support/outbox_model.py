@@ -57,6 +57,11 @@ class Word:
     key: str
 
 
+def _is_over_after(outer, *inner):
+    """Whether a run ended after others, or goes on."""
+    return outer.over is None or outer.over > max(one.over or 0 for one in inner)
+
+
 class Books:
     """Keeps what was written, and holds what arrives against it."""
 
@@ -197,16 +202,19 @@ class Books:
             self._check_end(run)
 
     def _are_told_together(self, one, other):
-        """Whether two runs are told in any order: both went on at a time, or within a third.
+        """Whether a run may be told of after one that began later: the record ends as it should.
 
-        That one, of another process, tells its end after both: the record ends as it should.
+        Both went on at a time, or within a third, of another process, which tells its end after
+        both; or the later one is within a run that the process of the earlier one tells of next.
         """
+        around = [
+            run for run in self.runs
+            if run.workflow == one.workflow and run.overlaps(one) and run.began < one.began
+        ]  # fmt: skip
         return one.overlaps(other) or any(
-            outer.workflow == one.workflow
-            and outer.overlaps(one)
-            and outer.began < min(one.began, other.began)
-            and (outer.over is None or outer.over > max(one.over or 0, other.over or 0))
-            for outer in self.runs
+            (outer.log == other.log and other.began < outer.began)
+            or (outer.began < other.began and _is_over_after(outer, one, other))
+            for outer in around
         )
 
     def _when(self, run, message):
