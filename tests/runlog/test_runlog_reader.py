@@ -118,7 +118,7 @@ def test_no_damage_to_receipts_or_claims_raises(damages):
     files.make_folder()
     files.claims_path("a" * 32, KEY).write_bytes(data)
     kept = Claims("a" * 32, KEY)
-    for one in data.split(b"\n"):
+    for one in data.split(b"\n")[:-1]:  # who did not come to write the newline has died of it
         if one + b"\n" in texts:
             assert kept.owner(json.loads(one)["w"]) is not None
 

@@ -147,16 +147,17 @@ class OtherLogs:
         self._due_at = float("-inf")
         self._earlier = EarlierFiles(key)
 
-    def look(self, has_children: bool) -> float:
+    def look(self, has_children: bool, is_asked: bool = False) -> float:
         """Look for logs; return the seconds until the next look.
 
         Args:
             has_children: Whether tasks run in children, whose logs are read while they live.
+            is_asked: Whether somebody waits for all that there is.
         """
         if run_log.is_durable:
             self._earlier.look()
         now = time.monotonic()
-        is_due = not has_children or now >= self._due_at
+        is_due = is_asked or not has_children or now >= self._due_at
         if is_due:
             self._due_at = now + LOOK_EVERY
         if run_log.is_durable and files.folder().is_dir():

@@ -297,6 +297,7 @@ class Outgoing:
 
     def _step(self) -> float:
         """Do what is due; return the seconds to rest."""
+        waiters = len(self._waiters)  # who comes later has not been looked for yet
         now = time.monotonic()
         is_hurried = now < self._hurry_until
         count = len(self._queue)
@@ -307,7 +308,7 @@ class Outgoing:
         if is_hurried or not count:
             self._see_to_others(now)
         if not self.waiting:
-            self._answer(True)
+            self._answer(True, waiters)
             return min(CARE, max(0.01, self._look_at - now))
         pause = self._sender.pause(now, is_hurried)
         if pause > 0:
@@ -356,17 +357,24 @@ class Outgoing:
         if self._sender.is_away and now >= self._hurry_until:
             return
         if now >= self._look_at:
-            self._look_at = now + self._log.others.look(self._runs_in_children > 0)
+            again, self._look_at = CARE, float("inf")
+            try:
+                others = self._log.others
+                again = others.look(self._runs_in_children > 0, is_asked=bool(self._waiters))
+            finally:  # who wants another look meanwhile gets one
+                self._look_at = min(self._look_at, now + again)
         room = self.limit // 2 - len(self._queue)
         if room > 0:
             for item in self._log.others.more(min(room, self._batch)):
                 self._queue.append(item)
                 self._first_at = float("-inf")  # it has waited long enough
 
-    def _answer(self, is_all: bool) -> None:
-        self._hurry_until = 0.0
-        while self._waiters:
+    def _answer(self, is_all: bool, waiters: int) -> None:
+        """Tell those who had asked for it before the last look."""
+        for _ in range(min(waiters, len(self._waiters))):
             self._waiters.popleft().put(is_all)
+        if not self._waiters:
+            self._hurry_until = 0.0
 
 
 def _nothing_waits(_seconds: float) -> bool:
