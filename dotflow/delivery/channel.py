@@ -201,6 +201,11 @@ class _SharedRelays:
 _shared = _SharedRelays()
 
 
+def bystanders() -> set[str]:
+    """The keys of the destinations that a child has from its parent, and has said nothing to."""
+    return {relay.key for relay in _shared.all() if relay.is_bystander}
+
+
 def relays() -> list[Relay]:
     """The relays of this process, one a destination; any thread may ask."""
     return _shared.all()

@@ -157,7 +157,7 @@ class Relay:
 
     def hurry(self) -> None:
         """Try all that waits now, except what the server asked to wait; do not wait for it."""
-        if not self._is_bystander:
+        if not self.is_bystander:
             self._owes_hurry = True
             self._ring()
 
@@ -175,7 +175,7 @@ class Relay:
         return counts
 
     def _flush(self, timeout: float, mine: Flush) -> Counts:
-        if self._is_bystander:
+        if self.is_bystander:
             return self._rounds.counts
         deadline = time.monotonic() + timeout
         self._flushes.add(mine)
@@ -231,12 +231,13 @@ class Relay:
 
     def renew(self) -> None:
         """Begin anew in a forked child."""
-        self._outbox = self._outbox.renewed()
+        if not self._closing:  # one that has ended reads no log
+            self._outbox = self._outbox.renewed()
         self._sender = self._sender.renewed()
         self._begin()
 
     @property
-    def _is_bystander(self) -> bool:
+    def is_bystander(self) -> bool:
         """Whether this is a child that has nothing to say: what others left is its parent's care.
 
         A hundred children at a time would each look at the logs of all others.

@@ -76,13 +76,15 @@ def forked():
     return ProcessPoolExecutor(1, get_context("fork"))
 
 
-def test_a_worker_that_lives_on_leaves_nothing_behind(otlp, servers, quiet):
+@pytest.mark.parametrize("reports_to_an_api", [False, True])
+def test_a_worker_that_lives_on_leaves_nothing_behind(reports_to_an_api, otlp, api, servers, quiet):
     """Its spans and records come with each run, whichever server that has, and its logs go."""
+    to = (api.url, "a-token-of-the-tests") if reports_to_an_api else ()
     with forked() as pool:
         pids = set()
         for _ in range(2):
             otlp.clear()
-            server = servers(endpoint=otlp.http_url, logs=True)
+            server = servers(*to, endpoint=otlp.http_url, logs=True)
             flow = DotFlow(config=quiet(server, executor=pool), name="etl")
             flow.task.add([looks, looks])
             assert flow.start(mode="parallel").ok
