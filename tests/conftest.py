@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -38,12 +37,6 @@ def clean_environment(monkeypatch, tmp_path):
     # Receivers of most tests count calls; tests of metrics delete it.
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def root_logger_as_it_comes():
-    """Some libraries have it say all for good once they are used in a process."""
-    logging.root.setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)

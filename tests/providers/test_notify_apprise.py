@@ -119,7 +119,7 @@ def test_of_many_tasks_the_first_ten_have_a_notice(hook):
 def test_an_error_is_tried_again_and_a_loss_is_said_once(hook, monkeypatch, caplog):
     """500 is tried thrice; then one line names the address by its place, with no part of it."""
     monkeypatch.setattr(notify_lane, "PAUSES", (0.0, 0.0))
-    logging.getLogger().setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG)
     notify = NotifyApprise(f"{hook.url},json://ada:hunter2@127.0.0.1:9/t0ken", tasks=False)
     hook.answers = [500, 500]
     run(notify, fails)

@@ -23,11 +23,6 @@ KEY, OTHER_KEY = "k" * 40, "o" * 40
 OBJECTS = "/bucket/orders/tasks/"
 
 
-def said(caplog):
-    """What dotflow has logged; fsspec does too, where somebody has the root logger say all."""
-    return [one.getMessage() for one in caplog.records if one.name.startswith("dotflow")]
-
-
 @pytest.fixture
 def memory():
     files = fsspec.filesystem("memory")
@@ -187,7 +182,7 @@ class TestSignatures:
         with pytest.raises(ValueNotKept, match=f"{why}.*set DOTFLOW_STORAGE_KEY to one secret"):
             signed.post("other", Context({1}))
         assert read(signed, "k") is None
-        [line] = said(caplog)
+        [line] = caplog.messages
         assert why in line
         assert "set DOTFLOW_STORAGE_KEY to one secret" in line
         signed.post("k", Context([1]))
@@ -230,7 +225,7 @@ class TestSignatures:
         key = "j" if how == "moved" else "k"
         memory.pipe(f"{OBJECTS}{key}", body)
         assert read(signed, key) is None
-        [line] = said(caplog)
+        [line] = caplog.messages
         assert "no JSON" in line if how == "bare" else "may be somebody else's" in line
         assert not Path("planted").exists()
 
@@ -248,7 +243,7 @@ def run(storage, caplog):
     workflow = DotFlow(config=Config(storage=storage, server=ServerNone()), workflow_id="w")
     workflow.task.add(step=numbers)
     workflow.start(resume=True)
-    return workflow.result_storage(), [line for line in said(caplog) if "not kept" in line]
+    return workflow.result_storage(), [line for line in caplog.messages if "not kept" in line]
 
 
 def test_a_run_without_a_key_goes_on(storage, caplog, monkeypatch):
