@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
@@ -14,11 +14,12 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.otel.export.children import step_child
+from dotflow.otel.export.ending import see_to_the_end
 from dotflow.otel.spans.carriers import carrier_of, warn_of
 from dotflow.otel.spans.origin import within_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _w3c = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
 
@@ -34,6 +35,17 @@ def step_carrier_of(context: Context) -> dict[str, str]:
     carrier = {} if _speaks_w3c_alone() else carrier_of(context)
     _w3c.inject(carrier, context)
     return carrier
+
+
+@contextmanager
+def attached(carrier: Mapping[str, str]) -> Iterator[None]:
+    """Make the context that a carrier leads to current; in a child also see to its spans' end."""
+    see_to_the_end()
+    token = otel_context.attach(context_of(carrier))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
 
 
 def context_of(carrier: Mapping[str, str]) -> Context:

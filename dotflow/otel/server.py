@@ -247,9 +247,17 @@ class ServerOtel(FlushedServer):
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:
         """Make the span that a carrier leads to current, in a child process or on a worker."""
-        from dotflow.otel.workers.begun import attached
+        from dotflow.otel.workers.told import WORKER_KEY
 
-        return attached(carrier)
+        if WORKER_KEY in carrier:
+            from dotflow.otel.workers import begun
+
+            return begun.attached(carrier)
+        from dotflow.otel.export.provider import open_in_child
+
+        propagation.be_a_child(carrier)
+        open_in_child(carrier)
+        return propagation.attached(carrier)
 
     # Steps on an executor.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from multiprocessing.util import Finalize
@@ -40,6 +41,25 @@ def test_a_child_that_ends_delivers_nothing_by_itself(otlp, api, servers, quiet,
     started = said.read_text().split()
     assert started[-1] == "end"
     assert not {"dotflow-otlp", "dotflow-relay", "dotflow-sender", "dotflow-watch"} & {*started}
+
+
+def test_a_child_loads_next_to_nothing(otlp, servers, quiet):
+    """What it loads each child loads anew, a hundred times in a run of a hundred tasks."""
+    loaded = [*sys.modules]  # a child of this process has these
+
+    @action
+    def step():
+        return sorted({*sys.modules} - {*loaded})
+
+    flow = DotFlow(config=quiet(servers(endpoint=otlp.http_url)), name="etl")
+    flow.task.add(action(lambda: None))
+    flow.start()
+    loaded[:] = sys.modules
+    again = DotFlow(config=quiet(servers(endpoint=otlp.http_url)), name="etl")
+    again.task.add(step)
+    assert again.start(mode="parallel").ok
+    ours = {name for name in again.result_storage()[0] if name.startswith("dotflow.otel")}
+    assert ours == set()
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

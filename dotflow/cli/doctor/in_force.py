@@ -23,8 +23,7 @@ from dotflow.otel.export.endpoint import (
     shown,
 )
 from dotflow.otel.export.otlp import exports
-from dotflow.otel.export.own import SpanProcessors
-from dotflow.otel.export.provider import make
+from dotflow.otel.export.own import SpanProcessors, make
 from dotflow.otel.export.served import bare
 from dotflow.otel.logs import asked as logs
 from dotflow.otel.metrics import provider as metrics

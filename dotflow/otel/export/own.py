@@ -6,6 +6,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import trace
 from opentelemetry.sdk.trace import (
     ReadableSpan,
     Span,
@@ -17,9 +18,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from dotflow.logging import logger
+from dotflow.otel.export import declarative
 from dotflow.otel.export.batch import OtlpProcessor
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import ProcessExporter, SpanCounts, exports, queue_size
+from dotflow.otel.export.resource import resource_of
 from dotflow.otel.ids import chosen_generator
 from dotflow.otel.processor import OwnSpanProcessor
 from dotflow.otel.spans.sampling import UuidFairSampler
@@ -223,3 +226,25 @@ def processors_of(provider: Any) -> SpanProcessors | None:
         processors = SpanProcessors()
         add(processors)
     return processors
+
+
+def make(settings: OtlpSettings, set_global: bool, service_name: str) -> Any:
+    """The provider of a program that has none; a no-op one where none can be made.
+
+    Args:
+        settings: What the arguments say of OTLP.
+        set_global: Whether it becomes the global one.
+        service_name: `service.name`, where the environment has none.
+    """
+    if declarative.is_declared():
+        declared = declarative.provider(set_global)
+        if declared is not None or settings.endpoint is None:
+            return declared or declarative.nothing(set_global)
+    try:
+        provider = OwnTracerProvider(resource_of(service_name))
+    except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the reports
+        logger.warning("There are no spans, OpenTelemetry's SDK cannot be set up: %s", error)
+        return trace.NoOpTracerProvider()
+    if set_global:
+        trace.set_tracer_provider(provider)
+    return provider

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,16 @@ from dotflow.logging import logger
 from dotflow.otel import attributes as names
 from dotflow.otel.export import declarative, delivering
 from dotflow.otel.export.batch import SPANS, OtlpProcessor
-from dotflow.otel.export.children import for_a_child
+from dotflow.otel.export.children import for_a_child, launch
 from dotflow.otel.export.deadline import DeadlineRunner
 from dotflow.otel.export.ending import providers
+from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import SpanCounts
 from dotflow.otel.export.outgoing import Outgoing
-from dotflow.otel.export.own import OwnTracerProvider, processors_of, span_processors
-from dotflow.otel.export.resource import resource_of
+from dotflow.otel.export.own import OwnTracerProvider, make, processors_of, span_processors
 from dotflow.otel.export.served import is_served
 from dotflow.otel.ids import WorkflowIdGenerator
+from dotflow.otel.logs import installed
 from dotflow.otel.logs.installed import Logs
 from dotflow.otel.spans.light import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
@@ -41,7 +42,6 @@ from dotflow.version import __version__
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    from dotflow.otel.export.endpoint import OtlpSettings
     from dotflow.otel.processor import OwnSpanProcessor
 
     Exporting = OtlpProcessor | BatchSpanProcessor
@@ -371,23 +371,25 @@ class Pipeline:
         return batches, counts
 
 
-def make(settings: OtlpSettings, set_global: bool, service_name: str) -> Any:
-    """The provider of a program that has none; a no-op one where none can be made.
+made_here: list[Pipeline] = []
+"""What traces in this process because it runs steps for another."""
+
+
+def open_in_child(carrier: Mapping[str, str]) -> None:
+    """Make the provider of a child that was not forked, where its program has made none.
 
     Args:
-        settings: What the arguments say of OTLP.
-        set_global: Whether it becomes the global one.
-        service_name: `service.name`, where the environment has none.
+        carrier: What the parent sent: `Pipeline.for_a_child` is in it.
     """
-    if declarative.is_declared():
-        declared = declarative.provider(set_global)
-        if declared is not None or settings.endpoint is None:
-            return declared or declarative.nothing(set_global)
-    try:
-        provider = OwnTracerProvider(resource_of(service_name))
-    except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the reports
-        logger.warning("There are no spans, OpenTelemetry's SDK cannot be set up: %s", error)
-        return trace.NoOpTracerProvider()
-    if set_global:
-        trace.set_tracer_provider(provider)
-    return provider
+    text = carrier.get(CHILD_KEY)
+    if text is None and declarative.existing() is None:
+        launch(carrier)
+        if declarative.existing() is None:
+            declarative.configure()  # where a file says so
+    installed.open_in_child(carrier)
+    if text is None or made_here or declarative.existing() is not None:
+        return
+    known = json.loads(text)
+    settings = OtlpSettings(known["endpoint"], known["protocol"])
+    texts = Texts.of_parent(**known["texts"])
+    made_here.append(Pipeline(settings, service_name=known["service_name"], texts=texts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ from dotflow.otel.export.children import LAUNCHED_KEY, LOG_KEY, launch, step_chi
 from dotflow.otel.export.ending import see_to_the_end
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.own import OwnTracerProvider
-from dotflow.otel.export.provider import CHILD_KEY, Pipeline
+from dotflow.otel.export.provider import Pipeline, made_here
 from dotflow.otel.export.resource import resource_of
 from dotflow.otel.logs import installed
 from dotflow.otel.metrics.workers import METRICS_KEY, measuring
@@ -42,28 +41,6 @@ if TYPE_CHECKING:
 
 FLUSH = 2.0
 """Seconds that a worker which sends by itself takes for that after a step."""
-
-_in_child: list[Pipeline] = []
-
-
-def open_in_child(carrier: Mapping[str, str]) -> None:
-    """Make the provider of a child that was not forked, where its program has made none.
-
-    Args:
-        carrier: What the parent sent: `Pipeline.for_a_child` is in it.
-    """
-    text = carrier.get(CHILD_KEY)
-    if text is None and declarative.existing() is None:
-        launch(carrier)
-        if declarative.existing() is None:
-            declarative.configure()  # where a file says so
-    installed.open_in_child(carrier)
-    if text is None or _in_child or declarative.existing() is not None:
-        return
-    known = json.loads(text)
-    settings = OtlpSettings(known["endpoint"], known["protocol"])
-    texts = Texts.of_parent(**known["texts"])
-    _in_child.append(Pipeline(settings, service_name=known["service_name"], texts=texts))
 
 
 class NotedSpans(SpanProcessor):
@@ -172,7 +149,7 @@ class _Worker:
         if not has_parent and declarative.existing() is None and is_asked_for():
             self._sends = True
             texts, has_logs = Texts.of_parent(**told.texts), bool(told.logs) or None
-            _in_child.append(
+            made_here.append(
                 Pipeline(
                     OtlpSettings(), service_name=told.service_name, texts=texts, has_logs=has_logs
                 )
@@ -218,21 +195,17 @@ gather = _worker.gather
 
 @contextmanager
 def attached(carrier: Mapping[str, str]) -> Iterator[None]:
-    """Make the context that a carrier leads to current, in a child or on a worker.
+    """Make the context that a carrier leads to current, on a worker.
 
     Args:
-        carrier: What the process sent that reports.
+        carrier: What the process sent that reports; it tells a worker something.
     """
     told = told_by(carrier)
-    if told is None:
-        propagation.be_a_child(carrier)
-        open_in_child(carrier)
     context = propagation.context_of(carrier)
-    if told is not None and not told.is_here:
+    if not told.is_here:
         noting = noting_in() or _worker.begin(carrier, told)
         if noting is not None:
             context = with_noting(noting, context)
-    if told is None or not told.is_here:
         see_to_the_end()
     token = otel_context.attach(context)
     try:

@@ -55,10 +55,9 @@ class Told(NamedTuple):
         return self.by == _here.name
 
 
-def told_by(carrier: Mapping[str, str]) -> Told | None:
-    """What a carrier tells; None where it is not that of a worker."""
-    text = carrier.get(WORKER_KEY)
-    return None if text is None else Told(*json.loads(text))
+def told_by(carrier: Mapping[str, str]) -> Told:
+    """What the carrier of a worker tells."""
+    return Told(*json.loads(carrier[WORKER_KEY]))
 
 
 def for_a_worker(
