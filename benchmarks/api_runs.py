@@ -1,7 +1,7 @@
 """Finds how many reports a dotflow-api takes of a thousand runs at once, and what gives way first.
 
 .ci/postgres .venv/bin/python -m benchmarks.api_runs            prints a table
-.ci/postgres .venv/bin/python -m benchmarks.api_runs --write    and writes it into docs/scale.md
+.ci/postgres .venv/bin/python -m benchmarks.api_runs --write    writes it into docs/guides/scale.md
 
 Each run has a connection of its own and reports tasks, one after another, in even steps; each step
 says that a task ended and the next one began. From level to level the runs become faster, until
@@ -33,7 +33,7 @@ from benchmarks.api_usage import Usage, Watch, size_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "guides" / "scale.md"
 BEGIN = "<!-- Figures: from here on written by `python -m benchmarks.api_runs --write`. -->"
 END = "<!-- End of the figures. -->"
 FIRST, STEP = 200, 1.4
@@ -130,7 +130,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=float, default=FIRST, help=f"reports a second ({FIRST})")
     parser.add_argument("--levels", type=int, default=20, help="at most (20)")
     parser.add_argument("--only", default="", help="as sqlite, single, or sqlite,single")
-    parser.add_argument("--write", action="store_true", help="the table into docs/scale.md")
+    parser.add_argument("--write", action="store_true", help="the table into docs/guides/scale.md")
     arguments = parser.parse_args()
     only = {one for one in arguments.only.split(",") if one}
     arguments.settings = [one for one in SETTINGS if only <= {one.database, one.way}]

@@ -1,4 +1,4 @@
-"""Measures what many processes on one state folder cost each other; writes it into docs/scale.md.
+"""Measures what many processes on one state folder cost each other, for docs/guides/scale.md.
 
 .venv/bin/python -m benchmarks.many_producers                     1, 10 and 50 processes
 .venv/bin/python -m benchmarks.many_producers --counts 200 --print
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "guides" / "scale.md"
 BEGIN, END = "<!-- many producers -->\n", "<!-- end of many producers -->"
 AWAY = "http://127.0.0.1:9"
 PERIOD = 12.0

@@ -62,7 +62,7 @@ def parted(address: str) -> tuple[str, str]:
     if "@" in bucket:
         raise ValueError(
             f"The address {scheme}://{MASK}@... has credentials in it: take them out, and set them "
-            "as for other programs of that service (docs/storage.md)."
+            "as for other programs of that service (docs/guides/storage.md)."
         )
     if _NOT_IN_A_PATH.search(path) or any(part in ("", ".", "..") for part in path.split("/")):
         raise ValueError(

@@ -267,7 +267,9 @@ def remedy(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) or _code(error) == NO_BUCKET:
         return "Make the bucket, or mend its name"
     if "credential" in words or "token" in words:
-        return "Give credentials as other programs of that service have them (docs/storage.md)"
+        return (
+            "Give credentials as other programs of that service have them (docs/guides/storage.md)"
+        )
     if isinstance(error, PermissionError) or "forbidden" in words:
         return "Let these credentials read, write, list and delete there"
     return "See whether the service runs and can be reached from here, and try again"

@@ -37,7 +37,8 @@ class StorageFile(Storage):
     the expiry, the fingerprint, and the shape of a list.
 
     In a bucket (`s3://`, `gs://`), a pickle is signed with DOTFLOW_STORAGE_KEY, and read only if
-    its signature holds: docs/storage.md. `memory://` is for tests: it lasts as long as the process.
+    its signature holds: docs/guides/storage.md. `memory://` is for tests: it lasts as long as the
+    process.
 
     Args:
         path: The folder above, which is made; or the address of a bucket and a folder in it. A

@@ -15,7 +15,7 @@ SHORTEST = 32
 
 REMEDY = (
     f"set {VARIABLE} to one secret of at least {SHORTEST} characters wherever the workflow runs "
-    "(docs/storage.md)"
+    "(docs/guides/storage.md)"
 )
 
 

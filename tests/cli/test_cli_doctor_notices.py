@@ -49,7 +49,7 @@ def test_what_is_wrong_with_them(doctor):
         DOTFLOW_TRACE_URL="https://ada:hunter2@jaeger/{trace_id}",
     )
     problems = {problem.partition(" ")[0].rstrip(":"): remedy for problem, remedy in faults}
-    assert "docs/notify.md" in problems["DOTFLOW_NOTIFY_URLS"]
+    assert "docs/guides/notify.md" in problems["DOTFLOW_NOTIFY_URLS"]
     assert "failure or always" in problems["DOTFLOW_NOTIFY_ON"]
     assert "without a password" in problems["DOTFLOW_TRACE_URL"]
     assert settings["DOTFLOW_NOTIFY_URLS"] == "nobody"

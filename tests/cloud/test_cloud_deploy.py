@@ -76,7 +76,7 @@ def reset(address: str, path: str = "reset", data: bytes = b"") -> None:
 
 def allowed() -> set[str]:
     """What the policy of the page allows."""
-    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
     policy = json.loads(page.partition("```json\n")[2].partition("```")[0])
     return {action for one in policy["Statement"] for action in one["Action"]}
 
@@ -303,7 +303,7 @@ def test_who_may_not_is_told_what_and_how(amazon, deploy, address, monkeypatch) 
         page = deploy("ecs", "--cluster", "main", status=1)
         assert "You may not read the role dotflow-etl-execution" in page
         assert "iam:GetRole" in page
-        assert "docs/deploy.md" in page
+        assert "docs/guides/deploy.md" in page
     finally:
         reset(address, "reset-auth", b"1000000")
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     not FOLDER, reason="readers of platforms: .ci/cloud builds them and sets DOTFLOW_TEST_PLATFORMS"
 )
 
-OLDEST = "1.31"  # of Kubernetes, as docs/deploy.md says
+OLDEST = "1.31"  # of Kubernetes, as docs/guides/deploy.md says
 WHOLE = (
     "--schedule", "*/15 8-18 * jan-jun mon-fri", "--time-zone", "Europe/Lisbon", "--resume",
     "--mode", "parallel", "--env", f"ODD={ODD}", "--env", "NUMBER=1e3", "--env", "ON=yes",

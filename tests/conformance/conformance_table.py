@@ -1,4 +1,4 @@
-"""The table that the suite writes: docs/conformance.md.
+"""The table that the suite writes: docs/understand/conformance.md.
 
 Written by a run of the whole suite with DOTFLOW_TEST_WRITE_CONFORMANCE=1, from what passed.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conformance_cells import CELLS, NOT_YET, OUTCOMES, ROWS
 
-PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+PAGE = Path(__file__).parents[2] / "docs" / "understand" / "conformance.md"
 
 PASSES, NONE = "✓", "-"
 

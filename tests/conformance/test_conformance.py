@@ -23,7 +23,7 @@ def test_the_trace_is_whole(row, outcome, rows):
 
 
 def test_the_page_says_what_the_suite_checks():
-    """docs/conformance.md has the rows, columns and cells of this suite."""
+    """docs/understand/conformance.md has the rows, columns and cells of this suite."""
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     wanted = [*table(expected()), *below(expected())]
     assert [line for line in wanted if line and line not in lines] == [], (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import copyreg
 import gc
 import os
 import pickle
@@ -100,6 +101,14 @@ class Impostor(Exception):
         return str, ("no exception",)
 
 
+@pytest.fixture
+def bare(monkeypatch):
+    """Exceptions pickle as they do by themselves, not as tblib has them, which Dask loads."""
+    for kind in [kind for kind in copyreg.dispatch_table if issubclass(kind, BaseException)]:
+        monkeypatch.delitem(copyreg.dispatch_table, kind)
+
+
+@pytest.mark.usefixtures("bare")
 @pytest.mark.parametrize("mode", IN_CHILDREN)
 @pytest.mark.parametrize(
     "error",

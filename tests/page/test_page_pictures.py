@@ -58,5 +58,5 @@ def test_docs_show_the_pictures(name):
     picture = (DOCS / "pages" / f"{name}.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < SIZE
-    text = (DOCS / "page.md").read_text(encoding="utf-8")
-    assert re.search(rf"!\[[^\]]{{10,}}\]\(pages/{name}\.png\)", text)
+    text = (DOCS / "guides" / "page.md").read_text(encoding="utf-8")
+    assert re.search(rf"!\[[^\]]{{10,}}\]\(\.\./pages/{name}\.png\)", text)

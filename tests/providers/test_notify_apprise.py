@@ -215,7 +215,7 @@ def test_what_is_wrong_is_said_where_it_is_given(monkeypatch, caplog):
 
 def test_the_addresses_of_the_page_are_understood():
     """Those of mail and of a webhook as they stand; the others have tokens for an example."""
-    page = (Path(__file__).parents[2] / "docs" / "notify.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "notify.md").read_text(encoding="utf-8")
     urls = re.findall(r"`((?:mailtos?|jsons)://[^`]+)`", page)
     assert len(urls) == 3
     assert repr(NotifyApprise(urls)).count("address") == 3

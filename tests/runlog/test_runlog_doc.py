@@ -1,4 +1,4 @@
-"""docs/run-log.md says what is really written: its examples are made by a program.
+"""docs/understand/run-log.md says what is really written: its examples are made by a program.
 
 With DOTFLOW_TEST_WRITE_DOC=1 in the environment the page is written anew.
 """
@@ -19,7 +19,7 @@ from dotflow.runlog import files, lines
 from dotflow.runlog.claims import Claims
 from dotflow.runlog.receipts import read_receipts
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "run-log.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "understand" / "run-log.md"
 NOBODY = "http://127.0.0.1:9"
 
 SAME = [

@@ -14,7 +14,7 @@ BUILDER = (HERE / "builder.yaml").read_text(encoding="utf-8")
 MODULE = (HERE / "go.mod").read_text(encoding="utf-8")
 PROMETHEUS = (HERE / "prometheus" / "go.mod").read_text(encoding="utf-8")
 VICTORIALOGS = (HERE / "victorialogs" / "go.mod").read_text(encoding="utf-8")
-PAGE = (ROOT / "docs" / "stack.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "stack.md").read_text(encoding="utf-8")
 
 # Jaeger's releases bear both numbers; its Go module knows the first alone.
 JAEGER = {"v1.76.0": "2.13.0"}

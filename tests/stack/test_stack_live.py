@@ -1,4 +1,4 @@
-"""What a user sees in Jaeger of a run that has not ended: what docs/stack.md says."""
+"""What a user sees in Jaeger of a run that has not ended: what docs/guides/stack.md says."""
 
 from __future__ import annotations
 

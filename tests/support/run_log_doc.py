@@ -1,4 +1,4 @@
-"""A small program whose run log is the example of docs/run-log.md."""
+"""A small program whose run log is the example of docs/understand/run-log.md."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ folder: at most 5 seconds a destination. No secret is shown.
 Without --workflow it looks at the environment alone. With it, at the Config of that workflow,
 which is made and not started; nothing of it is reported.
 
-Exit status: 0 all is well; 1 there is a fault; 2 wrong flags. docs/doctor.md has the keys of
---json."""
+Exit status: 0 all is well; 1 there is a fault; 2 wrong flags. docs/reference/doctor.md has the
+keys of --json."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

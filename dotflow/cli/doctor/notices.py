@@ -42,7 +42,7 @@ def _people(report: Report) -> None:
             names.append(Address(url, place).name)
         except ValueError as error:  # noqa: PERF203 - the others are looked at, too
             report.fault(
-                "notices", f"{NOTIFY_URLS}: {error}", "write it as docs/notify.md shows it"
+                "notices", f"{NOTIFY_URLS}: {error}", "write it as docs/guides/notify.md shows it"
             )
         except ModuleNotFound:
             report.fault(

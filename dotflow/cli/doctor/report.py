@@ -112,7 +112,7 @@ class Report:
             self.fault("variables", problem.rstrip("."), remedy and f"set {remedy}")
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints; its keys are documented in docs/doctor.md."""
+        """The object that `--json` prints; its keys are documented in docs/reference/doctor.md."""
         return {
             "ok": self.is_well,
             "version": __version__,
@@ -127,4 +127,4 @@ class Report:
 def _mend(problem: str) -> str:
     """What mends a problem whose words name a variable."""
     found = _NAME.search(problem)
-    return f"mend {found[0]}, or take it away" if found else "see docs/doctor.md"
+    return f"mend {found[0]}, or take it away" if found else "see docs/reference/doctor.md"

@@ -49,7 +49,7 @@ def _of_variable(report: Report, given: str) -> Bucket | None:
 
         return Bucket(given, {})
     except ValueError as error:
-        report.fault(ABOUT, f"{VARIABLE}: {error}", "write it as docs/storage.md shows it")
+        report.fault(ABOUT, f"{VARIABLE}: {error}", "write it as docs/guides/storage.md shows it")
     except ModuleNotFound as error:
         report.fault(ABOUT, f"{VARIABLE}: {error}", "install what it names")
     return None

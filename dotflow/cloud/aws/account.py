@@ -131,7 +131,7 @@ def _said(error: Any, doing: str) -> str:
     words = masked(str(error.response.get("Error", {}).get("Message", "")))
     if code in DENIED:
         return (
-            f"You may not {doing}: {words or code}. docs/deploy.md has the policy that a "
+            f"You may not {doing}: {words or code}. docs/guides/deploy.md has the policy that a "
             "deployment needs; roles that somebody else makes are given by '--execution-role', "
             "'--task-role', '--service-role' and '--schedule-role'"
         )

@@ -210,7 +210,7 @@ def check_ids(subnets: tuple[str, ...], groups: tuple[str, ...], file_system: st
     if file_system is not None and not _FILE_SYSTEM.fullmatch(file_system):
         raise PlanError(
             f"'{file_system}' is no file system with its access point, as "
-            "'fs-0a1b2c3d/fsap-4e5f6a7b'; docs/deploy.md says how one is made"
+            "'fs-0a1b2c3d/fsap-4e5f6a7b'; docs/guides/deploy.md says how one is made"
         )
 
 
