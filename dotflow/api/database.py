@@ -1,5 +1,7 @@
 """Opens the database: which URLs are taken, how each kind is set up."""
 
+import contextlib
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,7 @@ _REST_SECONDS = 5.0
 
 _LASTING = 10  # connections that stay open while nothing needs them
 _BUSY_SECONDS = 30
+_PRIVATE = 0o600
 # Any constant does, as long as every dotflow-api takes the same one.
 _CREATION_LOCK = 0x646F74666C6F77
 
@@ -131,6 +134,7 @@ def _sqlite(url: URL, **pool: int) -> Engine:
     try:
         if not database.startswith("file:"):
             _make_folder(Path(database).parent)
+            _make_file(database)
         # No isolation level: the driver opens no transactions of its own, _begin does.
         arguments = {"isolation_level": None, "timeout": _BUSY_SECONDS}
         engine = create_engine(url, connect_args=arguments, hide_parameters=True, **pool)
@@ -150,6 +154,14 @@ def _make_folder(folder: Path) -> None:
             f"{EXAMPLES}"
         )
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def _make_file(path: str) -> None:
+    """Make the file of a new database private: it holds what steps gave and got."""
+    # What cannot be made SQLite explains itself. A file that is there keeps its mode, and is not
+    # opened: to close it would end the locks that others of this process have on it.
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
 
 
 def _postgres(url: URL, **pool: int) -> Engine:

@@ -104,6 +104,21 @@ def test_no_folder_is_made_at_the_root(path: str) -> None:
     assert not Path("/dotflow-of-nobody").exists()
 
 
+def test_a_new_file_is_private(tmp_path: Path) -> None:
+    """Nobody else reads the records, nor what SQLite keeps beside them; a file keeps its mode."""
+    made, given = tmp_path / "made.db", tmp_path / "given.db"
+    given.touch()
+    given.chmod(0o640)
+    for file in (made, given):
+        engine = open_engine(f"sqlite:///{file}")
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1 FROM workflows"))
+            modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.glob(f"{file.name}*")}
+        engine.dispose()
+        assert len(modes) > 1
+        assert set(modes.values()) == {0o600 if file == made else 0o640}
+
+
 def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     """A file of another kind is refused and left as it is."""
     path = tmp_path / "notes.txt"
@@ -164,7 +179,7 @@ def test_servers_may_start_at_once(database: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db" if database.startswith("sqlite") else database
     code = f"from dotflow.api.database import open_engine; open_engine({url!r}).dispose()"
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
-    assert [process.wait(30) for process in started] == [0] * 4
+    assert [process.wait(120) for process in started] == [0] * 4
 
 
 def test_engine_hides_parameters(sqlite_url: str) -> None:
@@ -207,7 +222,7 @@ def test_servers_may_take_over_at_once(earlier: str) -> None:
     """Several processes that add the column at the same moment all succeed."""
     code = f"from dotflow.api.database import open_engine; open_engine({earlier!r}).dispose()"
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
-    assert [process.wait(30) for process in started] == [0] * 4
+    assert [process.wait(120) for process in started] == [0] * 4
 
 
 @pytest.mark.parametrize("url", ["sqlite:///a.db", "sqlite:///d/b.db", "sqlite:///file:c.db?uri=1"])
