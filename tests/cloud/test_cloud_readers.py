@@ -1,4 +1,4 @@
-"""What each platform reads is read as it is there, by Docker's own code, actionlint and schemas."""
+"""What each platform reads is read as it is there: by Docker's own code, by linters, by schemas."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.skipif(
     not FOLDER, reason="readers of platforms: .ci/cloud builds them and sets DOTFLOW_TEST_PLATFORMS"
 )
 
+ROOT = Path(__file__).parents[2]
+HADOLINT = Path(sys.executable).with_name("hadolint")
 OLDEST = "1.31"  # of Kubernetes, as docs/guides/deploy.md says
 WHOLE = (
     "--schedule", "*/15 8-18 * jan-jun mon-fri", "--time-zone", "Europe/Lisbon", "--resume",
@@ -64,8 +67,48 @@ def test_compose(words):
         assert project["services"]["dotflow-api"]["environment"] == {"DOTFLOW_API_TOKEN": "t$x"}
 
 
+def hadolint(path, *ignored):
+    """What the linter says, without the rules that are named."""
+    words = [HADOLINT, "--no-color", "--failure-threshold=warning"]
+    words += [f"--ignore={rule}" for rule in ignored]
+    return subprocess.run([*words, path], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", ["api", "workflow"])
+def test_our_own_dockerfiles(name, tmp_path):
+    """BuildKit and hadolint have nothing to say against them, and both do look."""
+    path = ROOT / "docker" / f"{name}.Dockerfile"
+    worse = tmp_path / "Dockerfile"
+    for check, spoilt in (
+        (lambda file: read("readers", "dockerfile", file), "RUN --mont=type=bind id\n"),
+        (hadolint, "RUN sudo id\n"),
+    ):
+        done = check(path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        worse.write_text(path.read_text() + spoilt)
+        assert check(worse).returncode == 1
+
+
+@pytest.mark.parametrize("path", ["docs/compose.yaml", "docs/collector/compose.yaml"])
+def test_our_own_compose_files(path):
+    """Docker Compose takes them without any variable, and what they name is there and pinned."""
+    done = read("readers", "compose", ROOT / path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    services = json.loads(done.stdout)["services"]
+    for name, one in services.items():
+        if built := one.get("build"):
+            assert (Path(built["context"]) / built["dockerfile"]).is_file(), name
+        else:
+            assert re.search(r":v?\d+\.\d+\.\d+$", one["image"]), one["image"]
+        for volume in one.get("volumes", ()):
+            assert volume["type"] == "volume" or Path(volume["source"]).exists(), volume
+        for port in one.get("ports", ()):
+            assert port["host_ip"] == "127.0.0.1", name
+
+
 def test_dockerfiles():
-    """BuildKit reads them, and has nothing to say against them."""
+    """BuildKit and hadolint read them, and have nothing to say against them."""
     folder = written("compose", "--with-api")
     for requirements in ("pyproject.toml", "requirements.txt"):
         Path(requirements).touch()
@@ -79,6 +122,10 @@ def test_dockerfiles():
     for path in paths:
         done = read("readers", "dockerfile", path)
         assert done.returncode == 0, f"{path}: {done.stderr}"
+        done = hadolint(
+            path, *["DL3045"] if path.suffix == ".lambda" else []
+        )  # its base has a WORKDIR
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("words", [(), WHOLE])
