@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dotflow.utils.nearest import did_you_mean
+from dotflow.utils.upstream import hint_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +76,8 @@ class Parser(argparse.ArgumentParser):
         """Say that there is no such word, and which one is near."""
         name = word.split("=", maxsplit=1)[0]
         kind = "flag" if word.startswith("-") else "word"
-        self.error(f"unknown {kind} '{name}'.{did_you_mean(name, self._flags())}")
+        hint = hint_for(self.prog, name) or did_you_mean(name, self._flags())
+        self.error(f"unknown {kind} '{name}'.{hint}")
 
     def _is_unknown(self, word: str) -> bool:
         name = word.split("=", maxsplit=1)[0]
@@ -91,5 +93,5 @@ class Parser(argparse.ArgumentParser):
         if choices is None or value in choices:
             return
         allowed = [str(choice) for choice in choices]
-        hint = did_you_mean(str(value), allowed)
+        hint = hint_for(self.prog, str(value)) or did_you_mean(str(value), allowed)
         raise argparse.ArgumentError(action, f"'{value}' is none of {', '.join(allowed)}.{hint}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dotflow.utils.upstream import PROVIDERS, ModuleHints, message_of
+
 if TYPE_CHECKING:
     from dotflow.providers.log_default import LogDefault
     from dotflow.providers.log_opentelemetry import LogOpenTelemetry
@@ -56,7 +58,13 @@ __all__ = [
 ]
 
 
+ModuleHints.install()
+
+
 def __getattr__(name: str) -> Any:
+    if name in PROVIDERS:
+        # No AttributeError: Python would put words of its own in the place of these.
+        raise ImportError(message_of(f"{__name__}.{name}", name), name=__name__)
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     provider = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
