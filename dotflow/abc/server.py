@@ -100,7 +100,8 @@ class Server(ABC):
     def happened(self, fact: Fact, subject: Any) -> None:
         """Learn what happened in a run; the engine calls this, and nothing else, at each moment.
 
-        By default it calls the methods below. A Server that overrides it has all there is to know.
+        By default it calls the methods below. A Server that overrides it has all there is to know:
+        derive that one from `ServerFacts`.
 
         Args:
             fact: What happened.
@@ -256,6 +257,32 @@ class Server(ABC):
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and release what the server holds. Reports after this are not sent."""
         return self.flush(timeout)
+
+
+class ServerFacts(Server):
+    """A Server that learns each moment of a run as a fact: a subclass writes `happened` alone."""
+
+    @abstractmethod
+    def happened(self, fact: Fact, subject: Any) -> None:
+        """Learn what happened in a run; the thread that runs the workflow calls this.
+
+        Args:
+            fact: What happened: one of the tuples of `dotflow.abc.facts`.
+            subject: The task (a `dotflow.abc.task.TaskView`) for a fact of a task, else the id of
+                the workflow.
+        """
+
+    def create_workflow(self, workflow: str | UUID) -> None:
+        """Do nothing: `happened` learns it."""
+
+    def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
+        """Do nothing: `happened` learns it."""
+
+    def create_task(self, task: TaskView) -> None:
+        """Do nothing: `happened` learns it."""
+
+    def update_task(self, task: TaskView) -> None:
+        """Do nothing: `happened` learns it."""
 
 
 # What each fact is by the methods that a Server had before there were facts.

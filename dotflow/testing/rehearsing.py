@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import RunBegan, RunEnded, RunFailed, TaskAdded, WorkflowCreated
-from dotflow.abc.server import Server
+from dotflow.abc.server import ServerFacts
 from dotflow.core import rehearsal as engine
 from dotflow.testing.runs import RunSeen, Tasks, TaskSeen, flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from uuid import UUID
 
     from dotflow.abc.facts import Fact
-    from dotflow.abc.task import TaskView
 
 PATIENCE = 60.0
 """Seconds to wait at the end for background runs that are under way."""
@@ -131,7 +129,7 @@ def _ended(found: Rehearsal) -> bool:
     return True
 
 
-class StandIn(Server):
+class StandIn(ServerFacts):
     """Tells everyone who rehearses what happens; stands in for the Server of each Config."""
 
     def __init__(self) -> None:
@@ -164,18 +162,6 @@ class StandIn(Server):
         """Tell of a fact."""
         for one in list(self._open):
             one.learn(fact, subject)
-
-    def create_workflow(self, workflow: str | UUID) -> None:
-        """Not called: `happened` has all."""
-
-    def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
-        """Not called."""
-
-    def create_task(self, task: TaskView) -> None:
-        """Not called."""
-
-    def update_task(self, task: TaskView) -> None:
-        """Not called."""
 
 
 _everyone = StandIn()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dotflow import Config, Task, action
+from dotflow import Config, DotFlow, Task, action
 from dotflow.abc.api import Api
-from dotflow.abc.server import FlushResult, Server, WorkflowDescription
+from dotflow.abc.facts import RunBegan, RunEnded, TaskEnded
+from dotflow.abc.server import FlushResult, Server, ServerFacts, WorkflowDescription
 
 ABSTRACT = {"create_workflow", "update_workflow", "create_task", "update_task"}
 
@@ -85,3 +86,26 @@ def test_the_former_name_warns_and_works():
     old = Old()
     assert isinstance(old, Server)
     assert Config(server=old).server is old
+
+
+class Told(ServerFacts):
+    """Writes down each fact; `happened` is all it has."""
+
+    def __init__(self):
+        self.facts = []
+
+    def happened(self, fact, subject):
+        self.facts.append((type(fact), str(getattr(subject, "task_id", subject))))
+
+
+def test_a_server_of_facts_needs_one_method():
+    """A subclass of ServerFacts writes `happened`, and learns of runs and tasks."""
+    assert ServerFacts.__abstractmethods__ == {"happened"}
+    server = Told()
+    workflow = DotFlow(config=Config(server=server), workflow_id="w")
+    workflow.task.add(step)
+    workflow.start()
+    assert [one for one in server.facts if one[0] in (RunBegan, TaskEnded, RunEnded)] == [
+        (RunBegan, "w"), (TaskEnded, "1"), (RunEnded, "w"),
+    ]  # fmt: skip
+    assert not workflow.config.guard.failures
