@@ -68,12 +68,18 @@ def forget(closable: Closable) -> None:
 
 
 def seconds_from_environment(name: str, default: float) -> float:
-    """The seconds that a variable says, from 0 to a day; the default where it says none."""
+    """The seconds that a variable says, from 0 to a day; the default if it is wrong or not set."""
+    given = os.environ.get(name, "").strip()
     try:
-        seconds = float(os.environ.get(name) or default)
+        seconds = float(given or default)
     except ValueError:
-        return default
-    return default if math.isnan(seconds) else min(LONGEST_TIMEOUT, max(0.0, seconds))
+        seconds = math.nan
+    if not math.isnan(seconds):
+        return min(LONGEST_TIMEOUT, max(0.0, seconds))
+    from dotflow.process.variables import warn  # here, for it is rarely needed
+
+    warn(f"{name} is {given!r}: it must be a number of seconds; {default:g} is used.")
+    return default
 
 
 def flush_timeout() -> float:

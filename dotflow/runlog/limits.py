@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from dotflow.logging import logger
+from dotflow.process.variables import warn
 from dotflow.runlog import files, lateness, waits
 
 if TYPE_CHECKING:
@@ -41,11 +42,15 @@ class _Kept(NamedTuple):
 
 def max_bytes() -> int:
     """Bytes that may wait: DOTFLOW_OUTBOX_MAX_BYTES, 1 GB by default."""
-    try:
-        given = int(os.environ.get("DOTFLOW_OUTBOX_MAX_BYTES") or MAX_BYTES)
-    except ValueError:
-        return MAX_BYTES
-    return given if given > 0 else MAX_BYTES
+    given = os.environ.get("DOTFLOW_OUTBOX_MAX_BYTES", "").strip()
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    if given:
+        warn(
+            f"DOTFLOW_OUTBOX_MAX_BYTES is {given!r}: it must be a whole number of bytes above 0; "
+            f"{MAX_BYTES} is used."
+        )
+    return MAX_BYTES
 
 
 _next_look = float("-inf")

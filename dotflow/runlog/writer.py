@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dotflow.process.forking import renew_in_child
+from dotflow.process.variables import warn
 from dotflow.runlog import carrying, files, history, life, limits, lines, ownfile
 from dotflow.runlog.complaints import Complaints
 from dotflow.runlog.identity import Identity
@@ -346,7 +347,10 @@ def _long_enough(is_idle: bool) -> int:
 
 
 def _is_wanted() -> bool:
-    return os.environ.get("DOTFLOW_OUTBOX", "").strip().lower() != "memory"
+    given = os.environ.get("DOTFLOW_OUTBOX", "").strip().lower()
+    if given not in ("", "disk", "memory", "network"):
+        warn(f"DOTFLOW_OUTBOX is {given!r}: it may be 'disk' (and is), 'memory' or 'network'.")
+    return given != "memory"
 
 
 def _head(segment: Segment) -> bytes:

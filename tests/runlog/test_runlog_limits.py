@@ -9,6 +9,7 @@ import pytest
 from support.processes import dies
 from support.run_logs import KEY, NAME, line
 
+from dotflow.process.at_exit import flush_timeout
 from dotflow.runlog import files, limits
 from dotflow.runlog.receipts import Receipts
 from dotflow.runlog.writer import RunLog
@@ -105,3 +106,22 @@ def test_the_limit_of_the_environment(monkeypatch, given, bytes_):
     """DOTFLOW_OUTBOX_MAX_BYTES is a number of bytes; what is none is not believed."""
     monkeypatch.setenv("DOTFLOW_OUTBOX_MAX_BYTES", given)
     assert limits.max_bytes() == bytes_
+
+
+def test_a_value_that_is_wrong_is_told_of_once(monkeypatch, caplog, logs):
+    """Who mistypes a variable of the outbox reads which one, and what it may be."""
+    monkeypatch.setenv("DOTFLOW_OUTBOX", "memry")
+    monkeypatch.setenv("DOTFLOW_OUTBOX_MAX_BYTES", "1GB")
+    monkeypatch.setenv("DOTFLOW_FLUSH_TIMEOUT", "5s")
+    one = logs()
+    one.log.append(line(1))
+    assert one.log.is_durable
+    assert (limits.max_bytes(), limits.max_bytes()) == (2**30, 2**30)
+    assert (flush_timeout(), flush_timeout()) == (5, 5)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [one.partition(":")[0] for one in said] == [
+        "DOTFLOW_OUTBOX is 'memry'",
+        "DOTFLOW_OUTBOX_MAX_BYTES is '1GB'",
+        "DOTFLOW_FLUSH_TIMEOUT is '5s'",
+    ]
+    assert "'memory' or 'network'" in said[0]

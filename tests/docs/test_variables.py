@@ -1,0 +1,41 @@
+"""The page of variables names those that the code reads, and no others."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from dotflow.cli.doctor.configured import KNOWN
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "reference" / "variables.md").read_text(encoding="utf-8")
+ROWS = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| `")]
+NAME = re.compile(r"(?:DOTFLOW|OTEL|SERVER|WORKFLOW)_[A-Z_]+[A-Z]")
+ON_THE_PAGE = {name for row in ROWS for name in re.findall(r"`([A-Z_]+)`", row[0])}
+
+
+def names_in(file):
+    """The variables of ours and of OpenTelemetry's that a module has as a text, or imports."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names if alias.name.startswith("OTEL_"))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from NAME.findall(node.value) if NAME.fullmatch(node.value) else ()
+
+
+def test_the_page_has_what_the_code_reads():
+    """A variable that the code reads has a row, and a row of ours is one that the code reads."""
+    read = {name for file in (ROOT / "dotflow").rglob("*.py") for name in names_in(file)}
+    assert len(read) > 60
+    assert read <= ON_THE_PAGE
+    assert {name for name in ON_THE_PAGE if not name.startswith("OTEL_")} - read == {
+        "TRACEPARENT", "TRACESTATE", "BAGGAGE",  # read by the propagators that are installed
+    }  # fmt: skip
+
+
+def test_the_page_says_the_defaults_that_doctor_says():
+    """What holds without a variable is the same on the page and in `dotflow doctor`."""
+    said = {row[0].strip("| `"): row[-1].replace("`", "").strip(" |") for row in ROWS}
+    wrong = {one.variable for one in KNOWN if not said[one.variable].startswith(one.default)}
+    assert not wrong
