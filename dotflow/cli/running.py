@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from dotflow.core.exception import Interrupted
 from dotflow.core.types import TypeExecution, TypeStatus
 from dotflow.process.at_exit import flush_timeout
 from dotflow.providers.log_default import StandardErrorHandler
+from dotflow.runlog import history
+from dotflow.runlog.writer import run_log
 from dotflow.utils.error_handler import class_and_message
 from dotflow.utils.masking import masked_by_default
 from dotflow.utils.trace_link import trace_link
@@ -179,6 +182,8 @@ def _say_where(workflow: DotFlow, trace_id: str | None) -> None:
     known = {"workflow": str(wid), "trace": trace_id, "open": trace_link(trace_id), **places}
     if not places:
         known["reported"] = "nowhere (--server and the variables that it names say where)"
+    if history.wanted() > 0 and run_log.is_durable and run_log.segments:
+        known["show"] = f"dotflow trace {shlex.quote(str(wid))}"
     for name, value in known.items():
         if value:
             _console().print(f"{name:<8}  {value}", soft_wrap=True)

@@ -123,6 +123,7 @@ def test_a_run_is_a_waterfall_with_what_failed(dotflow):
     assert any(row[0] == "fail" and row[-1] == "LookupError" for row in rows if row)
     assert any(row[0] == "flaky" and row[-2:] == ["Not", "started"] for row in rows if row)
     assert "task 2 (fail): LookupError: no such table" in text
+    assert '    raise LookupError("no such table")' in text.splitlines(), "the line that raised it"
     last = dotflow("trace", "last").splitlines()[0]
     assert "Completed" in last
     assert dotflow("trace", "broken").startswith(last), "a name means its newest run"

@@ -215,16 +215,26 @@ def test_the_end_says_which_run_it_was_and_where_to_look(spawn, default_dialect,
         "open": f"https://jaeger/trace/{trace}",
         "records": f"{default_dialect.url}/workflows/{workflow['id']}",
         "spans": f"OTLP endpoint {otlp.http_url}/v1/traces",
+        "show": f"dotflow trace {workflow['id']}",
     }
     assert "hush" not in output
 
 
 def test_the_end_of_a_run_that_is_not_reported(command, capsys):
-    """Without a server the id is there, and that it is reported nowhere."""
+    """Without a server the id is there, that it is reported nowhere, and how to see it here."""
     assert command("start", "-w", "{}.pipeline") == 0
     known = summary(capsys.readouterr().err)[1]
-    assert list(known) == ["workflow", "reported"]
+    assert list(known) == ["workflow", "reported", "show"]
     assert known["reported"].startswith("nowhere")
+    assert command(*known["show"].split()[1:]) == 0
+    assert f"({known['workflow']}): Completed" in capsys.readouterr().out
+
+
+def test_the_end_of_a_run_that_is_not_kept(command, capsys, monkeypatch):
+    """Without a history nothing is named that would show the run."""
+    monkeypatch.setenv("DOTFLOW_HISTORY", "off")
+    assert command("start", "-w", "{}.pipeline") == 0
+    assert list(summary(capsys.readouterr().err)[1]) == ["workflow", "reported"]
 
 
 def test_default_dialect(command, default_dialect):

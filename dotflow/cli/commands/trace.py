@@ -40,6 +40,10 @@ MANY = 200
 
 LONGEST_ERROR = 300
 
+MOST_FRAME_LINES = 12
+
+TRACEBACK_BEGINS = "Traceback (most recent call last):\n"
+
 GZIP = b"\x1f\x8b"
 
 EPILOG = """\
@@ -131,8 +135,8 @@ class _Shown:
         """Its spans."""
         raise NotImplementedError
 
-    def errors(self) -> list[str]:
-        """What failed, one line each."""
+    def errors(self) -> list[tuple[str, str]]:
+        """What failed: a line each, and the frames in which it was raised."""
         return []
 
     def show(self, console: Console, is_all: bool) -> None:
@@ -143,8 +147,10 @@ class _Shown:
         if len(bars) < len(self.bars):
             left = len(self.bars) - len(bars)
             console.print(f"and {left} more: --all shows them", style="dim")
-        for line in self.errors():
+        for line, frames in self.errors():
             console.print(Text(line, style="red"), soft_wrap=True)
+            if frames:
+                console.print(Text(frames), soft_wrap=True)
         link = trace_link(self.trace_id)
         if link is not None:
             console.print(Text(f"trace: {link}"), soft_wrap=True)
@@ -182,14 +188,15 @@ class _OfRun(_Shown):
 
         return spans_of(self._run, self._said, self.now)
 
-    def errors(self) -> list[str]:
+    def errors(self) -> list[tuple[str, str]]:
+        failed = [task for task in self._run.all_tasks() if task.status == TypeStatus.FAILED]
         found = [
-            f"task {task.task} ({task.name}): {_words(last_error(task))}"
-            for task in self._run.all_tasks()
-            if task.status == TypeStatus.FAILED
+            (f"task {task.task} ({task.name}): {_words(error)}", _frames(error))
+            for task in failed
+            for error in [last_error(task)]
         ]
         if self._run.error is not None:
-            found.append(f"the run: {_words(self._run.error)}")
+            found.append((f"the run: {_words(self._run.error)}", ""))
         return found
 
 
@@ -198,6 +205,15 @@ def _words(error: Any) -> str:
         return "failed"
     words = class_and_message(str(error.get("exception") or ""), str(error.get("message") or ""))
     return fit(words, LONGEST_ERROR)
+
+
+def _frames(error: Any) -> str:
+    """The frames in which it was raised, the innermost ones: lines of its traceback."""
+    if not isinstance(error, dict):
+        return ""
+    last = str(error.get("traceback") or "").rpartition(TRACEBACK_BEGINS)[2]
+    lines = [line for line in last.splitlines() if line.startswith("  ")]
+    return "\n".join(lines[-MOST_FRAME_LINES:])
 
 
 def _of_run(arguments: argparse.Namespace) -> list[_Shown]:
