@@ -142,10 +142,7 @@ class Adoption:
                 logs.setdefault(workflow, []).append(found)
             found.forget_done(found.workflows & theirs)
         for workflow, found_in in logs.items():
-            if workflow in self._resuming:
-                self._resuming[workflow][0].extend(found_in)
-            else:
-                self._wait_for_call(workflow, found_in)
+            self._wait_for_call(workflow, found_in)
 
     def _not_free(self, claims: dict[str, Claims], me: str) -> set[str]:
         """The workflows of which a living process sees to a log: all others are that one's too."""
@@ -175,8 +172,7 @@ class Adoption:
         Else what that one has left would come before what it had taken.
         """
         for unit in list(self._lanes):
-            if unit.log is not None and not unit.flying and not self._is_ours(unit):
-                unit.log.let_go(unit.source.workflow)
+            if not self._is_ours(unit):
                 self._lanes.leave(unit.source.workflow, unit)
 
     def _adopt(self, workflow: str, logs: list[Left]) -> None:
@@ -254,7 +250,9 @@ class Adoption:
     def _wait_for_call(self, workflow: str, logs: list[Left]) -> None:
         """Take a workflow over once nobody else's call about it is under way."""
         self._lanes.block(workflow)
-        self._resuming[workflow] = logs, time.monotonic() + LONGEST_CALL
+        waiting, deadline = self._resuming.get(workflow, ([], time.monotonic() + LONGEST_CALL))
+        # An earlier look has found some of them: twice in the lanes, one makes the other void.
+        self._resuming[workflow] = list(dict.fromkeys([*waiting, *logs])), deadline
         self.go_on()
 
     def go_on(self) -> None:
@@ -284,8 +282,7 @@ class Adoption:
             return self._held(flights)
         self._lanes.put_back(refused)
         for unit, may in may_go.items():
-            if not may and unit.log is not None and not self._is_ours(unit):
-                unit.log.let_go(unit.source.workflow)
+            if not may and not self._is_ours(unit):
                 self._lanes.leave(unit.source.workflow, unit)
         return self._held([one for one in flights if may_go.get(one.unit, True)])
 

@@ -184,8 +184,7 @@ class Lanes:
         many calls. Whatever is answered makes its workflow ready again.
         """
         self._let_due()
-        claimed: list[Flight] = []
-        apart: list[str] = []
+        claimed, apart = list[Flight](), list[str]()
         while self._ready:
             workflow = next(iter(self._ready))
             active = self._turn_of(workflow)
@@ -348,12 +347,15 @@ class Lanes:
             del self._units[at]
 
     def leave(self, workflow: str, unit: Unit) -> None:
-        """Forget what another process has claimed: all that is from the same log."""
-        queue = self._workflows.get(workflow)
-        if queue is not None:
-            for one in [one for one in queue if one.log is unit.log]:
-                self._take_out(queue, one)
-            self._sweep(workflow)
+        """Forget what another process has claimed: all from the same log, unless a call is out."""
+        queue, log = self._workflows.get(workflow, deque()), unit.log
+        theirs = [one for one in queue if one.log is log]
+        if log is None or any(one.flying for one in theirs):
+            return
+        log.let_go(workflow)
+        for one in theirs:
+            self._take_out(queue, one)
+        self._sweep(workflow)
 
     def put_back(self, flights: list[Flight]) -> None:
         """Have messages not be under way, for they were not sent; they are tried again soon."""

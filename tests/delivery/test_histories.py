@@ -472,6 +472,55 @@ def test_what_follows_a_refused_task_is_not_left_behind(monkeypatch, tmp_path):
     state.teardown()
 
 
+def test_a_workflow_that_waits_for_a_call_is_taken_over_once(monkeypatch, tmp_path):
+    """A history in which two looks found one log, and the end of its run was taken for said."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.construct(pick=200, policy="managed")
+    state.begin_with_opentelemetry(pick=1000)
+    state.end(pick=624)
+    state.construct_again(pick=648, which=304)
+    state.begin(pick=790, which=0)
+    state.construct(pick=491, policy="default")
+    state.begin(pick=425, which=497)
+    outcomes = ["away", "taken", "taken", "lost", "taken", "later", "taken", "lost", "taken"]
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=1000, rounds=4)
+    state.begin_with_opentelemetry(pick=1000)
+    state.ends(effects=1000, how="crash", pick=404)
+    state.construct(pick=0, policy="default")
+    state.construct(pick=751, policy="default")
+    state.claim(in_bulk=False, limit=5, pick=666)
+    state.start_process()
+    state.construct_again(pick=0, which=1000)
+    state.begin_with_opentelemetry(pick=729)
+    outcomes = ["taken", "instead", "instead", "refused", *["taken"] * 5]
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=403, rounds=1)
+    state.ends(effects=928, how="close", pick=597)
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=325, rounds=3)
+    state.care(pick=361, time_passes=True)
+    state.construct_again(pick=703, which=910)
+    state.torn_or_damaged(pick=691, whole=False)
+    state.ends(effects=764, how="fork", pick=558)
+    state.care(pick=65, time_passes=False)
+    state.teardown()
+
+
+def test_what_is_under_way_is_not_left_to_another(monkeypatch, tmp_path):
+    """A history in which a process forgot a message that it was about to be told of."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.begin_with_opentelemetry(pick=473)
+    state.construct_within(here=True, pick=949, which=382)
+    state.start_process()
+    state.ends(effects=1000, how="fork", pick=520)
+    state.claim(in_bulk=False, limit=4, pick=688)
+    state.construct_again(pick=485, which=750)
+    state.care(pick=1, time_passes=True)
+    state.care(pick=0, time_passes=True)
+    state.counts_add_up()
+    state.teardown()
+
+
 @pytest.mark.soak
 def test_no_long_history_leaves_a_wrong_record(monkeypatch, tmp_path):
     """The same, with more histories, and longer ones: 10,000, or DOTFLOW_TEST_HISTORIES."""
