@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,24 @@ def test_the_two_commands_make_their_environment(name):
     """One command each, from nothing, as .ci/run reads them."""
     commands = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
     assert len([line for line in commands if line.endswith(name)]) == 1
+
+
+@pytest.mark.slow
+def test_the_picture_is_of_a_run_as_it_goes_today(tmp_path):
+    """Drawn anew it says the same; else `python docs/draw.py` draws it."""
+    program = "import runpy, sys; draw = runpy.run_path(sys.argv[1]); print(draw['picture']())"
+    drawn = subprocess.run(
+        [sys.executable, "-c", program, ROOT / "docs" / "draw.py"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        cwd=tmp_path,
+    )
+    words = runpy.run_path(str(ROOT / "docs" / "draw.py"))["words"]
+    kept = (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8")
+    assert "penguins" in words(kept)
+    assert words(drawn.stdout) == words(kept)
 
 
 def test_it_is_as_long_as_people_read():
