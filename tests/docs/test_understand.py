@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/security.md"]
+PAGES = ["docs/security.md", "docs/understand/guarantees.md"]
 PROOF = re.compile(r"\[`(test_\w+)`\]\(([\w./-]+\.py)\)")
 
 
