@@ -28,6 +28,14 @@ KEPT = ("DOTFLOW_TEST_",)
 GRACE = 5.0  # seconds
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Name what tests say that they leave out, and why."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "not run":
+                terminalreporter.write_line(f"not run: {value}")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
     for name in list(os.environ):

@@ -70,7 +70,10 @@ class OtlpReceiver:
     Attributes:
         is_away: Whether it takes nothing, and says so at once.
         refuses: The name of a span for which it refuses a whole batch, for good.
+        takes_metrics: Whether it takes metrics too, and drops them; without, it is as Jaeger.
     """
+
+    takes_metrics = False
 
     def __enter__(self):
         self._lock = threading.Lock()
@@ -87,10 +90,14 @@ class OtlpReceiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                # As Jaeger, it takes no metrics.
+                if self.path == "/v1/metrics" and receiver.takes_metrics:
+                    return self._end(200)
                 is_known = self.path in ("/v1/traces", "/v1/logs")
                 is_logs = self.path == "/v1/logs"
-                self.send_response(receiver._answer(body, is_logs) if is_known else 404)
+                return self._end(receiver._answer(body, is_logs) if is_known else 404)
+
+            def _end(self, status):
+                self.send_response(status)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
