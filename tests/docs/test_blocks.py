@@ -6,11 +6,7 @@ import pytest
 from support import blocks
 from support.page_run import run_page
 
-EVERYDAY = ("README.md",)
-"""Pages that are run each time; any other that starts a process is run with the slow tests."""
-
 NOT_YET = (
-    "README.md",
     "docs/contributing.md",
     "docs/guides/deploy.md",
     "docs/guides/dotflow-api.md",
@@ -32,11 +28,11 @@ NOT_YET = (
 
 
 def every_page():
-    """Each page that has a block, as a test."""
+    """Each page that has a block, as a test; with the slow ones if it starts a process."""
     for page in blocks.pages():
         name = str(page.relative_to(blocks.ROOT))
         found = blocks.blocks(page)
-        is_slow = any(one.is_run for one in found) and name not in EVERYDAY
+        is_slow = any(one.is_run for one in found)
         if found and name not in NOT_YET:
             yield pytest.param(page, marks=[pytest.mark.slow] * is_slow, id=name)
 
@@ -58,9 +54,9 @@ def test_every_block_is_run_or_marked():
 
 
 def test_pages_that_are_to_be_mended_are_there():
-    """A page that is gone, or that does what it says, leaves the lists above."""
+    """A page that is gone, or that does what it says, leaves the list above."""
     names = {str(page.relative_to(blocks.ROOT)) for page in blocks.pages()}
-    assert set(EVERYDAY) | set(NOT_YET) <= names
+    assert set(NOT_YET) <= names
 
 
 def test_what_is_not_run_is_told(record_property):

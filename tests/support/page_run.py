@@ -193,14 +193,16 @@ class PageRun:
         said = {real: said for said, real in self._ports.items()}
 
         def plain(found: re.Match[str]) -> str:
-            port = int(found[1])
-            return f"localhost:{said.get(port, port)}"
+            port = said.get(int(found[1]))
+            return f"localhost:{port}" if port else found[0]
 
         return _ADDRESS.sub(plain, output)
 
-    @staticmethod
-    def _plain(line: str) -> str:
-        return _ADDRESS.sub(r"localhost:\1", line)
+    def _plain(self, line: str) -> str:
+        def plain(found: re.Match[str]) -> str:
+            return f"localhost:{found[1]}" if int(found[1]) in self._ports else found[0]
+
+        return _ADDRESS.sub(plain, line)
 
     def _clean(self) -> dict[str, str]:
         """The environment of somebody who begins: nothing is set, the commands are on the path."""
