@@ -78,7 +78,7 @@ def _take_note(unit: Unit, receipt: Receipt) -> None:
         return
     unit.note(key, kind, n)
     if receipt.get("end"):
-        unit.is_known_ended(key)
+        unit.is_known_ended(key, n)
 
 
 def _kind(receipt: Receipt) -> Kind | None:

@@ -328,13 +328,17 @@ class Unit:
             record.said = max(record.said, n)
         self._look_at(key, record)
 
-    def is_known_ended(self, key: Key) -> None:
-        """Take note that the end of a record was said, whatever facts of it are left."""
+    def is_known_ended(self, key: Key, n: int) -> None:
+        """Take note that the end of a record, fact `n`, was said, whatever facts of it are left."""
         if key is None:
             self.head.ended, self.head.said = True, max(self.head.said, self.head.due)
-        elif (record := self.tasks.get(key)) is not None:
-            record.ended, record.said = True, max(record.said, record.due)
-            self._look_at(key, record)
+        # A run's end goes when its tasks owe nothing: what else says so may be gone from the log.
+        for task in [one for one in self.tasks if key in (None, one)]:
+            record = self.tasks[task]
+            if key is not None or max(record.made_by, record.due) <= n:
+                record.posted = record.posted or key is None
+                record.ended, record.said = True, max(record.said, record.due)
+                self._look_at(task, record)
 
     def refuse(self, key: int) -> list[Message]:
         """Take note that the server refused to make a task; what was to change it, unsent."""
