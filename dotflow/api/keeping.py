@@ -143,7 +143,9 @@ class Keeper:
                 self.sweep(datetime.now(timezone.utc))
             except Exception as error:  # noqa: BLE001  # the next time may be better
                 said = getattr(error, "orig", error)
-                logger.warning("what is not kept any longer is not deleted now: %s", said)
+                logger.warning(
+                    "old runs and keys could not be deleted; this is tried again: %s", said
+                )
             self._ended.wait(_EVERY_SECONDS)
 
     def _beyond(self, number: int) -> list[ColumnElement[bool]]:

@@ -64,7 +64,9 @@ def _send_messages(arguments: argparse.Namespace, entry: Entry, to: str, deadlin
 
 def _check_is_other(entry: Entry, name: str) -> None:
     if name == entry.name:
-        raise CommandError("That is where it waits for already: `dotflow outbox flush` sends it.")
+        raise CommandError(
+            "The reports wait for that address already: `dotflow outbox flush` sends them."
+        )
 
 
 def _destination_of(url: str, entry: Entry) -> Destination:
@@ -143,7 +145,7 @@ def _ask(arguments: argparse.Namespace, entry: Entry, what: str) -> None:
     if arguments.yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"{told} Nobody can be asked here: say --yes.")
+        raise CommandError(f"{told} There is no terminal to ask at: add --yes.")
     say(told)
     sys.stdout.write("Go on? [y/N] ")
     sys.stdout.flush()

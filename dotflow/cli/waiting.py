@@ -240,7 +240,7 @@ def theirs_in_words(entry: Entry, wait: waits.Wait | None) -> str:
     who = f"process {', '.join(map(str, entry.pids))}" if entry.pids else "a running program"
     said = f"{entry.counted(entry.theirs)}: a running program sends them ({who})"
     if wait is not None and wait.mend is not None:
-        return f"{said}; it has to be started again with another {wait.mend}"
+        return f"{said}; start that program again with another {wait.mend}"
     return f"{said}, and goes on trying"
 
 
@@ -254,9 +254,9 @@ def remedy_of(entry: Entry, is_named: bool, wait: waits.Wait | None = None) -> s
         )
     if is_named:
         first = f"set {wait.mend}, then " if wait is not None and wait.mend is not None else ""
-        return f"{said}: no running program sends them; {first}try it: dotflow outbox flush"
+        return f"{said}: no running program sends them; {first}run: dotflow outbox flush"
     return (
-        f"{said}: {how_to_name(entry.name)}, then try it: dotflow outbox flush; if the address is "
+        f"{said}: {how_to_name(entry.name)}; then run: dotflow outbox flush; if the address is "
         f"gone: dotflow outbox send --destination {_quoted(entry)} --to URL, or dotflow outbox "
         f"drop --destination {_quoted(entry)}"
     )
@@ -266,9 +266,9 @@ def how_to_name(destination: str) -> str:
     """What has to be set for a destination to be sent to."""
     for dialect, variables in VARIABLES.items():
         if destination.startswith("dotflow-api ") and destination.endswith(f"({dialect.value})"):
-            return f"{variables[0]} and {variables[1]} have to name it"
+            return f"set {variables[0]} and {variables[1]} to it"
     is_for_logs = destination.startswith(OTLP_LOGS)
-    return f"{OTLP_LOGS_VARIABLE if is_for_logs else OTLP_VARIABLE} has to name it"
+    return f"set {OTLP_LOGS_VARIABLE if is_for_logs else OTLP_VARIABLE} to it"
 
 
 def _quoted(entry: Entry) -> str:

@@ -142,4 +142,5 @@ def _words_of(provider: object) -> str:
 def _checked(name: str, given: Provider, contract: type) -> Provider:
     if isinstance(given, contract):
         return given
-    raise NotCallableObject(name)
+    wanted = f"{contract.__module__}.{contract.__name__}"
+    raise NotCallableObject(name, f"it must be a {wanted}, not a {type(given).__name__}")

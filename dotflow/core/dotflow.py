@@ -285,8 +285,8 @@ class DotFlow:
             return number
         number = unused_task_id()
         logger.warning(
-            "The server did not say which task number is the next of workflow %s: numbering from "
-            "%d, where no earlier task can be.", wid, number,
+            "The server did not give the next task number of workflow %s: tasks are numbered from "
+            "%d, which no earlier task can have.", wid, number,
         )  # fmt: skip
         return number
 

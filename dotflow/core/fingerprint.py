@@ -69,8 +69,8 @@ def warn_of(prints: Fingerprints) -> None:
     """Say what of an input cannot be compared, if anything."""
     if prints.left_out:
         logger.warning(
-            "The input holds what cannot be compared (%s): if that changes, a resumed run takes "
-            "the input for the same. A fingerprint= given to start() stands for the whole input.",
+            "A part of the input cannot be compared (%s): if only this part changes, a resumed run "
+            "does not notice. Give start(fingerprint=...) a text that stands for the whole input.",
             ", ".join(sorted(prints.left_out)),
         )
 

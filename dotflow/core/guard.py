@@ -88,7 +88,7 @@ class Guard:
         self.failures[name] += 1
         if self.failures[name] == 1:
             logger.error(
-                "%s raised; the workflow goes on, and further failures of it are only counted.%s",
+                "%s raised; the workflow goes on. Its further failures are counted, not logged.%s",
                 name,
                 f"\n{traceback}" if traceback else "",
                 exc_info=error,

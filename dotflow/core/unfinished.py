@@ -82,6 +82,6 @@ def _say() -> None:
     cut = [run._title for run, process in list(_running.items()) if process == here]
     if cut:
         logger.warning(
-            "The program ends, and with it what still runs in the background, before its end: %s. "
+            "The program ends while a run is still under way in the background, and stops it: %s. "
             "Call manager.wait() before the program ends.", ", ".join(cut),
         )  # fmt: skip

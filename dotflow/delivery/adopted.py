@@ -71,7 +71,7 @@ class AdoptedLog:
         self.last_seen = files.last_seen(log, segments)
         facts, damaged = dead_lines(segments, breathe)
         if damaged:
-            logger.warning("%d lines of %s* are damaged, and passed over.", damaged, segments[0])
+            logger.warning("%d lines of %s* are damaged, and are left out.", damaged, segments[0])
         self.readers = _readers(facts)
         # What is done stays so: an end that a later run made void is owed again once that is gone.
         self._seen = SeenReceipts(segments, reader)

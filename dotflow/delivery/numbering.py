@@ -20,7 +20,7 @@ def next_task_id(channel: Channel, workflow: str) -> int:
     except requests.RequestException as error:
         number = unused_task_id()
         logger.warning(
-            "dotflow-api did not say which task number is the next of workflow %s (%s): numbering "
-            "from %d, where no earlier task can be.", workflow, type(error).__name__, number,
+            "dotflow-api did not give the next task number of workflow %s (%s): tasks are numbered "
+            "from %d, which no earlier task can have.", workflow, type(error).__name__, number,
         )  # fmt: skip
         return number

@@ -177,9 +177,7 @@ class Outbox:
             self._references.resolve(fact, part.all_facts)
             self.lanes.take(fact, policy, str(fact.get(CARRIED) or part.log), part.number)
         except (KeyError, TypeError, ValueError) as error:
-            logger.warning(
-                "A line of the run log cannot be understood, and is passed over: %r", error
-            )
+            logger.warning("A line of the run log cannot be understood, and is left out: %r", error)
 
     def _release_parts(self) -> None:
         """Let go of files that are read to their end, and of which nothing is left to say."""

@@ -102,13 +102,15 @@ class Patience:
             )
             return
         # The server's words are last: of what looks like a credential in them the line has no more.
-        self.complain("later", f"Reports wait for {self._name}, and go on later: {outcome.reason}")
+        self.complain(
+            "later", f"Reports wait for {self._name}, and are sent later: {outcome.reason}"
+        )
 
     def _say_refused(self, message: Message, outcome: Refused) -> None:
         self.complain(
             f"refused {outcome.status}",
             f"{self._name} refused the {message.kind.value} of workflow {message.workflow} for "
-            "good: see `dotflow outbox status`. Of further ones like it nothing more is said. "
+            "good: see `dotflow outbox status`. Further refusals like this are not logged. "
             f"It says: {outcome.reason}",
         )
 

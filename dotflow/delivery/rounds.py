@@ -223,7 +223,7 @@ class Rounds:
             return [self._sender.send(message, server_id, timeout)]
         except Exception as error:  # noqa: BLE001 - a thread that died would end all delivery
             self.patience.complain(
-                "send", "A message could not be sent; it is tried again.", fault=True
+                "send", "A message could not be sent; dotflow tries again.", fault=True
             )
             return [TryLater(type(error).__name__)] * len(flights)
 
@@ -296,6 +296,7 @@ class Rounds:
         elif pending:
             logger.warning(
                 "%d messages could not be delivered to %s in time. They were held in memory, and "
-                "are lost. DOTFLOW_FLUSH_TIMEOUT (%g s) gives a program's end more time.",
+                "are lost. A larger DOTFLOW_FLUSH_TIMEOUT (now %g s) gives a program's end more "
+                "time.",
                 pending, self._sender.name, flush_timeout(),
             )  # fmt: skip

@@ -59,7 +59,7 @@ def chosen_generator() -> IdGenerator:
             [found] = entry_points(group="opentelemetry_id_generator", name=name)
             made = found.load()()
         except Exception as error:  # noqa: BLE001 - an entry point may be anybody's
-            logger.warning("%s is %r, which cannot be had: %s", VARIABLE, name, error)
+            logger.warning("%s is %r, which cannot be loaded: %s", VARIABLE, name, error)
         else:
             if isinstance(made, IdGenerator):
                 return made

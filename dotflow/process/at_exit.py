@@ -144,8 +144,8 @@ def _close(closable: Closable, timeout: float) -> bool:
 
 def _say_interrupted() -> None:
     logger.warning(
-        "The program's end is interrupted: what is not delivered yet waits, and the next run, or "
-        "`dotflow outbox flush`, sends it."
+        "The program's end is interrupted: reports that are not delivered yet wait, and the next "
+        "run, or `dotflow outbox flush`, sends them."
     )
 
 
@@ -191,6 +191,7 @@ def in_one_line() -> Iterator[None]:
 
 def _say_left(whats: list[str], where: object) -> None:
     logger.warning(
-        "%s wait in %s: the next run, or `dotflow outbox flush`, sends them. DOTFLOW_FLUSH_TIMEOUT "
-        "(%g s) gives a program's end more time.", " and ".join(whats), where, flush_timeout(),
+        "%s wait in %s: the next run, or `dotflow outbox flush`, sends them. A larger "
+        "DOTFLOW_FLUSH_TIMEOUT (now %g s) gives a program's end more time.",
+        " and ".join(whats), where, flush_timeout(),
     )  # fmt: skip

@@ -169,7 +169,7 @@ def _is_there(group: str, name: str) -> bool:
 
 
 def _ignored(name: str, given: str, allowed: str) -> str | None:
-    warn(f"{name} is {given[:MOST_SHOWN]!r}: {allowed}. It is as if it were not set.")
+    warn(f"{name} is {given[:MOST_SHOWN]!r}: {allowed}. The value is ignored.")
     return None
 
 

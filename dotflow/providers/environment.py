@@ -84,7 +84,7 @@ def _notify_of(urls: str, on: str) -> Notify:  # noqa: ARG001 - they are what it
         # By name: Apprise is not there for everybody, and takes its time to load.
         notify: Notify = import_module("dotflow.providers.notify_apprise").NotifyApprise()
     except Exception as error:  # noqa: BLE001 - whatever it is, it costs notices, not the work
-        logger.warning("%s is set, and nobody is told: %s", NOTIFY_URLS, error)
+        logger.warning("%s is set, but no notice can be sent: %s", NOTIFY_URLS, error)
         return NotifyDefault()
     return notify
 
@@ -145,7 +145,7 @@ def _server_otel(options: Mapping[str, Any]) -> Server | None:
         # By name: this package does not import its neighbour, nor OpenTelemetry's SDK.
         server: Server = import_module("dotflow.otel").ServerOtel(**options)
     except Exception as error:  # noqa: BLE001 - a wrong variable costs spans, not the work
-        logger.warning("There are no spans, OpenTelemetry cannot be set up: %s", error)
+        logger.warning("There are no spans, because OpenTelemetry cannot be set up: %s", error)
         return None
     return server
 
@@ -167,7 +167,7 @@ def _unset(chosen: str, variables: tuple[str, str]) -> Server:
     """The server of a choice whose variables are not there: half a pair was warned of already."""
     if not _is_set(variables):
         logger.warning(
-            "%s is %r, and neither %s nor %s is set: nothing is reported.",
+            "%s is %r, but neither %s nor %s is set: nothing is reported.",
             SERVER_VARIABLE, chosen, *variables,
         )  # fmt: skip
     return ServerNone()

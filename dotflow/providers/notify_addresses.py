@@ -97,7 +97,7 @@ class Address:
             is_understood = self._apprise.add(url)
         if not is_understood or len(self._apprise) != 1:
             raise ValueError(
-                f"{self.name} is none that Apprise understands: see "
+                f"{self.name} is not understood by Apprise: see "
                 "https://github.com/caronc/apprise for how each service is written"
             )
         # It would wait for seconds between two notices, and a program may end meanwhile.

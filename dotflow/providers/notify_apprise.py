@@ -185,5 +185,5 @@ def _addresses(urls: str | Iterable[str] | None) -> list[Address]:
         except ValueError as error:  # noqa: PERF203 - the others are to be told
             logger.warning("%s: %s. It is left out.", NOTIFY_URLS, error)
     if not found:
-        warn(f"NotifyApprise tells nobody: give it urls, or set {NOTIFY_URLS}.")
+        warn(f"NotifyApprise has no address: give it urls, or set {NOTIFY_URLS}.")
     return found

@@ -174,7 +174,7 @@ class StorageFile(Storage):
             entries = _entries_of(kept.body)
         except Unreadable as error:
             logger.warning(
-                "What is kept as %r in %s is not restored, and its step runs again: %s.",
+                "The result kept as %r in %s cannot be restored, so its step runs again: %s.",
                 key, self.path, error,
             )  # fmt: skip
             return Context()

@@ -15,16 +15,16 @@ class Complaints:
     def no_disk(self, why: str) -> None:
         """Say that lines are in memory only."""
         self._once("disk", (
-            "Reports cannot be kept on disk (%s): what is not delivered when the process ends "
-            "is lost. Set DOTFLOW_STATE_DIR to a folder that can be written."), why,
+            "Reports cannot be kept on disk (%s): those not delivered when the process ends are "
+            "lost. Set DOTFLOW_STATE_DIR to a folder that can be written."), why,
         )  # fmt: skip
 
     def lost_file(self, error: Exception) -> None:
         """Say that something else has done away with the file, if that is what an error says."""
         if isinstance(error, LostFileError) and error.why:
             self._once("lost", (
-                "The file that reports are kept in %s by something else: they go on in another. "
-                "What was in it, and not delivered, may be lost if this process is killed."),
+                "The file that keeps reports %s by something else: dotflow goes on in another one. "
+                "Reports in it that are not delivered may be lost if this process is killed."),
                 error.why,
             )  # fmt: skip
 

@@ -41,7 +41,7 @@ def test_an_outbox_that_is_nowhere_is_one_clear_line(action, capsys):
     """The message names the variable."""
     assert Command(["outbox", action]).run() == 1
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("Error: The outbox is nowhere")
+    assert line.startswith("Error: There is no folder for the outbox")
     assert line.endswith("Set DOTFLOW_STATE_DIR.")
 
 

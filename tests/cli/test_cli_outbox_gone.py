@@ -206,7 +206,7 @@ def test_spans_are_sent_to_another_endpoint_or_dropped(capsys):
         address = f"{AWAY}/v1/traces"
         words = ("send", "--destination", address, "--to")
         assert dotflow(*words, AWAY, "--yes") == 1
-        assert "That is where it waits for already" in capsys.readouterr().err
+        assert "The reports wait for that address already" in capsys.readouterr().err
         secret = receiver.http_url.replace("//", "//me:s3cr3t@")
         assert dotflow(*words, f"{secret}:no-port", "--yes") == 1
         assert dotflow(*words, secret, "--yes") == 0
@@ -256,7 +256,7 @@ def test_nobody_can_be_asked(api, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     for words in (("drop",), ("send", "--to", api.url)):
         assert dotflow(*words, "--destination", AWAY) == 1
-        assert "say --yes" in capsys.readouterr().err
+        assert "add --yes" in capsys.readouterr().err
     assert api.seen == []
     assert len(files.logs()) == 1
 
@@ -269,7 +269,7 @@ def test_a_destination_that_is_not_there(api, capsys):
     assert dotflow("drop", "--destination", AWAY, "--all") == 1
     assert "Say what to drop" in capsys.readouterr().err
     assert dotflow("send", "--destination", AWAY, "--to", AWAY, "--yes") == 1
-    assert "`dotflow outbox flush` sends it" in capsys.readouterr().err
+    assert "`dotflow outbox flush` sends them" in capsys.readouterr().err
 
 
 def test_what_a_later_version_wrote_can_be_dropped(api, capsys):

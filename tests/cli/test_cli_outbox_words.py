@@ -38,7 +38,7 @@ def test_a_refused_token(api, capsys):
     program(DOTFLOW_FLUSH_TIMEOUT="1")
     out = words(capsys)
     assert 'it refuses the token of DOTFLOW_USER_TOKEN: 401 {"detail": "no such token"}' in out
-    assert "set DOTFLOW_USER_TOKEN, then try it: dotflow outbox flush" in out
+    assert "set DOTFLOW_USER_TOKEN, then run: dotflow outbox flush" in out
     assert TOKEN not in out
     [shown] = report(capsys)["destinations"]
     assert shown["waits_for"]["mend"] == "DOTFLOW_USER_TOKEN"
@@ -53,7 +53,7 @@ def test_a_server_that_asks_to_wait(api, capsys):
     out = words(capsys)
     assert "it asks to wait, until 20" in out
     assert '503 {"detail": "maintenance"}' in out
-    assert "try it: dotflow outbox flush" in out
+    assert "run: dotflow outbox flush" in out
 
 
 def test_nobody_answers(monkeypatch, capsys):
@@ -70,7 +70,7 @@ def test_what_a_running_program_waits_for(api, capsys):
         wait_for(lambda: "refuses the token" in words(capsys))
         out = words(capsys)
         assert f"a running program sends them (process {process.pid})" in out
-        assert "it has to be started again with another DOTFLOW_USER_TOKEN" in out
+        assert "start that program again with another DOTFLOW_USER_TOKEN" in out
         assert dotflow("flush", "--timeout", "30") == 1  # at once: it is known to be of no use
         out = capsys.readouterr().out
         assert "no such token" in out
@@ -111,13 +111,15 @@ def test_spans_have_words_too(monkeypatch, capsys):
             "OTEL_EXPORTER_OTLP_TIMEOUT": "1", "DOTFLOW_FLUSH_TIMEOUT": "3",
         }  # fmt: skip
         ran = program(**environment)
-        assert ran.stderr.count("DOTFLOW_FLUSH_TIMEOUT (3 s) gives a program's end more time") == 1
+        assert (
+            ran.stderr.count("DOTFLOW_FLUSH_TIMEOUT (now 3 s) gives a program's end more time") == 1
+        )
         out = words(capsys)
         assert f"OTLP endpoint {address}/v1/traces: 3 spans wait" in out
         assert "it takes nothing: " in out
-        assert "OTEL_EXPORTER_OTLP_ENDPOINT has to name it" in out
+        assert "set OTEL_EXPORTER_OTLP_ENDPOINT to it" in out
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
-        assert "try it: dotflow outbox flush" in words(capsys)
+        assert "run: dotflow outbox flush" in words(capsys)
         assert report(capsys)["destinations"][0]["unit"] == "spans"
 
 
@@ -128,7 +130,7 @@ def test_the_end_of_a_program_names_the_remedies(api):
     [line] = [line for line in ran.stderr.splitlines() if "DOTFLOW_FLUSH_TIMEOUT" in line]
     assert " messages to dotflow-api at " in line
     assert "`dotflow outbox flush`, sends them" in line
-    assert "DOTFLOW_FLUSH_TIMEOUT (0.5 s) gives a program's end more time" in line
+    assert "DOTFLOW_FLUSH_TIMEOUT (now 0.5 s) gives a program's end more time" in line
 
 
 @pytest.mark.parametrize("is_closed", [False, True])

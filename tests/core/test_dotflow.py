@@ -103,7 +103,7 @@ def test_a_server_that_does_not_know_the_number(record, caplog, answer):
     assert numbers[1] == numbers[0] + 1
     assert numbers[2] > numbers[1]
     assert max(numbers) < 2**53
-    assert "numbering from" in caplog.text
+    assert "tasks are numbered from" in caplog.text
 
 
 def test_a_server_as_upstream_wrote_it(record):

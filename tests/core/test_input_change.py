@@ -255,7 +255,7 @@ class TestFingerprint:
         prints = [fingerprint_of([{"a": one, "lock": threading.Lock()}]) for one in (1, 1, 2)]
         assert prints[0] == prints[1] != prints[2]
         assert len(caplog.messages) == 3
-        assert "The input holds what cannot be compared (_thread.lock): " in caplog.messages[0]
+        assert "A part of the input cannot be compared (_thread.lock): " in caplog.messages[0]
         assert "fingerprint=" in caplog.messages[0]
 
     @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt(), SystemExit()], ids=repr)

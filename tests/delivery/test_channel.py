@@ -206,5 +206,5 @@ def test_a_number_that_cannot_collide(api, managed, channels, monkeypatch, caplo
     channel = channels(managed)
     first, second = next_task_id(channel, "w"), next_task_id(channel, "w")
     assert 10**15 < first < second < 2**53
-    assert caplog.text.count("numbering from") == 2
+    assert caplog.text.count("tasks are numbered from") == 2
     assert TOKEN not in caplog.text

@@ -140,7 +140,7 @@ def test_a_server_that_comes_back_gets_everything(api, relays, monkeypatch, capl
     api.well()
     api.wait_for(lambda: relay.counts().pending == 0)
     assert in_order(api.history["w"])
-    assert caplog.text.count("and go on later") == 1
+    assert caplog.text.count("and are sent later") == 1
 
 
 def test_an_outage_is_not_hammered(api, relays):

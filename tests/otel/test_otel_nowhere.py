@@ -31,9 +31,9 @@ PROGRAM = """
         CODE
 """
 SAID = (
-    "ServerOtel reports to nobody: set OTEL_EXPORTER_OTLP_ENDPOINT for traces "
+    "ServerOtel has no destination: set OTEL_EXPORTER_OTLP_ENDPOINT for traces "
     "(http://localhost:4318 for a Collector on this machine), or DOTFLOW_SERVER_URL and "
-    "DOTFLOW_USER_TOKEN for dotflow-api. OTEL_TRACES_EXPORTER=none says that it is meant."
+    "DOTFLOW_USER_TOKEN for dotflow-api. If you want none, set OTEL_TRACES_EXPORTER=none."
 )
 
 

@@ -194,7 +194,9 @@ def test_more_than_may_wait_are_dropped(monkeypatch, caplog):
 
 def test_what_is_wrong_is_said_where_it_is_given(monkeypatch, caplog):
     """An argument is refused, a variable is warned of, and neither says what is in the address."""
-    with pytest.raises(ValueError, match=r"address 1 \(slak\) is none that Apprise") as raised:
+    with pytest.raises(
+        ValueError, match=r"address 1 \(slak\) is not understood by Apprise"
+    ) as raised:
         NotifyApprise("slak://T0ken/S3cret")
     assert "S3cret" not in str(raised.value)
     with pytest.raises(ValueError, match="'failure', 'always'"):
@@ -205,7 +207,7 @@ def test_what_is_wrong_is_said_where_it_is_given(monkeypatch, caplog):
     monkeypatch.setenv("DOTFLOW_NOTIFY_ON", "sometimes")
     from_environment._notify_of.cache_clear()
     assert repr(Config().notify) == "<NotifyApprise on failure to address 2 (json)>"
-    assert "address 1 (slak) is none" in caplog.text
+    assert "address 1 (slak) is not understood" in caplog.text
     assert "it must be failure or always" in caplog.text
     assert "S3cret" not in caplog.text
     assert Config().notify is Config().notify

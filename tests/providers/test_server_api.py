@@ -132,7 +132,7 @@ def test_without_an_answer_numbers_cannot_collide(api, server, monkeypatch, capl
     workflow = run(server, one)
     assert time.monotonic() - started < 2
     assert workflow.task.queue[0].task_id > 10**15
-    assert caplog.text.count("numbering from") == 1
+    assert caplog.text.count("tasks are numbered from") == 1
     assert server.flush(3).complete
     assert api.tasks[WID, workflow.task.queue[0].task_id]["status"] == "Completed"
 

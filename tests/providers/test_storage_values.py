@@ -217,7 +217,7 @@ def test_what_cannot_be_read_again(storage, impatient, caplog, value, why):
     """It reads as absent, with one line that says why: nobody gets another value in its place."""
     assert there_and_back(storage, value) is None
     [line] = caplog.messages
-    assert line.startswith(f"What is kept as 'k' in {storage.path} is not restored")
+    assert line.startswith(f"The result kept as 'k' in {storage.path} cannot be restored")
     assert why in line
 
 

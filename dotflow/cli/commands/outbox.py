@@ -95,7 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         state_dir()
     except OSError as error:
-        raise CommandError(f"The outbox is nowhere: {error}. Set DOTFLOW_STATE_DIR.") from error
+        raise CommandError(
+            f"There is no folder for the outbox: {error}. Set DOTFLOW_STATE_DIR."
+        ) from error
     earlier.move_dead_letters()
     status: int = arguments.act(arguments)
     return status

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     console = Console(highlight=False)
     if not shown:
-        console.print(NONE_YET if not everything else "No run is like that.", soft_wrap=True)
+        console.print(NONE_YET if not everything else "No run matches.", soft_wrap=True)
         return 0
     console.print(_table(shown, everything, console.width))
     if len(shown) < len(found):

@@ -130,7 +130,7 @@ def check_workflow_flags(arguments: argparse.Namespace) -> None:
         if value is not None:
             raise WorkflowFlagConflict(flag)
     if arguments.storage != TypeStorage.DEFAULT:
-        logger.warning("'--storage' is ignored: with '--workflow' the code says it.")
+        logger.warning("'--storage' is ignored: with '--workflow' the code chooses the storage.")
 
 
 def factory_of(path: str) -> Callable[[], object]:

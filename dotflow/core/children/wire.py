@@ -153,8 +153,9 @@ def server_class_for(config: Config, is_forked: bool) -> type[Server]:
         pickle.dumps(cls)
     except Exception as error:  # noqa: BLE001 - telemetry is no reason for a task to fail
         logger.warning(
-            "Spans of steps do not nest under their tasks: the class of the server cannot be "
-            "sent to a process that is not forked (%s).", error,
+            "Spans of steps do not nest under their tasks: the class of the Server cannot be "
+            "sent to a process that is not forked (%s). Define it at the top level of a module.",
+            error,
         )  # fmt: skip
         return Server
     return cls

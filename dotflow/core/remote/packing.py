@@ -58,7 +58,9 @@ def by_value(value: Any) -> bytes:
         Exception: It cannot be pickled.
     """
     if not _has_cloudpickle():
-        raise pickle.PicklingError("it is defined in the program itself, which a worker has not")
+        raise pickle.PicklingError(
+            "it is defined in the program itself, which a worker does not have"
+        )
     import cloudpickle  # type: ignore[import-untyped]
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]

@@ -95,7 +95,7 @@ def _flush_all() -> None:
     late = sorted(type(one).__name__ for one, thread in under_way if thread.is_alive())
     if late:
         logger.warning(
-            "What a step had for %s may be lost: it was not exported within %g seconds "
+            "Telemetry of a step may be lost: %s did not export it within %g seconds "
             "(DOTFLOW_FLUSH_TIMEOUT).", " and ".join(late), seconds,
         )  # fmt: skip
     _end()

@@ -162,9 +162,9 @@ def tell_of_nowhere() -> None:
     is_meant = is_disabled or _names() or is_named() or is_named(METRICS)
     if not is_meant and multiprocessing.parent_process() is None:
         warn(
-            "ServerOtel reports to nobody: set OTEL_EXPORTER_OTLP_ENDPOINT for traces "
+            "ServerOtel has no destination: set OTEL_EXPORTER_OTLP_ENDPOINT for traces "
             f"({DEFAULTS[HTTP]} for a Collector on this machine), or DOTFLOW_SERVER_URL and "
-            "DOTFLOW_USER_TOKEN for dotflow-api. OTEL_TRACES_EXPORTER=none says that it is meant."
+            "DOTFLOW_USER_TOKEN for dotflow-api. If you want none, set OTEL_TRACES_EXPORTER=none."
         )
 
 

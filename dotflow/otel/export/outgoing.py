@@ -234,7 +234,7 @@ class Outgoing:
 
     def _say_lost(self, left: int) -> None:
         self.counts.add(failed=left)
-        logger.warning("Not all %s could be exported in time: those are lost.", self._signal.what)
+        logger.warning("Some %s could not be exported in time, and are lost.", self._signal.what)
 
     # The thread.
 
@@ -275,7 +275,7 @@ class Outgoing:
                 pause = self._step()
             except Exception:  # noqa: BLE001 - a thread that died would hold all that come
                 logger.warning(
-                    "%s could not be exported; that is tried again.",
+                    "%s could not be exported; dotflow tries again.",
                     self._signal.what.capitalize(), exc_info=True,
                 )  # fmt: skip
                 pause = 1.0

@@ -287,7 +287,7 @@ class Pipeline:
             self._runner.join(max(0.1, deadline - time.monotonic()))
         if self._loses(is_closed) and not self._has_complained:
             self._has_complained = True
-            logger.warning("Not all spans could be exported in time: those are lost.")
+            logger.warning("Some spans could not be exported in time, and are lost.")
         at_exit.forget(self)
         return is_closed and is_sent and self.counts.failed == failed_before
 

@@ -254,7 +254,7 @@ def _heard(span: ReadableSpan) -> Heard | None:
 @lru_cache(maxsize=16)
 def _complain(why: str) -> None:
     """One line a reason."""
-    logger.warning("A span tells of a run what cannot be, and is passed over: %s", why)
+    logger.warning("A span cannot be used for the record of its run, and is left out: %s", why)
 
 
 _shared: weakref.WeakValueDictionary[str, HeardRuns] = weakref.WeakValueDictionary()

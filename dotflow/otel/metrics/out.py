@@ -91,7 +91,7 @@ class Out(MetricExporter):
             self.is_over = True
             self._exporter.close()
             logger.debug(
-                "%s %s. No metrics are exported; OTEL_METRICS_EXPORTER=none says that it is meant.",
+                "%s %s. No metrics are exported; OTEL_METRICS_EXPORTER=none keeps this quiet.",
                 self.name, outcome.why,
             )  # fmt: skip
             return

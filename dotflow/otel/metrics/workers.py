@@ -93,7 +93,9 @@ class _Measuring:
             logger.debug("Metrics of a step cannot be sent back: %r", error)
             return ""
         if len(text) > limit:
-            logger.warning("What steps have measured here is too much to go back with a result.")
+            logger.warning(
+                "The metrics of steps are too many to come back with a result, and are left out."
+            )
             return ""
         return text
 

@@ -59,8 +59,8 @@ def deliver(
     left_out, records_left_out = head["left_out"]
     if left_out or records_left_out:
         logger.warning(
-            "Step %r noted more on its worker than comes back with its result: %d spans and %d "
-            "log records are left out. With OTEL_EXPORTER_OTLP_ENDPOINT set there all leave there.",
+            "Step %r noted more on its worker than can come back with its result: %d spans and %d "
+            "log records are left out. Set OTEL_EXPORTER_OTLP_ENDPOINT on the worker to have all.",
             task.step.name, left_out, records_left_out,
         )  # fmt: skip
 
