@@ -50,7 +50,7 @@ class SchedulerCron(Scheduler):
     so it refuses one while another is under way.
 
     Args:
-        cron: Five fields (minute, hour, day of month, month, day of week), or six with seconds.
+        cron: Five fields (minute, hour, day of month, month, day of week), or a sixth: seconds.
         overlap: What to do when a run is due and another still runs: "skip" it, "queue" it
             (at most one waits), or run it in "parallel" (at most 10 at a time).
 

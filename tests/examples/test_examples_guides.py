@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,3 +49,23 @@ def test_fastapi(serve, otlp, until, tmp_path):
 
 def without_ids(answer):
     return json.loads(ID.sub("...", json.dumps(answer)))
+
+
+def test_systemd_units(tmp_path):
+    """The units of the page are whole, and systemd takes them if it is here."""
+    units = dict(
+        re.match(r"# (\S+)\n(.*)", one, re.DOTALL).groups() for one in blocks_of("cron.md", "ini")
+    )
+    assert sorted(units) == ["etl.service", "etl.timer"]
+    command = "/srv/etl/.venv/bin/dotflow "
+    assert command in units["etl.service"]
+    units["etl.service"] = units["etl.service"].replace(command, f"{SCRIPTS / 'dotflow'} ")
+    for name, text in units.items():
+        configparser.ConfigParser(interpolation=None).read_string(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    if verify := shutil.which("systemd-analyze"):
+        done = subprocess.run(
+            [verify, "verify", *(str(tmp_path / one) for one in units)],
+            capture_output=True, text=True, timeout=TIME, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")

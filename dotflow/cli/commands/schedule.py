@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.add_what_flags(parser)
     parser.add_argument(
         "--cron", required=True, metavar="EXPRESSION",
-        help="five fields (minute, hour, day of month, month, day of week), or six with seconds",
+        help="five fields (minute, hour, day of month, month, day of week), or a sixth: seconds",
     )  # fmt: skip
     parser.add_argument(
         "--overlap", default=TypeOverlap.SKIP,
