@@ -74,7 +74,8 @@ def keep(task: Task, result: Any, kind: str = "") -> None:
         result = Context.of_task(result, task.task_id, task.workflow_id)
     # Nothing is restored from an empty result.
     if task.reports and task.config.server.keeps_notes is True and result.storage is not None:
-        write_note(task.config, task.workflow_id, task)
+        workflow_id = task.workflow_id
+        _keep_note(task.config, f"{workflow_id}-_note-{task.task_id}", workflow_id, task)
     try:
         if kind:
             _check_kind(task, result, kind)
@@ -97,13 +98,16 @@ def _check_kind(task: Task, result: Context, kind: str) -> None:
         raise ValueNotKept(kind, f"is of type {here} once it was pickled", WHAT_PICKLE_GIVES)
 
 
-def write_note(config: Config, workflow_id: Any, task: Task | None = None) -> None:
-    """Keep what the Server notes of a run, or of a task of it; a note that fails costs itself."""
+def write_note(config: Config, workflow_id: Any) -> None:
+    """Keep what the Server notes of a run; a note that fails costs itself."""
     if _has_notes(config):
-        note = config.guard.call(config.server, "note", workflow_id, task)
-        if note:
-            key, context = _note_key(workflow_id, task), Context(dict(note))
-            config.guard.call(config.storage, "post", key=key, context=context)
+        _keep_note(config, _note_key(workflow_id), workflow_id)
+
+
+def _keep_note(config: Config, key: str, workflow_id: Any, task: Task | None = None) -> None:
+    note = config.guard.call(config.server, "note", workflow_id, task)
+    if note:
+        config.guard.call(config.storage, "post", key=key, context=Context(dict(note)))
 
 
 def read_note(config: Config, workflow_id: Any, task: Task | None = None) -> Carrier | None:
@@ -119,7 +123,7 @@ def _has_notes(config: Config) -> bool:
     return getattr(config.server, "keeps_notes", False) is True
 
 
-def _note_key(workflow_id: Any, task: Task | None) -> str:
+def _note_key(workflow_id: Any, task: Task | None = None) -> str:
     """With the id at its beginning, so that it goes with all that is kept of the workflow."""
     key = f"{workflow_id}-_note"
     return key if task is None else f"{key}-{task.task_id}"

@@ -234,7 +234,9 @@ class WorkflowRecord:
         self.span = str(fact.get("span", ""))
         if policy == OTEL:
             self.name, self.mode = fact.get("title"), fact.get("mode")
-            self.trace_id, self.plan = fact.get("trace_id"), fact.get("plan")
+            self.trace_id = fact.get("trace_id")
+            # A plan is as long as the run: the first call has said it.
+            self.plan = None if self.opened and not self.is_told_at_end else fact.get("plan")
 
     def _created(self, fact: Fact, policy: str) -> None:
         carrier = fact.get("carrier")
@@ -253,6 +255,12 @@ class WorkflowRecord:
         if not self.is_told_at_end:
             self._is(fact, policy)
         self.is_managed_open = policy != OTEL and bool(fact.get("managed"))
+
+    def is_opened(self) -> None:
+        """Take note that the first call was answered: only the last one may need the plan still."""
+        self.opened = True
+        if not self.is_told_at_end:
+            self.plan = None
 
     @property
     def is_complete(self) -> bool:

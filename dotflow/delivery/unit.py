@@ -312,7 +312,7 @@ class Unit:
                 del self.unanswered[slot]
         if key is None:
             if kind in _FIRST and not self.head.opened and n == self.head.made_by:
-                self.head.opened = True
+                self.head.is_opened()
             else:
                 self.head.said = max(self.head.said, n)
             if self.head.is_complete:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dotflow.abc.storage import Storage, is_key_of
 from dotflow.core.context import Context
 from dotflow.process.forking import renew_in_child
+from dotflow.providers.storage_notes import MARK, Notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +46,7 @@ class StorageDefault(Storage):
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         # A Context that does not expire stands for itself.
         self._entries: dict[str, Context | _Entry] = {}
+        self._notes = Notes()
         self._gone: deque[str] = deque()
         self._prefix: tuple[Any, str] = (None, "None-")
         self.renew()
@@ -63,11 +65,18 @@ class StorageDefault(Storage):
     ) -> None:
         """Keep a context under a key, in place of what was there."""
         entry: Context | _Entry = context
-        if ttl is not None or fingerprint is not None:
+        is_plain = ttl is None and fingerprint is None
+        if not is_plain:
             expires = None if ttl is None else time.monotonic() + ttl
             entry = _Entry(context, expires, fingerprint)
         with self._lock:
-            self._entries[key] = entry
+            if MARK not in key:
+                self._entries[key] = entry
+            elif is_plain and self._notes.put(key, context.storage):
+                self._entries.pop(key, None)
+            else:
+                self._notes.pop(key)
+                self._entries[key] = entry
         if len(self._gone) >= 2 * KEPT_WORKFLOWS:
             self._forget()
 
@@ -108,6 +117,8 @@ class StorageDefault(Storage):
         with self._lock:
             count = len(self._gone) - KEPT_WORKFLOWS
             forgotten = {self._gone.popleft() for _ in range(count)}
+            for workflow in forgotten:
+                self._notes.forget(workflow)
             for key in list(self._entries):
                 if key[:ID_LENGTH] in forgotten and is_key_of(key[:ID_LENGTH], key):
                     del self._entries[key]
@@ -117,19 +128,20 @@ class StorageDefault(Storage):
         with self._lock:
             found = self._live(key) is not None
             self._entries.pop(key, None)
+            self._notes.pop(key)
         return found
 
     def delete_prefix(self, prefix: str) -> int:
         """Forget all keys that begin with `prefix`; return how many there were."""
         with self._lock:
-            return sum(self.delete(key) for key in list(self._entries) if key.startswith(prefix))
+            return sum(self.delete(key) for key in self._keys() if key.startswith(prefix))
 
     def list_keys(self, prefix: str) -> Iterable[str]:
         """The keys that begin with `prefix`, without expired ones."""
         with self._lock:
             return [
                 key
-                for key in list(self._entries)
+                for key in self._keys()
                 if key.startswith(prefix) and self._live(key) is not None
             ]
 
@@ -149,9 +161,15 @@ class StorageDefault(Storage):
             self.post(key, new if isinstance(new, Context) else Context(new), ttl, fingerprint)
             return True
 
+    def _keys(self) -> list[str]:
+        return [*self._entries, *self._notes.keys()]
+
     def _live(self, key: str) -> Context | None:
         """What is kept under a key, unless it has expired."""
         entry = self._entries.get(key)
+        if entry is None and MARK in key:
+            with self._lock:
+                return self._notes.get(key)
         if not isinstance(entry, _Entry):
             return entry
         if entry.expires is None or entry.expires > time.monotonic():

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 from support.written import NAME, WrittenRun, drain
 
+from dotflow.abc import facts
 from dotflow.delivery import dead_letters
 from dotflow.delivery.lanes import FIRST_DELAY
 from dotflow.delivery.message import Delivered, Instead, Kind, NotSent, Refused, TryLater
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.server_ids import ServerIds
 from dotflow.runlog import files, writer
+from dotflow.runlog.lines import RunLines
 from dotflow.runlog.writer import RunLog
 
 
@@ -411,3 +414,34 @@ def test_a_file_that_others_still_need_is_not_read_anew(outbox, log, run, monkey
         assert not outbox.has_news
     run.began(2)
     assert len(drain(outbox)) > 0
+
+
+def test_a_plan_is_forgotten_once_it_is_said(outbox, log):
+    """The plan of a run is as long as the run: nobody needs it after the first call."""
+    run = WrittenRun(policy="otel", log=log)
+    run.began(*range(1, 50)).task_began(1)
+    [post] = claim(outbox)
+    assert len(json.loads(post.message.body)["tasks"]) == 49
+    assert post.unit.head.plan is not None
+    settle(outbox, post, TryLater("busy"))
+    assert post.unit.head.plan is not None
+    settle(outbox, post, Delivered(None))
+    assert post.unit.head.plan is None
+    run.task_ended(1).ended()
+    assert "tasks" not in json.loads(drain(outbox)[-1].body)
+
+
+def test_a_plan_that_the_end_tells_is_kept_for_it(outbox, log):
+    """What the first call could not say the last one does, however late the first is answered."""
+    run = WrittenRun(policy="otel", log=log)
+    run.began(1)
+    [post] = claim(outbox)
+    said = f',"title":"told","mode":"sequential","trace_id":"t","began":{time.time_ns()}'
+    said += ',"plan":[[1,"step","default"],[2,"step","default"]]'
+    fact = facts.RunEnded(facts.next_number(), run.run, time.time_ns(), 1.0, "Completed")
+    line = RunLines("w", run.run, {outbox.key: "otel"}).run_ended(fact)
+    log.append(line.replace(b',"w":', said.encode() + b',"w":'))
+    outbox.read()
+    settle(outbox, post, Delivered(None))
+    [end] = claim(outbox)
+    assert [one["id"] for one in json.loads(end.message.body)["tasks"]] == [1, 2]
