@@ -19,7 +19,6 @@ NOT_YET = (
     "docs/guides/page.md",
     "docs/guides/scale.md",
     "docs/guides/stack.md",
-    "docs/guides/storage.md",
     "docs/guides/ui.md",
     "docs/performance.md",
     "docs/reference/command-line.md",
