@@ -9,7 +9,6 @@ from support.page_run import run_page
 NOT_YET = (
     "docs/contributing.md",
     "docs/guides/deploy.md",
-    "docs/guides/dotflow-api.md",
     "docs/guides/executors.md",
     "docs/guides/history.md",
     "docs/guides/logs.md",
