@@ -75,7 +75,10 @@ MESSAGE_AMBIGUOUS_RESUME = (
 
 
 class MissingActionDecorator(Exception):
-    """A step is not under `@action`."""
+    """A step is not under `@action`.
+
+    Remedy: Write `@action` above the function, the coroutine or the class.
+    """
 
     __reduce__ = reduced
 
@@ -85,7 +88,10 @@ class MissingActionDecorator(Exception):
 
 
 class ExecutionModeNotExist(Exception):
-    """The mode is none of the four."""
+    """`start(mode=...)` got a mode that does not exist.
+
+    Remedy: Use "sequential", "sequential_group", "background" or "parallel".
+    """
 
     __reduce__ = reduced
 
@@ -95,7 +101,11 @@ class ExecutionModeNotExist(Exception):
 
 
 class ImportModuleError(Exception):
-    """An import string leads to no object."""
+    """An import string leads to no object. The message says which part of it is wrong.
+
+    Remedy: Write "package.module.name" or "package.module:name", and start the program in the
+    folder that has the package.
+    """
 
     __reduce__ = reduced
 
@@ -105,7 +115,11 @@ class ImportModuleError(Exception):
 
 
 class NotCallableObject(Exception):
-    """A callback cannot be called, or a slot of Config holds something else than it should."""
+    """A callback cannot be called, or a slot of `Config` got an object of another contract.
+
+    Remedy: Give an instance, not the class, of a subclass of the slot's contract in `dotflow.abc`;
+    give a function as a callback.
+    """
 
     __reduce__ = reduced
 
@@ -115,7 +129,10 @@ class NotCallableObject(Exception):
 
 
 class ProblemOrdering(Exception):
-    """The methods of a class could not be ordered."""
+    """Never. dotflow has the class so that programs written for earlier versions can import it.
+
+    Remedy: Remove the `except` clause that names the class.
+    """
 
     __reduce__ = reduced
 
@@ -124,7 +141,10 @@ class ProblemOrdering(Exception):
 
 
 class ModuleNotFound(Exception):
-    """An optional library is not installed."""
+    """A class or a function needs a library of an extra, and that library is not installed.
+
+    Remedy: Install the extra that the message names, as `pip install 'dotflow[scheduler]'`.
+    """
 
     __reduce__ = reduced
 
@@ -133,7 +153,10 @@ class ModuleNotFound(Exception):
 
 
 class ExecutionWithClassError(Exception):
-    """A step class was run in a way that does not fit it."""
+    """Never. dotflow has the class so that programs written for earlier versions can import it.
+
+    Remedy: Remove the `except` clause that names the class.
+    """
 
     __reduce__ = reduced
 
@@ -142,7 +165,10 @@ class ExecutionWithClassError(Exception):
 
 
 class InvalidWorkflowFactory(Exception):
-    """A workflow factory is not callable, or returned something else than a DotFlow."""
+    """What `--workflow` names cannot be called, or did not return a `DotFlow`.
+
+    Remedy: Name a function without arguments that returns a `DotFlow` that was not started.
+    """
 
     __reduce__ = reduced
 
@@ -151,7 +177,10 @@ class InvalidWorkflowFactory(Exception):
 
 
 class WorkflowFlagConflict(Exception):
-    """A flag that goes with a step was given with a workflow."""
+    """A flag that goes with `--step` only was given with `--workflow`.
+
+    Remedy: Leave the flag out, and set the same thing in the function that `--workflow` names.
+    """
 
     __reduce__ = reduced
 
@@ -160,7 +189,11 @@ class WorkflowFlagConflict(Exception):
 
 
 class InputChangedError(Exception):
-    """A resumed workflow was given another input than it began with."""
+    """A run resumes a workflow with another input, and `on_input_change` is "raise".
+
+    Remedy: Start with `on_input_change="reset"` to run every step again, or with "reuse" to keep
+    the results that exist.
+    """
 
     __reduce__ = reduced
 
@@ -169,7 +202,10 @@ class InputChangedError(Exception):
 
 
 class InvalidOnInputChange(Exception):
-    """The policy is none of the three."""
+    """`start(on_input_change=...)` got a value that does not exist.
+
+    Remedy: Use "reuse", "reset" or "raise".
+    """
 
     __reduce__ = reduced
 
@@ -178,9 +214,13 @@ class InvalidOnInputChange(Exception):
 
 
 class ValueNotKept(Exception):
-    """A storage cannot keep a value; for `Storage.post` to raise.
+    """A storage cannot keep a value: `Storage.post` raises this.
 
-    The task stays Completed and the next step gets the value; a resumed run runs the step again.
+    The run goes on. The task stays Completed, the next step gets the value, and a resumed run runs
+    the step again.
+
+    Remedy: Return data that the storage can keep; the log line names the step, the type and what
+    to change.
 
     Args:
         kind: The name of the value's type.
@@ -198,7 +238,11 @@ class ValueNotKept(Exception):
 
 
 class AmbiguousResume(Exception):
-    """The steps of a resumed workflow have changed in a way that leaves open which is which."""
+    """A run resumes a workflow of equal steps, and one of them was added or removed.
+
+    Remedy: Give each of the equal steps its own `initial_context`, or start without `resume` to
+    run every step.
+    """
 
     __reduce__ = reduced
 
@@ -207,13 +251,14 @@ class AmbiguousResume(Exception):
 
 
 class WorkflowFailed(Exception):
-    """A run failed. Its cause is the exception of the first task that did.
+    """A run failed, and `start(raise_on_failure=True)` or `raise_for_failure()` was called.
 
-    It can be pickled: its tasks are then copies that say what became of them.
+    Remedy: Read `failed_tasks` and `__cause__`, which is the exception of the first task that
+    failed. The exception can be pickled; a pickled copy has copies of the tasks.
 
     Attributes:
         workflow_id: The id of the run.
-        failed_tasks: The tasks that failed, in order; none where something else ended the run.
+        failed_tasks: The tasks that failed, in order; empty if something else ended the run.
     """
 
     def __init__(
@@ -242,13 +287,14 @@ CANCELLED = 0
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the run, or a cancellation.
+    """A signal ended the run of the `dotflow` command, or the caller cancelled `start_async()`.
 
-    A KeyboardInterrupt, so that steps and event loops treat it as they treat Ctrl-C: it is no
-    failure to be caught and tried again.
+    The class is a `KeyboardInterrupt`, so steps treat it as Ctrl-C and no retry follows.
+
+    Remedy: Let the exception pass. Start the workflow again with `resume=True` to go on.
 
     Attributes:
-        number: The signal, or CANCELLED.
+        number: The number of the signal; 0 for a cancellation.
     """
 
     __reduce__ = reduced

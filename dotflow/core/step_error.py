@@ -31,7 +31,11 @@ def revived(cls: type[BaseException], said: tuple[Any, ...], more: dict[str, Any
 
 
 class StepError(Exception):
-    """An exception of a step that is known by its words alone: it could not come along.
+    """A step in another process raised an exception that cannot be pickled.
+
+    `TaskError.cause` is then a `StepError` with the words of the original.
+
+    Remedy: Read `exception`, `message` and `traceback`; mend the step.
 
     Attributes:
         exception: The name of its class.
@@ -49,7 +53,12 @@ class StepError(Exception):
 
 
 class StepTraceback(Exception):
-    """Where in a step an exception came from, as text: its frames are gone."""
+    """Never by itself: it carries the text of a step's traceback, below the step's exception.
+
+    dotflow does not keep the frames, because they would keep all that the step held.
+
+    Remedy: Read its text; mend the step.
+    """
 
     __reduce__ = reduced
 

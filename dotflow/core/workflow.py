@@ -60,43 +60,50 @@ def _conclude_turn(turn: Turn, error: BaseException) -> None:
 
 
 class Manager(Outcome):
-    """One run of a workflow, and what came of it; the constructor runs it.
+    """One run of a workflow, and its outcome: `DotFlow.start()` makes and returns it.
+
+    The constructor runs the tasks. It returns when the run has ended; in background mode it returns
+    at once, and `wait()` waits for the end.
 
     Args:
         tasks: The tasks, in order.
         on_success: Called as `on_success(tasks=tasks)` after a run in which no task failed.
-        on_failure: Called as `on_failure(tasks=tasks)` after a run in which one did.
+        on_failure: Called as `on_failure(tasks=tasks)` after a run in which a task failed.
         mode: "sequential", "sequential_group", "background" or "parallel".
-        keep_going: Go on after a failed task.
-        workflow_id: The id of the run; a fresh UUID without one.
-        resume: Restore tasks that have a checkpoint instead of running them.
-        on_input_change: What a resumed run does with another input: "reuse" what is there,
-            "reset" it, or "raise".
-        fingerprint: What stands for the input; by default that of the initial contexts.
-        config: Who is told of the run; nobody is without one.
-        description: What a Server may want to know of the run.
-        start_method: How child processes come to be: "fork", "forkserver" or "spawn"; without one
-            what `DOTFLOW_START_METHOD` says, else the first of them that the system has.
-        raise_on_failure: Raise WorkflowFailed at the end of a run that failed, once all is
-            reported; in background mode `wait()` does that.
-        executor: What runs the steps in the modes "parallel" and "sequential_group"; without one
-            that of the Config, else child processes do.
+        keep_going: Whether the run goes on after a failed task.
+        workflow_id: The id of the run; without it, the run gets a new UUID.
+        resume: Whether tasks that have a checkpoint are restored and not run again.
+        on_input_change: What a resumed run does if its input differs: "reuse" the results, "reset"
+            them, or "raise" InputChangedError.
+        fingerprint: What stands for the input; by default a digest of the initial contexts.
+        config: The Config whose providers the run uses; without it, nothing is reported.
+        description: What the Server is told about the workflow.
+        start_method: How child processes start: "fork", "forkserver" or "spawn". By default
+            `DOTFLOW_START_METHOD` decides, else the first of the three that the system has.
+        raise_on_failure: Whether a failed run raises WorkflowFailed once everything is reported; in
+            background mode `wait()` raises it.
+        executor: What runs the steps in the modes "parallel" and "sequential_group"; by default the
+            executor of the Config, else child processes.
 
     Attributes:
+        workflow_id: The id of the run.
         tasks: The tasks of the outcome: in sequential mode those that ran, else all.
+        status: "In progress" until the run ends, then "Completed" or "Failed".
         started: When the run began (datetime, local, without a zone).
-        thread: The thread of a background run; other modes have none.
+        duration: Seconds from the run's beginning to its end; None until the run ends.
+        trace_id: The id of the run's trace (32 hex digits); None if the Server makes no trace.
+        thread: The thread of a background run; other modes have no thread.
 
     Raises:
-        WorkflowFailed: The run failed, and `raise_on_failure` was asked for.
-        ExecutionModeNotExist: There is no such mode.
-        NotCallableObject: A callback cannot be called, or the executor is none.
-        InvalidOnInputChange: There is no such policy.
-        InputChangedError: The input is another one, and the policy is "raise".
-        ValueError: There is no such start method here; or there is an executor, and it does not go
-            with the mode or with a start method.
-        RuntimeError: Another run of these tasks is under way; or a child process that only imports
-            the program starts the run.
+        WorkflowFailed: The run failed, and `raise_on_failure` is true.
+        ExecutionModeNotExist: The mode does not exist.
+        NotCallableObject: A callback cannot be called, or the executor is of another kind.
+        InvalidOnInputChange: `on_input_change` is not one of the three values.
+        InputChangedError: The input differs, and `on_input_change` is "raise".
+        ValueError: The system does not have this start method; or an executor is given with another
+            mode or with a start method.
+        RuntimeError: Another run of these tasks goes on; or a child process that only imports the
+            program starts the run.
     """
 
     thread: threading.Thread

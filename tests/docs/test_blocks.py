@@ -20,7 +20,6 @@ NOT_YET = (
     "docs/guides/stack.md",
     "docs/guides/ui.md",
     "docs/performance.md",
-    "docs/reference/command-line.md",
 )
 """Pages whose blocks are still to be mended."""
 
