@@ -51,7 +51,8 @@ class AdoptedLog:
 
     Attributes:
         readers: The names of its readers by their keys.
-        last_seen: When its process gave the last sign of life: seconds since the epoch.
+        last_seen: When its process gave the last sign of life: seconds since the epoch; 0 while
+            it lives.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class AdoptedLog:
         self.segments = segments
         self._is_dead = is_dead
         self._is_anew = is_anew
-        self.last_seen = files.last_seen(log, segments)
+        self.last_seen = files.last_seen(log, segments) if is_dead else 0.0
         facts, damaged = dead_lines(segments, breathe)
         if damaged:
             logger.warning("%d lines of %s* are damaged, and are left out.", damaged, segments[0])

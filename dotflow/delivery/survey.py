@@ -52,6 +52,7 @@ def _look(log: str, segments: list[Path], spans_left: SpansLeft | None) -> Itera
     except OSError:
         return
     is_alive = files.is_alive(log)
+    pid = files.pid_of(log) if is_alive else None
     for key, name in readers.items():
         try:
             if is_done(segments, key):
@@ -65,12 +66,11 @@ def _look(log: str, segments: list[Path], spans_left: SpansLeft | None) -> Itera
             yield Waiting(name, 0, size, oldest, is_alive, files.pid_of(log), str(error))
             continue
         for owner, pending in by_owner.items() or [(None, 0)]:
-            mine = log if is_alive else owner
-            pid = files.pid_of(mine) if mine is not None else None
             is_any = pending > 0
             yield Waiting(
                 name, pending, size if is_any else 0, oldest if is_any else None,
-                mine is not None, pid,
+                is_alive or owner is not None,
+                files.pid_of(owner) if owner is not None and not is_alive else pid,
             )  # fmt: skip
 
 

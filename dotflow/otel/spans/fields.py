@@ -170,13 +170,27 @@ class PastLink(Link):
         return self._dropped
 
 
+_resources: dict[str, Resource] = {}
+_MOST_RESOURCES = 16
+
+
+def _resource_of(attributes: dict[str, Any], schema_url: str | None) -> Resource:
+    """What a span is of; spans of one log share it, for it costs more to make than all else."""
+    key = repr((attributes, schema_url))
+    found = _resources.get(key)
+    if found is None:
+        if len(_resources) >= _MOST_RESOURCES:
+            _resources.clear()
+        found = _resources[key] = Resource(attributes, schema_url)
+    return found
+
+
 def read(fields: dict[str, Any]) -> ReadableSpan:
     """The span that was written down; one that had not ended has no end.
 
     Raises:
         Exception: It is damaged.
     """
-    attributes, schema_url = fields["resource"]
     scope, end = fields["scope"], fields["end"]
     code, description = fields.get("status", ("UNSET", None))
     return PastSpan(
@@ -184,7 +198,7 @@ def read(fields: dict[str, Any]) -> ReadableSpan:
         name=clean(fields["name"]),
         context=_context(fields["context"]),
         parent=_context(fields["parent"]) if fields["parent"] is not None else None,
-        resource=Resource(attributes, schema_url),
+        resource=_resource_of(*fields["resource"]),
         attributes=fields["attributes"],
         events=[PastEvent(*event) for event in fields.get("events", ())],
         links=[PastLink(_context(link[0]), *link[1:]) for link in fields.get("links", ())],
