@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -11,17 +10,15 @@ from dotflow.cli.doctor.configured import KNOWN
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "variables.md").read_text(encoding="utf-8")
 ROWS = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| `")]
-NAME = re.compile(r"(?:DOTFLOW|OTEL|SERVER|WORKFLOW)_[A-Z_]+[A-Z]")
+QUOTED = re.compile(r"""["']((?:DOTFLOW|OTEL|SERVER|WORKFLOW)_[A-Z_]+[A-Z])["']""")
 ON_THE_PAGE = {name for row in ROWS for name in re.findall(r"`([A-Z_]+)`", row[0])}
 
 
 def names_in(file):
-    """The variables of ours and of OpenTelemetry's that a module has as a text, or imports."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            yield from (alias.name for alias in node.names if alias.name.startswith("OTEL_"))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield from NAME.findall(node.value) if NAME.fullmatch(node.value) else ()
+    """The variables of ours and of OpenTelemetry's that a module has in quotes, or imports."""
+    text = file.read_text(encoding="utf-8")
+    imported = re.findall(r"environment_variables import ([^()\n]+|\([^)]*\))", text)
+    return {*QUOTED.findall(text), *re.findall(r"OTEL_\w+", " ".join(imported))}
 
 
 def test_the_page_has_what_the_code_reads():
