@@ -123,6 +123,8 @@ class Histories(RuleBasedStateMachine):
         """Somebody begins a run of a workflow while another goes on: here, or anywhere."""
         outer = self._live()[which % len(self._live())]
         process = self._process_of(outer) if here else self._process(pick)
+        if self._has_ended_elsewhere(outer.workflow, process):
+            return
         if outer.policy == "otel":
             self._begin(process, outer.workflow, "otel", True, outer.tasks)
         else:
@@ -162,6 +164,8 @@ class Histories(RuleBasedStateMachine):
     def begin(self, pick, which):
         able = [one for one in self.processes if one.made]
         process = able[pick % len(able)]
+        if self._has_ended_elsewhere(process.made[which % len(process.made)][0], process):
+            return
         made = process.made.pop(which % len(process.made))
         self._begin(process, made[0], made[1], made[2], made[3])
 
@@ -194,6 +198,17 @@ class Histories(RuleBasedStateMachine):
         live = {run.workflow for run in self._live()}
         last = {run.workflow: run for run in self.books.runs if run.workflow not in live}
         return list(last.items())
+
+    def _has_ended_elsewhere(self, workflow, process):
+        """Whether another living process may have the end of a run left to say.
+
+        Only while both go on is there a promise for such: docs/understand/guarantees.md.
+        """
+        living = {one.number for one in self.processes} - {process.number}
+        return any(
+            run.workflow == workflow and not run.is_open and run.process in living
+            for run in self.books.runs
+        )
 
     def _process_of(self, run):
         return next(one for one in self.processes if one.number == run.process)

@@ -166,13 +166,14 @@ class Books:
     def _take(self, message, server_id):
         lane = (message.workflow, message.task)
         is_repeat = message.id in self.seen
+        is_there = message.kind is Kind.WORKFLOW_POST and message.workflow in self.workflows
         self.seen[message.id] = True
         if not is_repeat and message.kind not in FIRST:
             took = self._took.setdefault(_slot(message), message.id)
             assert took == message.id, f"said twice under two keys: {message}"
         if message.task is not None:
-            is_there = message.workflow in self.workflows
-            assert is_there or ("refused", message.workflow) in self.seen, "a task too early"
+            is_made = message.workflow in self.workflows
+            assert is_made or ("refused", message.workflow) in self.seen, "a task too early"
         if message.kind is Kind.TASK_PATCH:
             assert lane in self.tasks, f"a PATCH before its POST: {message}"
             assert server_id == self._id(message), f"somebody else's record: {server_id}"
@@ -181,7 +182,8 @@ class Books:
             self.no_tasks.discard(lane)
         elif message.kind in FIRST:
             self.workflows.add(message.workflow)
-        self._note(message, is_taken=True)
+        if not is_there:  # what makes a record changes none that is there
+            self._note(message, is_taken=True)
 
     def _note(self, message, is_taken):
         """Hold a word against those that have arrived."""
