@@ -89,12 +89,13 @@ def leave_out(queue: deque[Unit]) -> None:
         if unit.log is None:
             continue
         spoken = Numbers()
-        is_over = False
+        is_over = is_there = False
         for later in units[place + 1 :]:
             if not is_within(later, unit):
                 spoken.update(later.spoken)
                 is_over = is_over or later.head.begun
-        unit.leave_out(spoken, is_over)
+                is_there = is_there or later.head.opened or None in later.flying
+        unit.leave_out(spoken, is_over, is_there)
 
 
 def nest(queue: deque[Unit], adopted: list[Unit]) -> None:

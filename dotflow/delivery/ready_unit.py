@@ -130,12 +130,13 @@ class ReadyUnit(Unit):
         self._file.owe_removal(row.number for row in of_task)
         return unsent
 
-    def leave_out(self, spoken: Numbers, is_over: bool) -> None:
+    def leave_out(self, spoken: Numbers, is_over: bool, is_there: bool = False) -> None:  # noqa: ARG002
         """Leave out what a later run has made void: states and ends, never the making of a record.
 
         Args:
             spoken: The tasks of which the later run has spoken.
             is_over: Whether it has spoken of the workflow.
+            is_there: Of no account: what a file has of openings is left out.
         """
         void = [key for key in self._rows if (is_over if key is None else key in spoken)]
         for key in void:

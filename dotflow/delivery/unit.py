@@ -374,15 +374,15 @@ class Unit:
         if self.is_complete:
             self._let_go(self.head)
 
-    def leave_out(self, spoken: Numbers, is_over: bool) -> None:
+    def leave_out(self, spoken: Numbers, is_over: bool, is_there: bool = False) -> None:
         """Leave out what a later run has made void: states and ends, never the making of a record.
 
         Args:
             spoken: The tasks of which the later run has spoken.
             is_over: Whether it has spoken of the workflow.
+            is_there: Whether the server has heard that. Else tasks wait for the first call.
         """
-        for task in list(self.tasks):
-            record = self.tasks[task]
+        for task, record in list(self.tasks.items()):
             if task in spoken:
                 record.said, record.ended = record.due, True
                 self.unanswered.pop((task, False), None)
@@ -390,7 +390,8 @@ class Unit:
         if is_over:
             self.head.said, self.head.ended = self.head.due, self.head.begun
             self.unanswered.pop((None, False), None)
-            if not self.head.is_post:
+            makes_tasks = any(one.made_by and not one.posted for one in self.tasks.values())
+            if not self.head.is_post and (is_there or not makes_tasks):
                 self.head.opened = True
                 self.unanswered.pop((None, True), None)
             self.release()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,14 @@ from support.processes import Doomed, dies
 from support.written import NAME, WrittenRun, drain, said
 
 from dotflow.delivery import dead_letters
+from dotflow.delivery.bodies import Source
 from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.message import Delivered, Kind, Refused, TryLater
+from dotflow.delivery.numbers import Numbers
 from dotflow.delivery.outbox import Outbox
-from dotflow.runlog import files
+from dotflow.delivery.unit import Unit
+from dotflow.runlog import files, lines
 from dotflow.runlog.writer import RunLog
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -106,6 +110,33 @@ def test_two_dead_runs_of_one_workflow_go_in_their_order(adopter):
     assert delivered[0].kind is Kind.WORKFLOW_POST
     assert statuses(delivered, 1) == ["Not started", "Failed"]
     assert statuses(delivered, None) == ["New", "In progress", "Failed"]
+
+
+@pytest.mark.parametrize("policy", ["default", "otel"])
+def test_the_record_is_made_before_those_of_tasks(outboxes, policy):
+    """A dead run's tasks are reported after the call that may have to make the workflow's record.
+
+    The server has heard of neither run, and the id came from outside.
+    """
+    known = {"managed": True, "again": True}
+    left_by(lambda run: run.began(1, 2, **known).added(1, 2).task_began(1, 2), policy)
+    outbox = outboxes()
+    WrittenRun(policy=policy, log=outbox._log).began(1, 2, **known).task_began(1, 2)
+    delivered = drain(outbox)
+    assert delivered[0].kind is Kind.WORKFLOW_OPEN
+    assert sum(one.kind is Kind.TASK_POST for one in delivered) >= 2
+    assert said(delivered)["w", None] == "In progress"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_opening_is_left_out_if_the_record_is_there(is_there):
+    """What a living run has opened is not opened again by a dead one's late words."""
+    unit = Unit(Source("log", 1, "w", "otel"), Counter())
+    unit.take({"f": lines.RUN_BEGAN, "n": 1, "w": "w", "r": 1, "known": True, "title": "name"}, 0)
+    unit.take({"f": lines.TASK_BEGAN, "n": 2, "w": "w", "r": 1, "t": 1, "at": 5}, 0)
+    unit.leave_out(Numbers(), is_over=True, is_there=is_there)
+    assert unit.owes_first is not is_there
+    assert unit.owes  # the task is reported in both cases
 
 
 def test_only_adding_a_task_makes_no_earlier_state_void(adopter):
