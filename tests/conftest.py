@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -108,7 +110,20 @@ def nothing_left_running():
     deadline = time.monotonic() + GRACE
     while (left := _left(before)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not left, f"left running: {left}"
+    assert not left, f"left running: {left}\n{_stacks_of(left)}"
+
+
+def _stacks_of(left):
+    """Where children stand that do not end; killed, for the next tests are not to blame."""
+    _stacks.seek(0)
+    _stacks.truncate()
+    for child in (one for one in left if isinstance(one, multiprocessing.process.BaseProcess)):
+        os.kill(child.pid, SHOWS_STACKS)
+        time.sleep(0.5)
+        child.kill()
+        child.join()
+    _stacks.seek(0)
+    return _stacks.read()
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +133,13 @@ def nobody_watches_for_another_test(nothing_left_running):
     if watch is not None:  # a forgotten server's process goes on to look, and a test does not
         for key in list(watch._watch._looks):
             watch.leave(key)
+
+
+SHOWS_STACKS = signal.SIGUSR2
+"""Has a process of the tests, or a fork of it, write down where its threads stand."""
+
+_stacks = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - as long as the process
+faulthandler.register(SHOWS_STACKS, file=_stacks)
 
 
 def _left(before):
