@@ -279,7 +279,7 @@ class ProcessLane(Lane):
             ),
             name=f"{CHILD_NAME}{self.tasks[self._index].step.name}",
         )  # fmt: skip
-        with parenthood():
+        with parenthood(process):
             process.start()
         theirs.close()
         self.connection, self._process = ours, process

@@ -107,14 +107,23 @@ def _choices() -> str:
 
 
 @contextlib.contextmanager
-def parenthood() -> Iterator[None]:
-    """Let a daemonic process (a worker of `multiprocessing.Pool`) have children.
+def parenthood(child: Any) -> Iterator[None]:
+    """Let a worker of somebody's pool have a child.
 
-    It is refused them, for it may be killed before they end. Ours notice that, and end too.
+    A daemonic one (of `multiprocessing.Pool`) is refused children, for it may be killed before
+    they end. Ours notice that, and end too. One of Celery's has a key of another class, which
+    cannot be handed to a child that is not forked.
+
+    Args:
+        child: The process that is to be started.
     """
-    import multiprocessing  # here, for most runs need no processes
+    import multiprocessing.process  # here, for most runs need no processes
 
     config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    own: type[bytes] = vars(multiprocessing.process)["AuthenticationString"]
+    for one in (config, child._config):
+        if type(key := one.get("authkey")) is not own and isinstance(key, bytes):
+            one["authkey"] = own(key)
     daemon = config.pop("daemon", None)
     try:
         yield
