@@ -116,6 +116,7 @@ class Rounds:
         self._workers = workers
         self._answers: deque[tuple[list[Flight], list[Outcome]]] = deque()
         self._care_at = 0.0
+        self._is_kept = False
 
     @property
     def is_idle(self) -> bool:
@@ -286,12 +287,13 @@ class Rounds:
         self._take_answers()
         self._outbox.read(timeout)
         self.counts = self._outbox.counts()
+        self._is_kept = self._outbox.is_durable  # a log that is closed no longer says so
         self._outbox.close()
 
     def say_what_is_left(self) -> None:
         """Write a line if not all was delivered."""
         pending = self.counts.pending
-        if pending and self._outbox.is_durable:
+        if pending and self._is_kept:
             say_left(f"{pending} messages to {self._sender.name}", files.folder())
         elif pending:
             logger.warning(

@@ -205,3 +205,15 @@ def test_dead_letters_that_cannot_be_read(capsys):
     assert "`dotflow outbox drop --all` deletes them" in capsys.readouterr().err
     assert dotflow("drop", "--all") == 0
     assert dotflow("status") == 0
+
+
+def test_the_end_of_a_program_without_a_disk_says_what_is_lost(api, tmp_path):
+    """Reports that were in memory do not wait anywhere, and nothing claims that they do."""
+    api.on(".", status(503))
+    (tmp_path / "file").touch()
+    nowhere = str(tmp_path / "file" / "state")
+    ran = program(DOTFLOW_FLUSH_TIMEOUT="0.5", DOTFLOW_STATE_DIR=nowhere)
+    assert f"Reports cannot be kept on disk ([Errno 20] Not a directory: '{nowhere}" in ran.stderr
+    [line] = [line for line in ran.stderr.splitlines() if "DOTFLOW_FLUSH_TIMEOUT" in line]
+    assert "They were held in memory, and are lost." in line
+    assert "dotflow outbox flush" not in ran.stderr
