@@ -12,7 +12,6 @@ NOT_YET = (
     "docs/guides/executors.md",
     "docs/guides/history.md",
     "docs/guides/logs.md",
-    "docs/guides/metrics.md",
     "docs/guides/no-code.md",
     "docs/guides/notify.md",
     "docs/guides/page.md",
