@@ -127,7 +127,7 @@ class Histories(RuleBasedStateMachine):
             return
         if outer.policy == "otel":
             self._begin(process, outer.workflow, "otel", True, outer.tasks)
-        else:
+        elif here or outer.workflow in self.books.workflows:  # else dotflow-api does not know it
             self._construct(process, outer.workflow, outer.policy, is_new=False)
 
     def _construct(self, process, workflow, policy, is_new):
