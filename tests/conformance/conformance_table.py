@@ -18,18 +18,25 @@ PASSES, NONE = "✓", "-"
 ABOVE = """\
 # Conformance
 
-What runs a step (rows), what becomes of it (columns), and whether the trace is whole. Each cell is
-a real process that runs a real workflow, with a real OTLP receiver, a real dotflow-api, and the
-instrumentation packages of requests, urllib3, sqlite3 and logging. In each it is checked that there
-is one trace with one root and no orphan; that every span which the step ended is there, once, below
-the span of its task (or attempt); that the task's span has the true outcome and times; that
-dotflow-api has the same of the run and its task; that baggage came along; and that delivery made no
-span. Where a signal or `os._exit` ends a step in the program's own process, the program is gone:
-there the trace is whole once `dotflow outbox flush`, or the next run, has sent what is missing. In
-the other rows it ends the child, or the executor's worker, and the run goes on. In the last column
-the process that reports is killed while a worker runs the step.
+This page tells you for which ways to run a step, and for which ends, the trace is known to be whole. The
+rows say what runs the step, the columns what becomes of the step.
 
-This page is written by `tests/conformance`; no cell by hand.
+Each cell is a real process that runs a real workflow, with a real OTLP receiver, a real dotflow-api, and the
+instrumentation packages of requests, urllib3, sqlite3 and logging. Each cell checks that
+
+- there is one trace with one root and no orphan;
+- every span that the step ended is there, once, below the span of its task or attempt;
+- the task's span has the true outcome and times;
+- dotflow-api says the same of the run and its task;
+- baggage came along;
+- delivery made no span.
+
+If a signal or `os._exit` ends a step in the program's own process, the program is gone. The trace is whole
+after `dotflow outbox flush`, or the next run, has sent what is missing. In the other rows, the signal ends the
+child or the executor's worker, and the run goes on. In the last column, the process that reports is
+killed while a worker runs the step.
+
+`tests/conformance` writes this page, no cell by hand.
 """
 
 
