@@ -13,7 +13,6 @@ NOT_YET = (
     "docs/guides/history.md",
     "docs/guides/logs.md",
     "docs/guides/no-code.md",
-    "docs/guides/notify.md",
     "docs/guides/page.md",
     "docs/guides/scale.md",
     "docs/guides/stack.md",
