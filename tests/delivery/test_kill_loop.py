@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import command, kill_loop
+from support import command, kill_loop, mutants
 from support.fault_server import TOKEN, FaultServer, reset, status
 from support.truth import check_what_came, compare
 
@@ -129,6 +129,9 @@ def _loop(tmp_path, rounds, count):
         api.close()
 
 
+@pytest.mark.skipif(
+    mutants.VARIABLE not in os.environ, reason="the next one does more; tests/mutants runs this one"
+)
 def test_60_kills_lose_double_and_reorder_nothing(tmp_path):
     """A short loop, which is enough to find a planted fault."""
     _loop(tmp_path, 1, 60)
