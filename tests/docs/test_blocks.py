@@ -15,7 +15,6 @@ NOT_YET = (
     "docs/guides/no-code.md",
     "docs/guides/page.md",
     "docs/guides/scale.md",
-    "docs/guides/stack.md",
     "docs/guides/ui.md",
     "docs/performance.md",
 )

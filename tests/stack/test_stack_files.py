@@ -51,13 +51,17 @@ def test_the_images_are_what_is_tested():
     [builder] = re.findall(r"collector/cmd/builder v(\S+)", MODULE)
     [jaeger] = re.findall(r"jaegertracing/jaeger (\S+)", MODULE)
     assert collector == builder
-    for text in (COMPOSE, PAGE, (GATEWAYS / "compose.yaml").read_text(encoding="utf-8")):
+    for text in (COMPOSE, (GATEWAYS / "compose.yaml").read_text(encoding="utf-8")):
         assert set(re.findall(r"collector-contrib:([\d.]+)", text)) == {collector}
         assert set(re.findall(r"jaegertracing/jaeger:([\d.]+)", text)) == {JAEGER[jaeger]}
+    assert set(re.findall(r"jaegertracing/jaeger:([\d.]+)", PAGE)) == {JAEGER[jaeger]}
     [(minor, patch)] = re.findall(r"prometheus/prometheus v0\.3(\d\d)\.(\d+)", PROMETHEUS)
     assert f"prom/prometheus:v3.{int(minor)}.{patch}" in COMPOSE
     [victorialogs] = re.findall(r"VictoriaMetrics/VictoriaLogs (v\S+)", VICTORIALOGS)
     assert f"victoriametrics/victoria-logs:{victorialogs}" in COMPOSE
+    logs = victorialogs.lstrip("v").rpartition(".")[0]
+    programs = f"`jaeger` {JAEGER[jaeger]}, `prometheus` 3.{int(minor)} and `victoria-logs` {logs}"
+    assert f"`otelcol-contrib` {collector}, {programs} are" in PAGE
 
 
 def test_the_collector_has_what_the_file_names():
