@@ -18,11 +18,12 @@ PASSES, NONE = "✓", "-"
 ABOVE = """\
 # Conformance
 
-This page tells you for which ways to run a step, and for which ends, the trace is known to be whole. The
-rows say what runs the step, the columns what becomes of the step.
+This page tells you for which ways to run a step, and for which ends, the trace is known to be
+whole. The rows say what runs the step, the columns what becomes of the step.
 
-Each cell is a real process that runs a real workflow, with a real OTLP receiver, a real dotflow-api, and the
-instrumentation packages of requests, urllib3, sqlite3 and logging. Each cell checks that
+Each cell is a real process that runs a real workflow, with a real OTLP receiver, a real
+dotflow-api, and the instrumentation packages of requests, urllib3, sqlite3 and logging. Each cell
+checks that
 
 - there is one trace with one root and no orphan;
 - every span that the step ended is there, once, below the span of its task or attempt;
@@ -31,10 +32,10 @@ instrumentation packages of requests, urllib3, sqlite3 and logging. Each cell ch
 - baggage came along;
 - delivery made no span.
 
-If a signal or `os._exit` ends a step in the program's own process, the program is gone. The trace is whole
-after `dotflow outbox flush`, or the next run, has sent what is missing. In the other rows, the signal ends the
-child or the executor's worker, and the run goes on. In the last column, the process that reports is
-killed while a worker runs the step.
+If a signal or `os._exit` ends a step in the program's own process, the program is gone. The trace
+is whole after `dotflow outbox flush`, or the next run, has sent what is missing. In the other
+rows, the signal ends the child or the executor's worker, and the run goes on. In the last column,
+the process that reports is killed while a worker runs the step.
 
 `tests/conformance` writes this page, no cell by hand.
 """
