@@ -80,8 +80,8 @@ ROWS = [
     Row("same thread", "plain", "sequential", "The step runs in the thread that called `start()`."),
     Row(
         "timeout's thread", "limited", "sequential",
-        "The step runs in the thread of its `timeout`; one that timed out goes on during the next "
-        "attempt, and its spans stay its own attempt's.",
+        "The step runs in the thread of its `timeout`; a step that timed out goes on during the "
+        "next attempt, and its spans stay below the first one.",
         protocol="grpc",
     ),
     Row(
@@ -96,7 +96,7 @@ ROWS = [
     *(
         Row(
             f"{method}, {mode}", "plain", mode,
-            f"The step runs in a child process that comes to be by `{method}`, in mode `{mode}`.",
+            f"The step runs in a child process that begins by `{method}`, in mode `{mode}`.",
             method, protocol,
         )
         for method, protocols in (
