@@ -25,13 +25,14 @@ FOR_OTHERS = frozenset({"meter_provider", "logger_provider"})
 
 
 class DotflowInstrumentor(BaseInstrumentor):  # type: ignore[misc] # it has no types
-    """Makes ServerOtel the server of each Config that is given neither a server nor a tracer.
+    """Traces a program that only writes `DotFlow()`: each Config gets a ServerOtel.
 
-    `DOTFLOW_SERVER` still says where runs are reported, if it is set to another value than `auto`.
-    A server that the program gives is used as it is, so nothing is reported twice.
+    A Config that the program gives a server or a tracer keeps them, so nothing is reported twice.
+    `DOTFLOW_SERVER` still decides if its value is not `auto`.
 
     `instrument(**options)` takes the arguments of ServerOtel, such as `tracer_provider` or
-    `contexts`; `uninstrument()` takes it back. Both hold for each Config that is made afterwards.
+    `contexts`. `uninstrument()` takes the change back. Both hold for each Config that is made
+    afterwards.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:

@@ -46,21 +46,23 @@ class Source(NamedTuple):
 
 
 class Action(Generic[P, R]):
-    """A step: a callable that runs once when it is called, and what the engine is to do with it.
+    """Makes a step of a function, a coroutine function, a method or a class.
 
-    `@action` and `@action(retry=3)` both give an Action, with the type of the function.
+    Write `@action`, or `@action(retry=3)` with options. A workflow runs the step with its options.
+    If you call the step yourself, the function runs once, as if it were not decorated; type
+    checkers see the function's own parameters and result.
 
     Args:
         func: The function, coroutine function, method, class or other callable.
-        task: A task whose ids the results get, where a call names none.
-        retry: How many attempts there are in all (int); below 1 counts as 1.
-        timeout: Seconds for one attempt (int or float); 0 for no limit.
-        retry_delay: Seconds between attempts (int or float).
+        task: A task whose ids the results get if a call names no task.
+        retry: How many attempts the step has in all (int); below 1 counts as 1.
+        timeout: Seconds that one attempt may take (int or float); 0 for no limit.
+        retry_delay: Seconds between two attempts (int or float).
         backoff: Whether the delay doubles after each failed attempt.
 
     Raises:
-        TypeError: An option is of another type.
-        ValueError: Seconds are negative, or endless.
+        TypeError: An option has another type.
+        ValueError: A number of seconds is negative or infinite.
     """
 
     def __init__(

@@ -24,30 +24,31 @@ SERVER_HOOKS = frozenset(name for name, one in vars(Server).items() if callable(
 
 
 class Config:
-    """Holds one provider a slot; a slot that is not given gets its default.
+    """Chooses what a workflow works with: one provider for each of eight slots.
 
     Args:
-        storage: Where results are kept; in memory by default.
-        notify: Who is told of each status and of the run's end; by default those whom
-            `DOTFLOW_NOTIFY_URLS` names, else nobody.
-        log: What writes a line for each turn; the console by default.
-        server: Where the run is reported; by default what the environment says (`SERVER_BASE_URL`
-            and `SERVER_USER_TOKEN`, or `DOTFLOW_SERVER_URL` and `DOTFLOW_USER_TOKEN`, or
-            `DOTFLOW_SERVER=otel`), else nowhere; in an instrumented program (see
-            `dotflow.instrumentation`) as spans. `DOTFLOW_SERVER=none` wins over what is given.
-        scheduler: When `DotFlow.schedule` runs; never by default.
-        tracer: Who is told of starts and ends; nobody by default.
-        metrics: Who counts and measures; nobody by default.
-        executor: What runs steps in the modes "parallel" and "sequential_group" (a
-            `concurrent.futures.Executor`, Dask's Client, or a `dotflow.abc.executor.TaskExecutor`);
-            child processes do by default, and for a run with a `start_method`. Whoever made it
-            shuts it down.
+        storage: Keeps the results; by default in memory.
+        notify: Hears of each new status and of the run's end; by default the addresses of
+            `DOTFLOW_NOTIFY_URLS`, else nobody.
+        log: Writes a line for each new status; by default to the console.
+        server: Reports the run. By default the environment decides: `SERVER_BASE_URL` and
+            `SERVER_USER_TOKEN`, or `DOTFLOW_SERVER_URL` and `DOTFLOW_USER_TOKEN`, or
+            `DOTFLOW_SERVER=otel`; without them the run is reported nowhere. In an instrumented
+            program (see `dotflow.instrumentation`) the default is spans. `DOTFLOW_SERVER=none`
+            wins over this argument.
+        scheduler: Decides when `DotFlow.schedule` runs the workflow; by default never.
+        tracer: Hears when runs and tasks start and end; by default nobody does.
+        metrics: Counts and measures; by default nobody does.
+        executor: Runs the steps in the modes "parallel" and "sequential_group": a
+            `concurrent.futures.Executor`, Dask's Client, or a `dotflow.abc.executor.TaskExecutor`.
+            By default, and for a run with a `start_method`, child processes run them. The code that
+            made an executor shuts it down.
 
     Attributes:
-        guard: Keeps what a provider raises away from the work, and counts it.
+        guard: Keeps what a provider raises away from the workflow, and counts it.
 
     Raises:
-        NotCallableObject: A slot was given something that is not of its contract.
+        NotCallableObject: A slot got an object of another contract.
     """
 
     def __init__(

@@ -25,16 +25,16 @@ class ContextInstance:
 
 
 class Context(ContextInstance):
-    """A value, with the ids of the task and the workflow that it belongs to.
+    """Holds a value on its way from task to task: read the value as `.storage`.
 
     Args:
-        storage: Any value. A Context is unwrapped: its value, time and ids become this one's.
-        task_id: An int, or None.
-        workflow_id: A UUID, its text, or None.
+        storage: Any value. If it is a Context, the new Context takes over its value, time and ids.
+        task_id: The number of the task that made the value (int), or None.
+        workflow_id: The id of the workflow: a UUID, the text of a UUID, or None.
 
     Raises:
-        TypeError: `task_id` or `workflow_id` is of another type.
-        ValueError: `workflow_id` is a text that is no UUID.
+        TypeError: `task_id` or `workflow_id` has another type.
+        ValueError: `workflow_id` is a text, and not that of a UUID.
     """
 
     def __init__(

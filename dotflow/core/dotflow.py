@@ -31,17 +31,18 @@ MAX_ID_LENGTH = 255
 
 
 class DotFlow:
-    """A workflow: tasks, and how and where they run.
+    """A workflow: add tasks with `task.add()`, then run them with `start()`.
 
     Args:
-        config: Its providers; the defaults without one.
-        workflow_id: The id of a workflow that exists already (a UUID, or any text of 1 to 255
-            characters); by default `WORKFLOW_ID` of the environment, else a fresh UUID.
-        name: Its name; in `result()` the host's name stands in for it.
+        config: The providers of the workflow; by default `Config()`.
+        workflow_id: The id (a UUID, or any text of 1 to 255 characters), if you want to find the
+            workflow again, for example to resume it. By default `WORKFLOW_ID` of the environment,
+            else a new UUID.
+        name: The name in traces, records and log lines. Without it, `result()` has the host's name.
 
     Attributes:
-        workflow_id: The id: a fresh UUID, or what was given, as it was given.
-        task: The builder of the task queue.
+        workflow_id: The id: a new UUID, or the id that was given, unchanged.
+        task: The `TaskBuilder`, which has the tasks.
 
     Raises:
         ValueError: The id is blank, or longer than 255 characters.
@@ -100,35 +101,40 @@ class DotFlow:
         raise_on_failure: bool = False,
         executor: Any = None,
     ) -> Manager:
-        """Run the workflow and return its Manager, which says what came of it.
+        """Run the workflow, and return a Manager with the outcome.
+
+        A failed task raises nothing here: read `Manager.ok` and `Manager.failed_tasks`, or ask for
+        `raise_on_failure`. The calling thread runs the workflow, except in background mode.
 
         Args:
             mode: "sequential", "sequential_group", "background" or "parallel".
-            keep_going: Go on after a failed task.
-            resume: Restore tasks that have a checkpoint instead of running them.
+            keep_going: Whether the run goes on after a failed task.
+            resume: Whether tasks that have a checkpoint are restored and not run again.
             on_success: Called as `on_success(tasks=tasks)` after a run in which no task failed.
-            on_failure: Called as `on_failure(tasks=tasks)` after a run in which one did.
-            on_input_change: What a resumed run does with another input: "reuse" what is there,
-                "reset" it, or "raise".
-            fingerprint: What stands for the input; by default that of the initial contexts.
-            start_method: How child processes come to be: "fork", "forkserver" or "spawn"; without
-                one what `DOTFLOW_START_METHOD` says.
-            raise_on_failure: Raise WorkflowFailed where the run failed, once all is reported; of
-                a background run `wait()` raises it.
-            executor: What runs the steps in the modes "parallel" and "sequential_group", in place
-                of child processes: a `concurrent.futures.Executor`, Dask's Client, or a
-                `dotflow.abc.executor.TaskExecutor`; without one that of the Config.
+            on_failure: Called as `on_failure(tasks=tasks)` after a run in which a task failed.
+            on_input_change: What a resumed run does if its input differs: "reuse" the results,
+                "reset" them, or "raise" InputChangedError.
+            fingerprint: What stands for the input; by default a digest of the initial contexts.
+            start_method: How child processes start: "fork", "forkserver" or "spawn"; by default
+                `DOTFLOW_START_METHOD` decides.
+            raise_on_failure: Whether a failed run raises WorkflowFailed once everything is
+                reported; in background mode `wait()` raises it.
+            executor: What runs the steps in the modes "parallel" and "sequential_group": a
+                `concurrent.futures.Executor`, Dask's Client, or a
+                `dotflow.abc.executor.TaskExecutor`; by default the executor of the Config, else
+                child processes.
 
         Raises:
-            WorkflowFailed: The run failed, and `raise_on_failure` was asked for.
-            ExecutionModeNotExist: There is no such mode.
-            InvalidOnInputChange: There is no such policy.
-            InputChangedError: The input is another one, and the policy is "raise".
-            NotCallableObject: A callback cannot be called, or the executor is none.
-            ValueError: There is no such start method here; or there is an executor, and it does
-                not go with the mode or with a start method.
-            RuntimeError: The workflow is running already, which it does once at a time; or a
-                child process that only imports the program starts the run.
+            WorkflowFailed: The run failed, and `raise_on_failure` is true.
+            ExecutionModeNotExist: The mode does not exist.
+            InvalidOnInputChange: `on_input_change` is not one of the three values.
+            InputChangedError: The input differs, and `on_input_change` is "raise".
+            AmbiguousResume: The run resumes, and it is unclear which of several equal steps is new.
+            NotCallableObject: A callback cannot be called, or the executor is of another kind.
+            ValueError: The system does not have this start method; or an executor is given with
+                another mode or with a start method.
+            RuntimeError: The workflow runs already, and a workflow runs once at a time; or a child
+                process that only imports the program starts the run.
         """
         try:
             return Manager(
@@ -168,13 +174,13 @@ class DotFlow:
         raise_on_failure: bool = False,
         executor: Any = None,
     ) -> Manager:
-        """Run the workflow while the event loop goes on, and return its Manager.
+        """Run the workflow in a thread of its own while the event loop goes on.
 
-        The run has a thread of its own, where steps and callbacks are called; context variables
-        and the current span come along. Where it is cancelled no further step starts, the tasks
-        under way and the run are Failed ("interrupted by cancellation"), and CancelledError comes
-        once that is reported; a second cancellation does not wait for it. A thread cannot be
-        stopped: what a step under way still does has no effect.
+        The thread calls the steps and the callbacks, with the context variables and the current
+        span of the caller. If you cancel the call, no further step starts. The running tasks and
+        the run are Failed ("interrupted by cancellation"), and CancelledError follows once that is
+        reported; a second cancellation does not wait for the report. Python cannot stop a thread,
+        so a running step goes on, without effect on the task.
 
         Args:
             mode: "sequential", "sequential_group" or "parallel".
@@ -190,7 +196,7 @@ class DotFlow:
 
         Raises:
             ValueError: The mode is "background".
-            Exception: As in `start`.
+            Exception: Any exception that `start` raises.
         """
         if mode == TypeExecution.BACKGROUND:
             raise ValueError(
@@ -228,10 +234,10 @@ class DotFlow:
         raise_on_failure: bool = False,
         executor: Any = None,
     ) -> None:
-        """Hand the workflow to the scheduler, which starts it again and again.
+        """Run the workflow at each time that the Config's scheduler says, until it is stopped.
 
         Args:
-            mode: As in `start`, of every run; so are the others.
+            mode: As in `start`; it holds for every run, and so do the others.
             keep_going: As in `start`.
             resume: As in `start`.
             on_success: As in `start`.
@@ -239,11 +245,11 @@ class DotFlow:
             on_input_change: As in `start`.
             fingerprint: As in `start`.
             start_method: As in `start`.
-            raise_on_failure: As in `start`; the scheduler logs what a run raises, and goes on.
-            executor: As in `start`; it has to be open for as long as the scheduler goes on.
+            raise_on_failure: As in `start`; the scheduler logs the exception and goes on.
+            executor: As in `start`; keep it open as long as the scheduler goes on.
 
         Raises:
-            Exception: An argument is wrong, as in `start`.
+            Exception: An argument is wrong, as for `start`.
         """
         check_options(mode, on_input_change, on_success, on_failure, start_method, executor)
         given = {
@@ -257,15 +263,15 @@ class DotFlow:
         self.config.scheduler.start(workflow=self.start, **said)
 
     def result_task(self) -> list[Task]:
-        """The tasks."""
+        """The tasks, in the order in which they were added."""
         return self.task.queue
 
     def result_context(self) -> list[Context]:
-        """The result of each task; an empty Context where it has not run."""
+        """The result of each task as a Context; an empty Context for a task that did not run."""
         return [task.current_context for task in self.task.queue]
 
     def result_storage(self) -> list[Any]:
-        """The value of each result; None where the task has not run."""
+        """The value of each task's result; None for a task that did not run."""
         return [task.current_context.storage for task in self.task.queue]
 
     def result(self) -> dict[str, Any]:

@@ -20,15 +20,15 @@ OVER = (TypeStatus.COMPLETED, TypeStatus.FAILED)
 
 
 class Outcome:
-    """What came of a run; a Manager is one.
+    """The outcome of a run; a Manager is an Outcome.
 
     Attributes:
         workflow_id: The id of the run.
         tasks: The tasks of the outcome.
-        status: "In progress", "Completed" or "Failed", as a background run goes on.
-        duration: Seconds from the run's beginning to its end; None until then.
-        trace_id: The id of its trace (32 hex digits); None where the Server makes none.
-        is_rehearsed: Whether it is only rehearsed; see `dotflow.testing`.
+        status: "In progress" until the run ends, then "Completed" or "Failed".
+        duration: Seconds from the run's beginning to its end; None until the run ends.
+        trace_id: The id of the run's trace (32 hex digits); None if the Server makes no trace.
+        is_rehearsed: Whether the run is only a rehearsal; see `dotflow.testing`.
     """
 
     workflow_id: Any
@@ -60,27 +60,33 @@ class Outcome:
 
     @property
     def error(self) -> TaskError | None:
-        """What failed the first failed task, or the run where no task did; None until its end."""
+        """The error of the first failed task, or of the run if no task failed.
+
+        None until the run ends, and if nothing failed.
+        """
         return self._first[1]
 
     @property
     def trace_url(self) -> str | None:
-        """Where its trace can be seen, as `DOTFLOW_TRACE_URL` says; None without it or a trace."""
+        """The address of the run's trace, made from `DOTFLOW_TRACE_URL`.
+
+        None without that variable, and if the run has no trace.
+        """
         return trace_link(self.trace_id)
 
     @property
     def failed_tasks(self) -> list[Task]:
-        """The tasks that failed (so far), in order."""
+        """The tasks that have failed so far, in order."""
         if self.duration is None:
             return _failed(self.tasks)
         return [task for task, _ in self._failures]
 
     def raise_for_failure(self) -> None:
-        """Raise an exception if the run has failed, and do nothing if it has completed.
+        """Raise WorkflowFailed if the run has failed.
 
         Raises:
-            WorkflowFailed: It has failed; the cause is the exception of the first task that did.
-            RuntimeError: It is still in progress.
+            WorkflowFailed: The run failed; the cause is the exception of the first failed task.
+            RuntimeError: The run is still in progress.
         """
         if self.duration is None:
             raise RuntimeError(

@@ -36,33 +36,38 @@ TOLD = (
 
 
 class Task(TaskInstance):
-    """A step, with its place in a workflow.
+    """One entry of a workflow: a step, its contexts, its status and its errors.
+
+    `DotFlow.task.add()` makes tasks; callbacks and `DotFlow.result_task()` give them to you.
 
     Args:
-        task_id: Its number in the workflow.
-        step: An `@action`, or the import string of one.
-        callback: Called as `callback(task=task)` when the task ended; a callable or an import
+        task_id: The number of the task in its workflow.
+        step: An `@action`, or the import string of an action.
+        callback: Called as `callback(task=task)` when the task has ended; a callable or an import
             string.
         initial_context: Any value for the step.
         workflow_id: The id of the workflow.
-        config: The Config of the workflow; without one the task has a Config of its own that
-            reports nowhere.
-        group_name: The group it runs in.
+        config: The Config of the workflow; by default a Config that reports nowhere.
+        group_name: The group of the task, for mode "sequential_group".
         workflow_name: The name that the workflow was given.
 
     Attributes:
-        created_ns: Nanoseconds since the epoch when it was made.
-        started_ns: The same for when it began; None until then.
-        finished_ns: The same for its end.
-        restored: Whether its result came from a checkpoint.
-        run: The number of the run it is in; 0 before the first.
-        turn: What reports it while it is under way; else None.
-        place: Where an executor runs it, or ran it; None where that is not known.
+        task_id: The number of the task in its workflow.
+        workflow_id: The id of the workflow.
+        group_name: The group of the task.
+        retry_count: How many further attempts followed the first one.
+        created_ns: When the task was made, in nanoseconds since the epoch.
+        started_ns: When the task began, in nanoseconds since the epoch; None until then.
+        finished_ns: When the task ended, in nanoseconds since the epoch; None until then.
+        restored: Whether the result came from a checkpoint.
+        run: The number of the run that the task is in; 0 before the first run.
+        turn: For dotflow itself: what reports the task while it runs.
+        place: Where an executor runs the task; None if that is not known.
 
     Raises:
         MissingActionDecorator: The step is not under `@action`.
         NotCallableObject: The callback cannot be called.
-        ImportModuleError: An import string leads nowhere.
+        ImportModuleError: An import string leads to no object.
     """
 
     restored = False
@@ -100,7 +105,7 @@ class Task(TaskInstance):
 
     @property
     def step(self) -> Any:
-        """The action that does the work."""
+        """The action that the task runs."""
         return self._step
 
     @step.setter
@@ -109,7 +114,7 @@ class Task(TaskInstance):
 
     @property
     def callback(self) -> Callable[..., Any]:
-        """What is called when the task ended."""
+        """What dotflow calls when the task has ended."""
         return self._callback
 
     @callback.setter
@@ -127,7 +132,7 @@ class Task(TaskInstance):
 
     @property
     def previous_context(self) -> Context:
-        """The result of the task before."""
+        """The result of the task before this one."""
         return self._previous_context if self._previous_context is not None else Context()
 
     @previous_context.setter
@@ -136,7 +141,7 @@ class Task(TaskInstance):
 
     @property
     def current_context(self) -> Context:
-        """The result; setting it keeps it in the storage too."""
+        """The result. Setting it also keeps it in the storage."""
         return self._current_context if self._current_context is not None else Context()
 
     @current_context.setter
@@ -156,7 +161,10 @@ class Task(TaskInstance):
 
     @property
     def status(self) -> str:
-        """Where the task stands; setting it tells notify, log and metrics."""
+        """One of "Not started", "In progress", "Retry", "Completed" and "Failed".
+
+        Setting it tells the providers for notify, log and metrics.
+        """
         return self._status or TypeStatus.NOT_STARTED
 
     @status.setter
@@ -194,7 +202,10 @@ class Task(TaskInstance):
 
     @property
     def errors(self) -> list[TaskError]:
-        """One TaskError a failed attempt; an exception or a TaskError that is set is appended."""
+        """One TaskError for each failed attempt, in order.
+
+        Setting an exception or a TaskError appends it.
+        """
         if self._errors is None:
             self._errors = []
         return self._errors
@@ -221,7 +232,7 @@ class Task(TaskInstance):
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the start to the end."""
+        """Seconds from the task's beginning to its end; None until the task has ended."""
         return self._duration
 
     @duration.setter
@@ -230,7 +241,7 @@ class Task(TaskInstance):
 
     @property
     def created_at(self) -> datetime | None:
-        """When it was made; local, without a zone."""
+        """When the task was made (datetime, local, without a zone)."""
         return local_date(self.created_ns)
 
     @created_at.setter
@@ -239,7 +250,7 @@ class Task(TaskInstance):
 
     @property
     def started_at(self) -> datetime | None:
-        """When it began; local, without a zone."""
+        """When the task began (datetime, local, without a zone); None until then."""
         return local_date(self.started_ns)
 
     @started_at.setter
@@ -248,7 +259,7 @@ class Task(TaskInstance):
 
     @property
     def finished_at(self) -> datetime | None:
-        """When it ended; local, without a zone."""
+        """When the task ended (datetime, local, without a zone); None until then."""
         return local_date(self.finished_ns)
 
     @finished_at.setter
@@ -295,26 +306,34 @@ class Task(TaskInstance):
         return copied
 
     def schema(self, max: int | None = None) -> SerializerTask:  # noqa: A002 - the contract's name
-        """The task as a pydantic model; `max` is the most characters that its JSON may have."""
+        """The task as a pydantic model.
+
+        Args:
+            max: How many characters the model's JSON may have; None for no limit.
+        """
         # Here, for pydantic's models are slow to make, and few runs need them.
         from dotflow.core.serializers.task import SerializerTask
 
         return SerializerTask.of(self, max=max)
 
     def result(self, max: int | None = None) -> dict[str, Any]:  # noqa: A002
-        """The task as a dict of JSON values; `max` as in `schema`."""
+        """The task as a dict of JSON values.
+
+        Args:
+            max: How many characters the JSON may have; None for no limit.
+        """
         return self.schema(max=max).result()
 
 
 class TaskBuilder:
-    """The queue of a workflow's tasks.
+    """The tasks of a workflow: `DotFlow.task` is one.
 
     Args:
         config: The Config of the workflow.
         workflow_id: The id of the workflow.
         initial_task_id: The number of the first task.
-        workflow_name: The name of the workflow, for `result()`.
-        given_name: The name that the workflow was given, for its tasks; None where it has none.
+        workflow_name: The name of the workflow in `result()`.
+        given_name: The name that the workflow was given, or None.
     """
 
     def __init__(
@@ -339,20 +358,20 @@ class TaskBuilder:
         initial_context: Any = None,
         group_name: str = "default",
     ) -> TaskBuilder:
-        """Add a step, or each of a list of steps, and return this builder.
+        """Add a task for a step, or one for each of a list of steps, and return this builder.
 
-        Nothing is added, and no number is used up, where one of them is refused.
+        If one step is refused, no task is added.
 
         Args:
             step: An action, its import string, or a list of these (lists may nest).
-            callback: Called as `callback(task=task)` when the task ended.
+            callback: Called as `callback(task=task)` when the task has ended.
             initial_context: Any value for the step.
-            group_name: The group it runs in.
+            group_name: The group of the task, for mode "sequential_group".
 
         Raises:
             MissingActionDecorator: A step is not under `@action`.
             NotCallableObject: The callback cannot be called.
-            ImportModuleError: An import string leads nowhere.
+            ImportModuleError: An import string leads to no object.
         """
         steps = [resolve_step(one) for one in flat(step)]
         if callback is not basic_callback:

@@ -49,20 +49,22 @@ _attributes_of = vars(BaseException)["__dict__"].__get__
 
 
 class TaskError:
-    """One failed attempt of a task, as text, and the exception itself.
+    """One failed attempt of a task: the exception's words, and the exception itself.
 
-    To make one never raises, and ends. It can be pickled, whatever the exception is.
+    A TaskError can always be made and pickled, whatever the exception is.
 
     Args:
-        error: The exception; without one all is empty.
-        attempt: The number of the attempt; None for the one that failed the task.
+        error: The exception; without it, all attributes are empty.
+        attempt: The number of the attempt; None for the attempt that failed the task.
 
     Attributes:
+        attempt: The number of the attempt; None for the attempt that failed the task.
         exception: The name of the exception's class.
-        message: What it says; with its class, where it would say nothing without (a KeyError).
-        traceback: Its traceback text, from the user's code on.
+        message: The exception's message; with the class's name if the message alone says too little
+            (a KeyError).
+        traceback: The text of the traceback, from your code on.
         error_type: The value of OpenTelemetry's `error.type`: the qualified class name, or
-            "timeout" where the engine's limit ended the attempt.
+            "timeout" if the attempt took longer than its timeout.
     """
 
     def __init__(self, error: BaseException | None = None, attempt: int | None = None) -> None:
@@ -78,10 +80,10 @@ class TaskError:
 
     @property
     def cause(self) -> BaseException | None:
-        """The exception, without its frames; None where there is none.
+        """The exception, without its frames; None if there is none.
 
-        One of another process comes from there. Where it cannot, and where it has left `start()`
-        itself, this is a StepError with its words.
+        It is a StepError with the same words if the exception could not come from another process,
+        or if the exception left `start()` itself.
         """
         if self._packed is not None:
             # Here and not when it comes, for what a class does then is no part of the run.

@@ -179,19 +179,19 @@ class Manager(Outcome):
             self.raise_for_failure()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of a background run; a run of another mode has ended already.
+        """Wait for the end of a background run; a run of another mode has already ended.
 
-        Any thread may call it, but not the run's own.
+        Any thread may call this method, except the run's own.
 
         Args:
-            timeout: Seconds to wait at most; None for as long as it takes.
+            timeout: How many seconds to wait; None for no limit.
 
         Returns:
             Whether the run has ended.
 
         Raises:
-            WorkflowFailed: The run failed, and was started with `raise_on_failure`.
-            RuntimeError: A step or a callback of the run calls it.
+            WorkflowFailed: The run failed, and it was started with `raise_on_failure`.
+            RuntimeError: A step or a callback of the run calls this method.
         """
         if self.mode == TypeExecution.BACKGROUND:
             unfinished.wait(self.thread, self._over, timeout)

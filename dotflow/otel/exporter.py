@@ -29,31 +29,30 @@ WAIT_VARIABLE = "DOTFLOW_EXPORTER_WAIT"
 
 
 class DotflowSpanExporter(SpanExporter):
-    """Reports to a dotflow-api what finished spans say: each is its POST and its last PATCH.
+    """Makes records in a dotflow-api from finished spans.
 
-    It works in any tracer provider, `BatchSpanProcessor(DotflowSpanExporter(url, token))`, and for
-    any spans with our attributes: of a ServerOtel without an address of its own, made by hand, or
-    read from a file. What they say goes through the run log, as the reports of a ServerOtel do.
-    Spans of a run that is reported already are passed over, and so are all others. A span that
-    comes twice is reported once. No method raises; only `force_flush`, `shutdown` and `close` wait
-    for a socket. Any thread may call any method.
+    Add it to any tracer provider: `BatchSpanProcessor(DotflowSpanExporter(url, token))`. It reads
+    all spans that have dotflow's attributes: spans of a ServerOtel without an address, spans that
+    you make by hand, spans that you read from a file. It ignores other spans, and spans of a run
+    that is reported already; it reports a span that comes twice once. The reports go through the
+    run log. No method raises. `force_flush`, `shutdown` and `close` wait for the network, and no
+    other method does. Any thread may call any method.
 
     Args:
-        base_url: The address of dotflow-api; without one what the environment says.
-        user_token: The token; without one what the environment says.
-        dialect: Its dialect; without one that whose variables are set.
-        timeout: Seconds for one call, in the background.
-        wait: Seconds that tasks, which end first, wait for the span of their workflow; then the
-            workflow is posted with its id alone. Without it what `DOTFLOW_EXPORTER_WAIT` says,
-            5 by default.
+        base_url: The address of dotflow-api; by default the environment's.
+        user_token: The token; by default the environment's.
+        dialect: "default" or "managed"; by default the dialect whose variables are set.
+        timeout: How many seconds one call may take, in the background.
+        wait: How many seconds tasks wait for the span of their workflow, which ends after them; then
+            the record of the workflow has its id alone. By default `DOTFLOW_EXPORTER_WAIT`, else 5.
         contexts: Whether records carry the tasks' contexts.
         redact: Called as `redact(role, value)` with the role ("initial", "previous", "current" or
-            "error") and a value; records carry what it returns.
-        whole_values: Whether values under keys that look like credentials are reported too;
-            without it what `DOTFLOW_WHOLE_VALUES` says.
+            "error") and a value; records carry what the function returns.
+        whole_values: Whether records carry the values of keys that look like credentials; by
+            default `DOTFLOW_WHOLE_VALUES` decides.
 
     Raises:
-        ValueError: There is no address or token, or the address is no http or https URL.
+        ValueError: The address or the token is missing; or the address is not an http or https URL.
     """
 
     def __init__(
@@ -113,16 +112,23 @@ class DotflowSpanExporter(SpanExporter):
                 self.channel.poke()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Deliver what was reported so far, also tasks that wait; whether all was in time."""
+        """Deliver what was reported so far, also tasks that wait for their workflow.
+
+        Args:
+            timeout_millis: How many milliseconds this may take.
+
+        Returns:
+            Whether everything was delivered in that time.
+        """
         self._release()
         return self.channel.flush(timeout_millis / 1000).complete
 
     def shutdown(self) -> None:
-        """Deliver what can be within `DOTFLOW_FLUSH_TIMEOUT`, and end the threads."""
+        """Deliver for at most `DOTFLOW_FLUSH_TIMEOUT` seconds, and end the threads."""
         self.close()
 
     def close(self, timeout: float | None = None) -> FlushResult:
-        """Deliver what can be within `timeout` seconds, end the threads, say what came of it."""
+        """Deliver for at most `timeout` seconds, end the threads, and return what became of it."""
         self._has_ended = True
         self._release()
         return self.channel.close(timeout)

@@ -68,7 +68,11 @@ def chosen_generator() -> IdGenerator:
 
 
 class WorkflowIdGenerator(IdGenerator):
-    """Gives a workflow's root its pinned trace id, and random ids to everything else."""
+    """Gives the root span of a run the workflow's id as its trace id; other ids are random.
+
+    Give it to your own tracer provider, `TracerProvider(id_generator=WorkflowIdGenerator())`, if
+    you want to find a trace by the id of its workflow. Any thread may call its methods.
+    """
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()

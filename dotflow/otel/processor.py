@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 
 class DotflowSpanProcessor(SpanProcessor):
-    """Reports to a dotflow-api when a span of a run starts, and when it ends.
+    """Makes records in a dotflow-api from spans, from the moment when a span starts.
 
-    It is a DotflowSpanExporter that also sees the start: the record is there, "In progress", while
-    the run goes on. An application adds one to its own tracer provider. A run of a ServerOtel that
-    reports to a dotflow-api itself is passed over. Sampling decides whether a processor is called
-    at all: a ServerOtel with an address needs none, and reports all.
+    Add it to your own tracer provider. Unlike a DotflowSpanExporter it also sees the start of a
+    span, so the record is there, "In progress", while the run goes on. It ignores a run that a
+    ServerOtel reports to dotflow-api itself. OpenTelemetry calls a processor for sampled spans only;
+    a ServerOtel with an address reports every run.
 
     Args:
-        exporter: What reports; by default one for the dotflow-api of the environment.
+        exporter: Sends the reports; by default a DotflowSpanExporter for the dotflow-api of the
+            environment.
     """
 
     def __init__(self, exporter: DotflowSpanExporter | None = None) -> None:
@@ -46,11 +47,18 @@ class DotflowSpanProcessor(SpanProcessor):
         self.exporter.export((span,))
 
     def shutdown(self) -> None:
-        """Deliver what can be, and end the threads."""
+        """Deliver for at most `DOTFLOW_FLUSH_TIMEOUT` seconds, and end the threads."""
         self.exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Deliver what was reported so far; whether all was within the time."""
+        """Deliver what was reported so far.
+
+        Args:
+            timeout_millis: How many milliseconds this may take.
+
+        Returns:
+            Whether everything was delivered in that time.
+        """
         return self.exporter.force_flush(timeout_millis)
 
 

@@ -48,43 +48,46 @@ if TYPE_CHECKING:
 
 
 class ServerOtel(FlushedServer):
-    """Reports runs as OpenTelemetry spans, and, where a dotflow-api is configured, there too.
+    """Reports each run as an OpenTelemetry trace, and to dotflow-api if an address is configured.
 
-    Nothing starts and nothing global is set before the first run. An application's tracer
-    provider is used as it is; where there is none, one is made by the standard `OTEL_*` variables.
+    ServerOtel uses the tracer provider of your application. If the application has none, ServerOtel
+    makes one by the standard `OTEL_*` variables. Before the first run it starts nothing and sets
+    nothing global. None of its methods raises or waits for a network in the workflow's thread.
 
     Args:
-        base_url: The address of a dotflow-api; without one what the environment says
-            (`DOTFLOW_SERVER_URL`, or `SERVER_BASE_URL` of the managed dialect).
-        user_token: Its token; without one what the environment says (`DOTFLOW_USER_TOKEN`, or
-            `SERVER_USER_TOKEN`).
-        dialect: "default" or "managed"; without one that whose variables are set.
-        endpoint: An OTLP endpoint; without one what `OTEL_EXPORTER_OTLP_ENDPOINT` and its kin say.
-        protocol: "http/protobuf" or "grpc"; without one what `OTEL_EXPORTER_OTLP_PROTOCOL` says.
-        tracer_provider: The provider to use, in place of the global one.
-        meter_provider: The one that runs and tasks are counted with, in place of the global one.
-        set_global: Whether a provider that is made becomes the global one.
-        service_name: `service.name` of a provider that is made, where the environment has none.
-        contexts: Whether reports carry the tasks' contexts: spans and dotflow-api.
-        context_limit: Characters of a context that a span carries.
+        base_url: The address of a dotflow-api; by default `DOTFLOW_SERVER_URL`, or
+            `SERVER_BASE_URL` for the managed dialect.
+        user_token: The token for that address; by default `DOTFLOW_USER_TOKEN`, or
+            `SERVER_USER_TOKEN`.
+        dialect: "default" or "managed"; by default the dialect whose variables are set.
+        endpoint: An OTLP endpoint; by default `OTEL_EXPORTER_OTLP_ENDPOINT`, or
+            `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`.
+        protocol: "http/protobuf" or "grpc"; by default `OTEL_EXPORTER_OTLP_PROTOCOL`.
+        tracer_provider: The tracer provider to use; by default the global one.
+        meter_provider: The meter provider to count runs and tasks with; by default the global one.
+        set_global: Whether a provider that ServerOtel makes becomes the global one.
+        service_name: The `service.name` of a provider that ServerOtel makes, if the environment
+            names none.
+        contexts: Whether spans and records carry the tasks' contexts.
+        context_limit: How many characters of a context a span carries.
         redact: Called as `redact(role, value)` with the role ("initial", "previous", "current"
-            or "error") and a value; reports carry what it returns.
-        whole_values: Whether the values of keys that look like credentials are reported too;
-            without it what `DOTFLOW_WHOLE_VALUES` says.
-        trace_continuation: What a run does with the trace that it is started in (the current
-            span's, else that of `TRACEPARENT`): "continue" it, be a trace of its own with a "link"
-            to it, or be a "new" one without; without one what `DOTFLOW_TRACE_CONTINUATION` says,
-            else "continue". A run that a step of another starts is always a part of that one.
-        markers: Whether a tiny span says at once that a run or a task has begun: the spans
-            themselves are exported when they end; without it what `DOTFLOW_TRACE_MARKERS` says.
-        tasks_per_trace: Tasks after which a run goes on in another trace, linked to the first;
-            0 for never; without it what `DOTFLOW_TRACE_MAX_TASKS` says, else 10,000.
-        logs: Whether what steps write by `logging` leaves too, to the same OTLP endpoint; without
-            it if `OTEL_LOGS_EXPORTER` or `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT` says so.
+            or "error") and a value; reports carry what the function returns.
+        whole_values: Whether reports carry the values of keys that look like credentials; by
+            default `DOTFLOW_WHOLE_VALUES` decides.
+        trace_continuation: What a run does if it starts within a trace (the current span's, else
+            the trace of `TRACEPARENT`): "continue" that trace, begin a trace of its own with a
+            "link" to it, or begin a "new" one. By default `DOTFLOW_TRACE_CONTINUATION`, else
+            "continue". A run that a step starts is always part of that step's run.
+        markers: Whether a tiny span says at once that a run or a task has begun; the spans
+            themselves are exported when they end. By default `DOTFLOW_TRACE_MARKERS` decides.
+        tasks_per_trace: After how many tasks a run goes on in another trace, linked to the first; 0
+            for never. By default `DOTFLOW_TRACE_MAX_TASKS`, else 10,000.
+        logs: Whether the log records of steps go to the OTLP endpoint too; by default they do if
+            `OTEL_LOGS_EXPORTER` or `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT` says so.
 
     Raises:
-        ValueError: There is no such dialect, protocol or continuation, or an address is no http
-            or https URL.
+        ValueError: The dialect, the protocol or the continuation does not exist; or an address is
+            not an http or https URL.
     """
 
     def __init__(
