@@ -11,7 +11,6 @@ NOT_YET = (
     "docs/guides/deploy.md",
     "docs/guides/executors.md",
     "docs/guides/history.md",
-    "docs/guides/no-code.md",
     "docs/guides/page.md",
     "docs/guides/scale.md",
     "docs/guides/ui.md",
