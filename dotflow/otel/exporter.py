@@ -43,8 +43,9 @@ class DotflowSpanExporter(SpanExporter):
         user_token: The token; by default the environment's.
         dialect: "default" or "managed"; by default the dialect whose variables are set.
         timeout: How many seconds one call may take, in the background.
-        wait: How many seconds tasks wait for the span of their workflow, which ends after them; then
-            the record of the workflow has its id alone. By default `DOTFLOW_EXPORTER_WAIT`, else 5.
+        wait: How many seconds tasks wait for the span of their workflow, which ends after them;
+            then the record of the workflow has its id alone. By default `DOTFLOW_EXPORTER_WAIT`,
+            else 5.
         contexts: Whether records carry the tasks' contexts.
         redact: Called as `redact(role, value)` with the role ("initial", "previous", "current" or
             "error") and a value; records carry what the function returns.

@@ -19,8 +19,8 @@ class DotflowSpanProcessor(SpanProcessor):
 
     Add it to your own tracer provider. Unlike a DotflowSpanExporter it also sees the start of a
     span, so the record is there, "In progress", while the run goes on. It ignores a run that a
-    ServerOtel reports to dotflow-api itself. OpenTelemetry calls a processor for sampled spans only;
-    a ServerOtel with an address reports every run.
+    ServerOtel reports to dotflow-api itself. OpenTelemetry calls a processor for sampled spans
+    only; a ServerOtel with an address reports every run.
 
     Args:
         exporter: Sends the reports; by default a DotflowSpanExporter for the dotflow-api of the
