@@ -14,7 +14,6 @@ NOT_YET = (
     "docs/guides/page.md",
     "docs/guides/scale.md",
     "docs/guides/ui.md",
-    "docs/performance.md",
 )
 """Pages whose blocks are still to be mended."""
 
