@@ -87,6 +87,14 @@ def test_it_is_as_long_as_people_read():
     assert len(README.splitlines()) <= 180
 
 
+def test_the_ways_to_run_a_step_are_counted():
+    """The table of what dotflow does has the numbers of the page that tests write."""
+    [ways, ends] = re.findall(r"(\d+) ways to run a step, up to (\d+) ways", README)[0]
+    page = (ROOT / "docs" / "understand" / "conformance.md").read_text(encoding="utf-8")
+    head, *rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert (int(ways), int(ends)) == (len(rows) - 1, head.count("|") - 2)
+
+
 def test_every_slot_is_named():
     """The page about Config names each of its slots."""
     page = (ROOT / "docs" / "reference" / "config.md").read_text(encoding="utf-8")
