@@ -70,7 +70,7 @@ class StorageDefault(Storage):
             expires = None if ttl is None else time.monotonic() + ttl
             entry = _Entry(context, expires, fingerprint)
         with self._lock:
-            if MARK not in key:
+            if type(key) is not str or MARK not in key:  # a subclass may have keys of its own
                 self._entries[key] = entry
             elif is_plain and self._notes.put(key, context.storage):
                 self._entries.pop(key, None)
@@ -128,7 +128,8 @@ class StorageDefault(Storage):
         with self._lock:
             found = self._live(key) is not None
             self._entries.pop(key, None)
-            self._notes.pop(key)
+            if type(key) is str:
+                self._notes.pop(key)
         return found
 
     def delete_prefix(self, prefix: str) -> int:
@@ -167,7 +168,7 @@ class StorageDefault(Storage):
     def _live(self, key: str) -> Context | None:
         """What is kept under a key, unless it has expired."""
         entry = self._entries.get(key)
-        if entry is None and MARK in key:
+        if entry is None and type(key) is str and MARK in key:
             with self._lock:
                 return self._notes.get(key)
         if not isinstance(entry, _Entry):

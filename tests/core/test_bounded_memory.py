@@ -162,3 +162,12 @@ def test_a_note_that_expires_does():
     storage.post("a-_note-1", noted("short"), ttl=0)
     assert storage.get("a-_note-1").storage is None
     assert list(storage.list_keys("")) == []
+
+
+def test_a_key_of_any_type_is_a_key():
+    """A storage that is made of this one may have keys that are no texts."""
+    storage = StorageDefault()
+    storage.post(7, Context(1))
+    assert storage.get(7).storage == 1
+    assert storage.delete(7)
+    assert storage.get(7).storage is None
