@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a step ran that was given to an executor.
+    """Says where an executor ran a step.
 
     Attributes:
-        host: The name of the worker's host; empty as long as it is not known.
-        process: The number of the worker's process there; 0 as long as it is not known.
-        submitted_ns: When it was given to the executor, in nanoseconds since the epoch.
+        host: The name of the worker's host; empty until it is known.
+        process: The process id of the worker; 0 until it is known.
+        submitted_ns: When the step was submitted, in nanoseconds since the epoch.
     """
 
     host: str
@@ -25,20 +25,20 @@ class Place(NamedTuple):
 
 
 class TaskExecutor(ABC):
-    """Runs steps on an engine that exists: a pool, a cluster, a batch system.
+    """Runs steps on an engine: a pool, a cluster, a batch system. Derive an adapter from it.
 
-    A `concurrent.futures.Executor` says neither whether an exception is the step's or means that a
-    worker is gone, nor whether what was cancelled had begun. Whoever writes one for an engine says
-    that here. All methods are called by the thread that runs the workflow, and do not wait.
+    The adapter says what a `concurrent.futures.Executor` cannot say: whether an exception means
+    that a worker is gone, and whether a cancelled step had begun. The thread that runs the workflow
+    calls all methods, and no method may wait.
 
     Attributes:
-        in_process: Whether steps run in threads of this process: nothing is pickled then.
-        knows_main: Whether a worker finds what the program's main module defines by its name, as a
-            process that `multiprocessing` has started does.
-        is_here: Whether all workers are on this machine, where it is always heard that a step
-            began: one that was not heard has not begun then.
-        most_in_flight: How many steps may be submitted and not ended at a time; None for any
-            number. With as many as there are workers no step waits where it cannot be taken back.
+        in_process: Whether steps run in threads of this process; then nothing is pickled.
+        knows_main: Whether a worker finds the names of the program's main module, as a process that
+            `multiprocessing` started does.
+        is_here: Whether all workers are on this machine. Then dotflow always hears that a step
+            began, and a step of which it did not hear has not begun.
+        most_in_flight: How many steps may be submitted and not ended at a time; None for no limit.
+            With the number of workers, no step waits where it cannot be taken back.
     """
 
     in_process: bool = False
@@ -54,35 +54,35 @@ class TaskExecutor(ABC):
         name: str,
         started: Callable[[int], None],
     ) -> Future[Any]:
-        """Have `call(job)` run once, and return its future.
+        """Submit `call(job)` to the engine, and return the future.
 
         Args:
             call: A function of the dotflow package.
-            job: Bytes; with `in_process` any object.
-            name: What people call the task; it need not be unique.
-            started: May be called, by any thread, once it is known that the call began: with the
-                worker's wall-clock time of that, in nanoseconds since the epoch. What is not told
-                so is learnt when the call has ended.
+            job: Bytes; any object if `in_process` is true.
+            name: The task's name for people; several tasks may have the same name.
+            started: Call it, from any thread, as soon as you know that the call began, with the
+                worker's wall-clock time in nanoseconds since the epoch. This is optional: without
+                it, dotflow learns the time when the call has ended.
 
         Raises:
             Exception: The engine takes no work.
         """
 
     def is_worker_lost(self, error: BaseException) -> bool:  # noqa: ARG002
-        """Whether an exception of a future means that its worker, or the whole engine, is gone."""
+        """Whether an exception of a future means that the worker or the engine is gone."""
         return False
 
     def cancel(self, future: Future[Any]) -> bool:
-        """Take back what was submitted; whether it surely never begins."""
+        """Take back a submitted step, and return whether it certainly never begins."""
         return future.cancel()
 
     def kill(self) -> bool:
-        """End all workers with what they run, for a signal ends the program that they are of.
+        """End all workers and their steps; called if a signal ends the program.
 
         Returns:
-            Whether nothing runs any more. By default they are left alone, and this is False.
+            Whether nothing runs any more. By default the workers are left alone: False.
         """
         return False
 
     def release(self, future: Future[Any]) -> None:
-        """Let the engine forget a result, which is here now."""
+        """Let the engine forget a result that this process has received."""

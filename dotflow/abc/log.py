@@ -31,11 +31,10 @@ LONGEST_NAME, LONGEST_REASON = 60, 200  # characters
 
 
 class Log:
-    """Writes one message a call, as text or as JSON, through a standard logger.
+    """Writes one line for each new status of a task, as text or as JSON, by a standard logger.
 
-    A subclass sets `_logger`, and may set `_level` (the lowest level that is written) and
-    `_format` ("simple" or "json"). The engine passes `task=`, in the process that called
-    `start()`.
+    A subclass sets `_logger`. It may set `_level` (the lowest level that is written) and `_format`
+    ("simple" or "json"). The engine passes `task=`, in the process that called `start()`.
     """
 
     _logger: logging.Logger
@@ -51,11 +50,11 @@ class Log:
         self._write(logging.INFO, kwargs)
 
     def warning(self, **kwargs: Any) -> None:
-        """Write at WARNING; of a task that is tried again also why, and when."""
+        """Write at WARNING; for a retry, also the reason and the time of the next attempt."""
         self._write(logging.WARNING, kwargs)
 
     def error(self, **kwargs: Any) -> None:
-        """Write at ERROR, with what the task's last error says."""
+        """Write at ERROR, with the message and the traceback of the task's last error."""
         self._write(logging.ERROR, kwargs)
 
     def _write(self, level: int, values: dict[str, Any]) -> None:

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 class Metrics(ABC):
-    """Is told what to count, in the process that called `start()`. Durations are seconds."""
+    """Counts and measures runs and tasks, in the process that called `start()`.
+
+    Durations are seconds. If a method raises, dotflow logs that once and counts it, and the run
+    goes on.
+    """
 
     @abstractmethod
     def workflow_started(self, workflow_id: Any, **kwargs: Any) -> None:
@@ -26,7 +30,7 @@ class Metrics(ABC):
 
     @abstractmethod
     def task_completed(self, task: TaskView) -> None:
-        """A task ended well; its duration is set."""
+        """A task completed; its duration is set."""
 
     @abstractmethod
     def task_failed(self, task: TaskView) -> None:
@@ -34,4 +38,4 @@ class Metrics(ABC):
 
     @abstractmethod
     def task_retried(self, task: TaskView) -> None:
-        """A task failed an attempt and will be tried again."""
+        """A task failed an attempt, and another attempt follows."""

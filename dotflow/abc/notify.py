@@ -11,11 +11,18 @@ if TYPE_CHECKING:
 
 
 class Notify(ABC):
-    """Is told of each new status of a task, and of each end of a run."""
+    """Hears of each new status of a task, and of the end of each run.
+
+    If a method raises, dotflow logs that once and counts it, and the run goes on. A method must not
+    block, because the run waits for it.
+    """
 
     @abstractmethod
     def hook_status_task(self, task: TaskView) -> None:
-        """Called after `task.status` was set, in the process that called `start()`."""
+        """Take a task whose status is new; called in the process that called `start()`."""
 
     def hook_end_workflow(self, run: RunView) -> None:
-        """Called once when a run has ended, by the thread that ran it; by default does nothing."""
+        """Take a run that has ended; called once, by the thread that ran it.
+
+        By default it does nothing.
+        """

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 class Scheduler(ABC):
-    """Runs a workflow whenever it is due."""
+    """Runs a workflow whenever it is due: `DotFlow.schedule` calls `start`."""
 
     @abstractmethod
     def start(self, workflow: Callable[..., Any], **kwargs: Any) -> None:
-        """Call `workflow(**kwargs)` at each due time."""
+        """Call `workflow(**kwargs)` at each due time; return when no further run will start."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Start no further run."""
+        """Start no further run; any thread may call this method."""

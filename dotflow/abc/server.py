@@ -35,16 +35,15 @@ IN_PROGRESS = "In progress"
 
 
 class WorkflowDescription(NamedTuple):
-    """What a provider may want to know of a run, beside its id.
+    """Says what is known of a run besides its id.
 
     Attributes:
-        name: The name that was given; None where none was.
+        name: The name that the workflow was given, or None.
         managed: Whether the id came from outside, so that the record exists already.
-        resumed: Whether the run goes on with an earlier one, whose tasks have records too.
-        mode: How the run goes; None until `start()`.
+        resumed: Whether the run goes on with an earlier run, whose tasks have records too.
+        mode: The mode of the run; None until `start()`.
         tasks: The planned tasks, in order; empty until `start()`.
-        earlier: What the Server had noted of the run that this one goes on with; None where
-            nothing was.
+        earlier: What the Server noted about the run that this run goes on with, or None.
         run: The run's number (see `dotflow.abc.facts.RunBegan`); 0 until `start()`.
     """
 
@@ -58,13 +57,13 @@ class WorkflowDescription(NamedTuple):
 
 
 class FlushResult(NamedTuple):
-    """What became of the reports that were under way when a flush began.
+    """Says what became of the reports that existed when a flush began.
 
     Attributes:
-        delivered: Messages that dotflow-api has taken since the server was made.
-        pending: Messages that wait for a later attempt.
-        dead: Messages that dotflow-api refused for good.
-        complete: Whether nothing was left to send, here and at the OTLP endpoint.
+        delivered: How many messages dotflow-api has taken since the server was made.
+        pending: How many messages wait for a later attempt.
+        dead: How many messages dotflow-api refused for good.
+        complete: Whether no message and no span is left to send.
     """
 
     delivered: int = 0
@@ -74,19 +73,21 @@ class FlushResult(NamedTuple):
 
 
 class Server(ABC):
-    """Reports a run at every turn of its life.
+    """Reports a run while it happens: derive your own place to report to from this class.
 
-    The engine calls every method in the process that called `start()`, never in a child or on a
-    worker, except `attach` and `gather`. `str(workflow)` is the workflow's id in every call. What a
-    method raises is logged once and counted, and the run goes on; a method must not block, for the
-    run waits for it.
+    Write the four abstract methods; the others do nothing by default. Or derive from `ServerFacts`,
+    which has one method to write.
 
-    The four abstract methods are all that a provider needs. The others do nothing by default.
+    The engine calls every method in the process that called `start()`, except `attach` and
+    `gather`, which it calls in a child process or on a worker. `str(workflow)` is the workflow's id
+    in every call. If a method raises, dotflow logs that once and counts it, and the run goes on. A
+    method must not block, because the run waits for it.
 
     Attributes:
-        keeps_notes: Whether `note` has something to say: only then the storage is asked for it.
-        silent: Whether nothing becomes of what the Server is told. The engine then tells it
-            nothing. It is not inherited: a subclass that is silent too says so itself.
+        keeps_notes: Whether `note` returns anything. Only then the engine asks the storage for
+            notes.
+        silent: Whether the Server reports nothing. The engine then tells it nothing. A subclass
+            does not inherit this value.
     """
 
     keeps_notes: bool = False
@@ -98,21 +99,20 @@ class Server(ABC):
             cls.silent = False
 
     def happened(self, fact: Fact, subject: Any) -> None:
-        """Learn what happened in a run; the engine calls this, and nothing else, at each moment.
+        """Take a fact about a run: the engine calls this method for each, and no other one.
 
-        By default it calls the methods below. A Server that overrides it has all there is to know:
-        derive that one from `ServerFacts`.
+        By default it calls the methods below. If you override it, derive from `ServerFacts`.
 
         Args:
-            fact: What happened.
-            subject: The task (see `dotflow.abc.task.TaskView`) that a task's fact is about, else
-                the workflow's id. It is not to be changed.
+            fact: What happened, see `dotflow.abc.facts`.
+            subject: The task (see `dotflow.abc.task.TaskView`) for a fact about a task, else the
+                workflow's id. Do not change it.
         """
         _CALLS[type(fact)](self, fact, subject)
 
     @abstractmethod
     def create_workflow(self, workflow: str | UUID) -> None:
-        """Report a new workflow; not called where its id came from outside."""
+        """Report a new workflow; not called if the workflow's id came from outside."""
 
     @abstractmethod
     def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
@@ -124,115 +124,116 @@ class Server(ABC):
 
     @abstractmethod
     def update_task(self, task: TaskView) -> None:
-        """Report a task that began, failed an attempt, ended, or was restored; see its status."""
+        """Report a task that began, failed an attempt, ended or was restored: read its status."""
 
     def get_next_task_id(self, workflow: str | UUID) -> int:  # noqa: ARG002 - the default needs none
-        """The first free task id of a workflow that came from outside."""
+        """The number for the first task of a workflow whose id came from outside."""
         return INITIAL_TASK_ID
 
     def describe_workflow(self, workflow: str | UUID, description: WorkflowDescription) -> None:
-        """Learn what else is known of a run: when it is constructed, and again when it starts."""
+        """Take what is known of a run: once when it is constructed, again when it starts."""
 
     def start_attempt(self, task: TaskView, attempt: int, time_ns: int) -> None:
-        """Report one try of a task that may be tried again.
+        """Report the beginning of an attempt; called only if the step's `retry` is above 1.
 
         Args:
-            task: The task; its step's `retry` is above 1.
-            attempt: 1 for the first try.
-            time_ns: Nanoseconds since the epoch, by the clock of the process that tries.
+            task: The task.
+            attempt: The number of the attempt, from 1.
+            time_ns: When it began, in nanoseconds since the epoch, by the clock of the process that
+                runs the step.
         """
 
     def end_attempt(
         self, task: TaskView, attempt: int, error: Failure | None, time_ns: int
     ) -> None:
-        """Report the end of that try, with the error it failed with, or None."""
+        """Report the end of that attempt, with its error, or None if it succeeded."""
 
     def activate(self, task: TaskView) -> AbstractContextManager[Any]:  # noqa: ARG002
-        """Make the innermost span of the task current while its step runs in this thread."""
+        """Make the task's innermost span current while the step runs in this thread."""
         return nullcontext()
 
     def carrier(self, task: TaskView) -> Carrier:  # noqa: ARG002
-        """What a step that runs in another process needs to find its span."""
+        """What a step needs to find its span in another process."""
         return {}
 
     def fail_workflow(self, workflow: str | UUID, error: Failure) -> None:
-        """Learn what ended a run where it was no step: an interrupt, or the storage.
+        """Take what ended a run if no step failed: an interrupt, or the storage.
 
-        `update_workflow` with "Failed" comes next.
+        The engine then calls `update_workflow` with "Failed".
         """
 
     def words_of(self, error: Failure) -> Words:
-        """The message and the traceback of an error, as log lines and reports may say them.
+        """The message and the traceback of an error, without secrets, for log lines and reports.
 
-        By default the values that are written beside a credential's name are masked.
+        By default the values beside a credential's name are masked.
         """
         return masked_words(error)
 
     def note(self, workflow: str | UUID, task: TaskView | None = None) -> Carrier:  # noqa: ARG002
-        """What the storage is to keep with the checkpoints, for a run that is resumed to name it.
+        """What the storage keeps with the checkpoints, so that a resumed run can refer to this run.
 
         Args:
-            workflow: The run, which has just begun.
-            task: One of its tasks, whose result is about to be kept.
+            workflow: The id of the run, which has just begun.
+            task: A task of the run, whose result is about to be kept; None for the run itself.
         """
         return {}
 
     def restored(self, task: TaskView, note: Carrier) -> None:
-        """Learn what was noted of a task that is restored; `update_task` comes next.
+        """Take the note about a task that is restored. The engine then calls `update_task`.
 
         Args:
             task: The task.
-            note: What `note` said of it when its result was kept, perhaps in another process.
+            note: What `note` returned when the result was kept, perhaps in another process.
         """
 
     def trace_id(self, workflow: str | UUID) -> str | None:  # noqa: ARG002
-        """The id of the trace of a run under way, in 32 hex digits; None where it has none."""
+        """The trace id of a run that goes on (32 hex digits), or None."""
         return None
 
     def places(self, workflow: str | UUID) -> Mapping[str, str]:  # noqa: ARG002
-        """Where to look for a run: "records" and "spans", each an address without credentials."""
+        """Where to look for a run: addresses, without credentials, for "records" and "spans"."""
         return {}
 
     @classmethod
     def attach(cls, carrier: Carrier) -> AbstractContextManager[Any]:  # noqa: ARG003
         """Make the span that a carrier leads to current; called in the child process.
 
-        A class method, so that a started (not forked) child can be given it without the instance.
+        A class method, because a spawned child process does not have the instance.
         """
         return nullcontext()
 
     # For steps that run on an executor, which has no way back before a step has ended.
 
     def reserve(self, task: TaskView, attempts: int) -> Sequence[Carrier]:  # noqa: ARG002
-        """What leads a worker to the spans that a task will have; called before it is submitted.
+        """Choose the spans that a task will have; called before the task is submitted.
 
         Args:
             task: The task, of which nothing is reported yet.
-            attempts: How many tries it has at most.
+            attempts: How many attempts it has at most.
 
         Returns:
-            A carrier of the task's span, then one of each try's if `attempts` is above 1. The
-            spans that are made later, from what is reported, are those.
+            A carrier for the task's span, then a carrier for each attempt if `attempts` is above 1.
+            The spans that the Server makes later have these ids.
         """
         return ()
 
     @classmethod
     def gather(cls, limit: int) -> bytes:  # noqa: ARG003
-        """What a step noted on its worker, for the parent to deliver; called there, after it.
+        """Collect what a step left on its worker, so that the parent process can deliver it.
 
-        It is called while the carrier of the task is attached, once for each task. In what runs
-        steps in threads of the parent it is not called.
+        Called on the worker, once after each task, while the task's carrier is attached. Not called
+        if the steps run in threads of the parent process.
 
         Args:
-            limit: Bytes, at most.
+            limit: How many bytes may be returned.
 
         Returns:
-            What `gathered` understands; nothing where the worker delivers by itself.
+            What `gathered` understands; nothing if the worker delivers by itself.
         """
         return b""
 
     def gathered(self, task: TaskView, payload: bytes) -> None:
-        """Take what `gather` gave on the worker; called before the facts that came with it.
+        """Take what `gather` returned on the worker; called before the facts about that task.
 
         Args:
             task: The task that the worker ran.
@@ -240,49 +241,49 @@ class Server(ABC):
         """
 
     def flush(self, timeout: float | None = None) -> FlushResult:  # noqa: ARG002
-        """Send what was reported so far; return after at most `timeout` seconds."""
+        """Deliver what was reported so far; return after at most `timeout` seconds."""
         return FlushResult()
 
     def deliver(self, timeout: float) -> FlushResult:
-        """Send what was reported so far, and do not wait for a destination that is away.
+        """Deliver what was reported so far, without waiting for a destination that is away.
 
         Called by the thread that ends a run, in a process that others may end without its exit
-        handlers. By default it is `flush`.
+        handlers. By default it calls `flush`.
 
         Args:
-            timeout: Seconds, at most.
+            timeout: How many seconds this may take.
         """
         return self.flush(timeout)
 
     def close(self, timeout: float | None = None) -> FlushResult:
-        """Flush, and release what the server holds. Reports after this are not sent."""
+        """Flush, and release what the Server holds. Later reports are not sent."""
         return self.flush(timeout)
 
 
 class ServerFacts(Server):
-    """A Server that learns each moment of a run as a fact: a subclass writes `happened` alone."""
+    """A Server with one method to write: `happened` takes each moment of a run as a fact."""
 
     @abstractmethod
     def happened(self, fact: Fact, subject: Any) -> None:
-        """Learn what happened in a run; the thread that runs the workflow calls this.
+        """Take a fact about a run; the thread that runs the workflow calls this method.
 
         Args:
             fact: What happened: one of the tuples of `dotflow.abc.facts`.
-            subject: The task (a `dotflow.abc.task.TaskView`) for a fact of a task, else the id of
-                the workflow.
+            subject: The task (a `dotflow.abc.task.TaskView`) for a fact about a task, else the id
+                of the workflow. Do not change it.
         """
 
     def create_workflow(self, workflow: str | UUID) -> None:
-        """Do nothing: `happened` learns it."""
+        """Do nothing: `happened` takes it."""
 
     def update_workflow(self, workflow: str | UUID, status: str = "") -> None:
-        """Do nothing: `happened` learns it."""
+        """Do nothing: `happened` takes it."""
 
     def create_task(self, task: TaskView) -> None:
-        """Do nothing: `happened` learns it."""
+        """Do nothing: `happened` takes it."""
 
     def update_task(self, task: TaskView) -> None:
-        """Do nothing: `happened` learns it."""
+        """Do nothing: `happened` takes it."""
 
 
 # What each fact is by the methods that a Server had before there were facts.

@@ -25,14 +25,14 @@ def is_key_of(workflow_id: str, key: str) -> bool:
 
 
 class Storage(ABC):
-    """Keeps one Context a key.
+    """Keeps the results of tasks: one Context for each key.
 
-    The engine calls `post`, `get` and `key` in the process that called `start()`. What they raise
-    is not swallowed, for a storage that fails (a full disk) is a failure of the run. Only of a
-    ValueNotKept (`dotflow.core.exception`) the run takes note and goes on: the value is at fault.
+    The engine calls `post`, `get` and `key` in the process that called `start()`. If one of them
+    raises, the run fails, because it cannot keep its results (a full disk). Raise `ValueNotKept`
+    (of `dotflow.core.exception`) if only this value cannot be kept: the run then goes on.
 
     Attributes:
-        lasts: Whether what is kept is there for a later process.
+        lasts: Whether a later process finds what is kept.
     """
 
     lasts = True
@@ -45,31 +45,32 @@ class Storage(ABC):
         ttl: float | None = None,
         fingerprint: str | None = None,
     ) -> None:
-        """Keep a context under a key, in place of what was there.
+        """Keep a context under a key, and replace the context that the key had.
 
         Args:
             key: What `key()` returned for the task.
             context: The context to keep.
-            ttl: Seconds after which the key reads as absent; None for never. The engine gives
-                none, so a storage may leave it out, as well as `fingerprint`.
-            fingerprint: A mark kept beside the value.
+            ttl: After how many seconds the key reads as absent; None for never. The engine never
+                passes `ttl` or `fingerprint`, so a storage may leave them out.
+            fingerprint: A mark to keep beside the value.
 
         Raises:
-            ValueNotKept: This value cannot be kept, as others can.
+            ValueNotKept: The storage cannot keep this value, and can keep others.
         """
 
     @abstractmethod
     def get(self, key: str) -> ContextView:
-        """The context kept under a key; an empty one where there is none."""
+        """The context under a key; an empty context if the key is absent."""
 
     @abstractmethod
     def key(self, task: TaskView) -> str:
-        """The key under which a task's result is kept."""
+        """The key for a task's result."""
 
     def clear(self, workflow_id: str) -> None:
-        """Forget everything of one workflow, and nothing of one whose id begins the same.
+        """Forget the results of one workflow, and of no workflow whose id begins the same.
 
-        A storage that cannot list and delete keys forgets all that begin with `<workflow_id>-`.
+        A storage that cannot list and delete keys forgets all keys that begin with
+        `<workflow_id>-`.
         """
         prefix = f"{workflow_id}-"
         try:
@@ -79,21 +80,21 @@ class Storage(ABC):
             self.delete_prefix(prefix)
 
     def release(self, workflow_id: str) -> None:
-        """Learn that a workflow is gone whose id dotflow made. Optional; does nothing by default.
+        """Hear that a workflow with an id made by dotflow is gone. By default nothing happens.
 
-        Its results are of use only to a program that has written the id down. Called at any
-        instant and in any thread, so it must not block.
+        Its results are useful only to a program that wrote the id down. Any thread calls this
+        method at any time, so it must not block.
         """
 
     def retain(self, workflow_id: str) -> None:
-        """Learn that a program gave this id to a workflow. Optional; does nothing by default."""
+        """Hear that a program gave this id to a workflow. By default nothing happens."""
 
     def delete(self, key: str) -> bool:
-        """Forget a key; return whether it was there. Optional."""
+        """Forget a key, and return whether it was there. Optional."""
         raise NotImplementedError(f"{type(self).__name__} cannot delete keys")
 
     def delete_prefix(self, prefix: str) -> int:
-        """Forget all keys that begin with `prefix`; return how many. Optional."""
+        """Forget all keys that begin with `prefix`, and return how many. Optional."""
         raise NotImplementedError(f"{type(self).__name__} cannot delete keys by prefix")
 
     def list_keys(self, prefix: str) -> Iterable[str]:
@@ -108,13 +109,13 @@ class Storage(ABC):
         ttl: float | None = None,
         fingerprint: str | None = None,
     ) -> bool:
-        """Replace the value of a key if it equals `expected`; return whether it did. Optional.
+        """Replace the value of a key if it equals `expected`, and return whether it did. Optional.
 
         Args:
             key: The key.
-            expected: The value that must be there; None for an absent key.
-            new: The value, or a Context that holds it.
-            ttl: Seconds; as in `post`.
+            expected: The value that the key must have; None for an absent key.
+            new: The new value, or a Context that holds it.
+            ttl: As in `post`, in seconds.
             fingerprint: As in `post`.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot swap values")

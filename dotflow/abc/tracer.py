@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Tracer(ABC):
-    """Is told when workflows and tasks start and end, in the process that called `start()`.
+    """Hears when runs and tasks start and end, in the process that called `start()`.
 
     Attributes:
-        activates: Whether `activate` has something to do: only then it is called.
+        activates: Whether the engine calls `activate`.
     """
 
     activates: bool = False
@@ -38,6 +38,6 @@ class Tracer(ABC):
     def activate(self, task: TaskView) -> AbstractContextManager[Any]:  # noqa: ARG002
         """Make the task's span current in this thread; called around each attempt of its step.
 
-        Only of a step that runs in this process.
+        Called only for a step that runs in this process.
         """
         return nullcontext()
