@@ -99,13 +99,13 @@ class Log:
         if not task.errors or not (level >= logging.ERROR or task.status == RETRY):
             return line
         message, traceback = self._words(task)
-        reason = _reason(task.errors[-1].exception, message)
+        reason = _shown(_reason(task.errors[-1].exception, message))
         if task.status == RETRY:
             delay = _seconds_to_retry(task)
             when = f"in {delay:g} s" if delay else "at once"
             tries = f"attempt {task.retry_count} of {task.step.retry}"
             return f"{line} - {tries} failed: {reason} - the next one {when}"
-        return f"{line} - {reason}\n{traceback}"
+        return f"{line} - {reason}\n{_shown(traceback)}"
 
     def _json(self, level: int, values: dict[str, Any]) -> str:
         # Here, for few programs write this format.
@@ -161,13 +161,20 @@ def _id_text(workflow_id: Any) -> str:
     text = str(workflow_id)
     if type(workflow_id) is UUID:
         _last = (workflow_id, text)
-    return text
+    return text if text.isprintable() else _shown(text)
 
 
 def _reason(exception: str, message: str) -> str:
     """Why a task failed, in one line."""
     said = class_and_message(exception, message)
     return _cut(next(iter(said.splitlines()), ""), LONGEST_REASON)
+
+
+def _shown(text: str) -> str:
+    """A text without commands to the terminal that shows it: an error may quote anybody."""
+    from dotflow.utils.printable import printable
+
+    return printable(text)
 
 
 def _safe(name: str) -> str:
@@ -182,7 +189,7 @@ def _short(name: str | None) -> str:
     if len(_names) >= MOST_NAMES:
         _names.clear()
     text = "workflow" if name is None else _safe(" ".join(str(name).split()))
-    _names[name] = text = _cut(text, LONGEST_NAME)
+    _names[name] = text = _cut(_shown(text), LONGEST_NAME)
     return text
 
 

@@ -24,6 +24,7 @@ from dotflow.runlog import history
 from dotflow.runlog.writer import run_log
 from dotflow.utils.error_handler import class_and_message
 from dotflow.utils.masking import masked_by_default
+from dotflow.utils.printable import printable
 from dotflow.utils.trace_link import trace_link
 
 if TYPE_CHECKING:
@@ -186,12 +187,12 @@ def _say_where(workflow: DotFlow, trace_id: str | None) -> None:
         known["show"] = f"dotflow trace {shlex.quote(str(wid))}"
     for name, value in known.items():
         if value:
-            _console().print(f"{name:<8}  {value}", soft_wrap=True)
+            _console().print(printable(f"{name:<8}  {value}"), soft_wrap=True)
 
 
 def _say(line: str) -> None:
     style = "bold red" if line.startswith("failed") else "green"
-    _console().print(line, style=style, soft_wrap=True)
+    _console().print(printable(line), style=style, soft_wrap=True)
 
 
 def _console() -> Console:

@@ -130,6 +130,24 @@ def test_a_run_is_a_waterfall_with_what_failed(dotflow):
     assert dotflow("trace", "broken-").startswith(last)
 
 
+def test_what_a_run_says_commands_no_terminal(dotflow, monkeypatch, tmp_path):
+    """Whoever looks at a run that quotes a stranger sees what it quotes."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("DOTFLOW_HISTORY", "1MB")
+
+    @action
+    def quote():
+        raise ValueError("a\x1b[2J\rb")
+
+    run(ServerDefault(), "n\x1b[2J", quote, workflow_id="w\x1b[2J")
+    run_log.close()
+    for command in (["runs"], ["trace", "last"]):
+        said = dotflow(*command)
+        assert "Failed" in said
+        assert "\x1b[2J" not in said
+        assert "\r" not in said
+
+
 def test_spans_of_the_users_code_are_below_their_task(dotflow, told):
     rows = [line for line in dotflow("trace", told.id[:9]).splitlines() if "━" in line]
     names = [row.split("━")[0] for row in rows]

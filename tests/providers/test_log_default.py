@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dotflow import Task, action
+from dotflow import Config, DotFlow, Task, action
 from dotflow.abc.log import Log
 from dotflow.providers import LogDefault, LogOpenTelemetry
 from dotflow.settings import Settings
@@ -49,6 +49,27 @@ def test_outputs(task, capsys, output, console, file):
     assert captured.out == ""
     assert ("ID w - 4" in captured.err) is console
     assert (path.exists() and "ID w - 4" in path.read_text()) is file
+
+
+@action
+def quote():
+    """A step whose error quotes what somebody else has sent."""
+    raise ValueError(f"refused: {COMMAND}")
+
+
+COMMAND = "\x1b]0;mine\x07\x1b[2J\rforged"
+
+
+def test_no_line_commands_the_terminal(capsys):
+    """Names, ids and errors are anybody's: what clears a screen or forges a line is written out."""
+    config = Config(log=LogDefault())
+    workflow = DotFlow(config=config, name=f"n{COMMAND}", workflow_id=f"w{COMMAND}")
+    workflow.task.add(step=quote)
+    workflow.start()
+    said = capsys.readouterr().err
+    assert not set(said) & {"\x1b", "\x07", "\r"}
+    assert said.count(r"\x1b]0;mine\x07") >= 5  # ids, names, the reason, the traceback
+    assert 'in quote\n    raise ValueError(f"refused: {COMMAND}")\n' in said
 
 
 def test_files_are_appended_to(task):

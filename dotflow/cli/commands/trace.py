@@ -20,6 +20,7 @@ from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.history.drawing import UNNAMED, bars_of, last_error
 from dotflow.history.runs import LocalRuns
 from dotflow.utils.error_handler import class_and_message
+from dotflow.utils.printable import printable
 from dotflow.utils.trace_link import trace_link
 from dotflow.waterfall.bars import WORKFLOW
 from dotflow.waterfall.rows import by_group
@@ -141,7 +142,7 @@ class _Shown:
 
     def show(self, console: Console, is_all: bool) -> None:
         """Print it."""
-        console.print(Text(self.title, style="bold"), soft_wrap=True)
+        console.print(Text(printable(self.title), style="bold"), soft_wrap=True)
         bars = self.bars if is_all else _most_telling(self.bars)
         console.print(waterfall(by_group(bars), console.width, self.now))
         if len(bars) < len(self.bars):
@@ -150,7 +151,7 @@ class _Shown:
         for line, frames in self.errors():
             console.print(Text(line, style="red"), soft_wrap=True)
             if frames:
-                console.print(Text(frames), soft_wrap=True)
+                console.print(Text(printable(frames)), soft_wrap=True)
         link = trace_link(self.trace_id)
         if link is not None:
             console.print(Text(f"trace: {link}"), soft_wrap=True)
