@@ -318,10 +318,10 @@ def test_what_resuming_lacks_is_said(command, caplog, monkeypatch):
     said = "'--resume' restores nothing: it needs"
     kept = ["-o", "file", "-p", "kept"]
     assert command(*words) == 0
-    assert caplog.messages == [f"{said} WORKFLOW_ID, the same in each run and '--storage file'."]
+    assert caplog.messages == [f"{said} the same WORKFLOW_ID in each run and '--storage file'."]
     caplog.clear()
     assert command(*words, *kept) == 0
-    assert caplog.messages == [f"{said} WORKFLOW_ID, the same in each run."]
+    assert caplog.messages == [f"{said} the same WORKFLOW_ID in each run."]
     monkeypatch.setenv("WORKFLOW_ID", "orders")
     caplog.clear()
     assert command(*words, *kept) == 0

@@ -103,7 +103,7 @@ class StartCommand:
         needs = []
         is_step = not self._arguments.workflow
         if is_step and not os.environ.get("WORKFLOW_ID"):
-            needs.append("WORKFLOW_ID, the same in each run")
+            needs.append("the same WORKFLOW_ID in each run")
         if not workflow.config.storage.lasts:
             needs.append(
                 "'--storage file'" if is_step else "a storage in files, which the code says"
