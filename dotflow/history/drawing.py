@@ -106,7 +106,7 @@ def _of_task(task: TaskRecord, run: LocalRun, within: _Within) -> Iterator[Bar]:
 
 def _attempts(task: TaskRecord, run: LocalRun, within: _Within) -> Iterator[Bar]:
     last = max(task.attempts)
-    errors = {one.get("attempt"): one for one in task.errors.values() if isinstance(one, dict)}
+    errors = errors_by_attempt(task)
     for number, (start, end) in sorted(task.attempts.items()):
         is_last = number == last
         ended = end if end is not None or not is_last else task.ended_at
@@ -119,6 +119,13 @@ def _attempts(task: TaskRecord, run: LocalRun, within: _Within) -> Iterator[Bar]
             status, note=note, task=task.task,
         )  # fmt: skip
         yield from within.bars(run.attempt_spans.get((task.task, number), ""), 3, task.task)
+
+
+def errors_by_attempt(task: TaskRecord) -> dict[int, dict[str, Any]]:
+    """What failed each attempt of a task. The error that failed the task is the last attempt's."""
+    last = max(task.attempts, default=1)
+    errors = [one for one in task.errors.values() if isinstance(one, dict)]
+    return {one.get("attempt") or last: one for one in errors}
 
 
 def last_error(task: TaskRecord) -> Any:

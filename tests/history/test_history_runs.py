@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from support import local_program
 
+from dotflow.cli.local.traces import spans_of
 from dotflow.history.drawing import bars_of
 from dotflow.history.runs import LocalRuns
+from dotflow.waterfall.spans import ERROR
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -123,4 +125,35 @@ def test_of_a_run_whose_beginning_is_gone_the_rest_is_there(tmp_path, monkeypatc
     assert (run.workflow, run.status, run.is_lost, run.began_at) == ("w", "Failed", True, 1000)
     assert [(task.name, task.status) for task in run.all_tasks()] == [
         ("load", "Completed"), ("tell", "Failed"),
+    ]  # fmt: skip
+
+
+def test_the_attempt_that_failed_a_task_has_failed(tmp_path, monkeypatch):
+    """Also as an exported span: its error is the task's own, which names no attempt."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    folder = tmp_path / "history"
+    folder.mkdir()
+    first, last = (
+        {"attempt": number, "exception": name, "message": "no", "traceback": ""}
+        for number, name in ((1, "OSError"), (None, "ValueError"))
+    )
+    of_task = {"t": 1, "w": "w", "r": 2, "to": {}}
+    lines = [
+        {"f": "log", "v": 1, "id": "a" * 32, "segment": 1, "at": 900},
+        {"f": "task began", "n": 3, "at": 1000, "name": "load", "group": "default", **of_task},
+        {"f": "attempt began", "n": 4, "at": 1000, "attempt": 1, **of_task},
+        {"f": "attempt ended", "n": 5, "at": 2000, "attempt": 1, "error": first, **of_task},
+        {"f": "task retried", "n": 6, "at": 2000, "retries": 1, "error": first, **of_task},
+        {"f": "attempt began", "n": 7, "at": 3000, "attempt": 2, **of_task},
+        {"f": "attempt ended", "n": 8, "at": 4000, "attempt": 2, "error": last, **of_task},
+        {"f": "task ended", "n": 9, "at": 4000, "status": "Failed", "duration": 3e-6,
+         "retries": 1, "error": last, **of_task},
+    ]  # fmt: skip
+    (folder / f"{'a' * 32}-000001.log").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    [run] = LocalRuns().read()
+    notes = [(bar.name, bar.note) for bar in bars_of(run) if bar.kind == "attempt"]
+    assert notes == [("attempt 1", "OSError"), ("attempt 2", "ValueError")]
+    attempts = [span for span in spans_of(run, {}, 5000) if span.name == "attempt"]
+    assert [(span.outcome, span.message) for span in attempts] == [
+        (ERROR, "OSError: no"), (ERROR, "ValueError: no"),
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.resources import SERVICE_NAME
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
+from dotflow.history.drawing import errors_by_attempt
 from dotflow.otel import attributes as names
 from dotflow.otel.ids import trace_id_of
 from dotflow.otel.spans.values import CONTEXT_LIMIT, MESSAGE_LIMIT, STACKTRACE_LIMIT, cut, cut_start
@@ -106,7 +107,7 @@ class _Spans:
             event = "" if task.attempts else names.EVENT_EXCEPTION
             self._fail(span, errors[-1], task.ended_at, event)
         yield self._as_reported(span)
-        of = {one.get("attempt"): one for one in errors}
+        of = errors_by_attempt(task)
         for number, (start, end) in sorted(task.attempts.items()):
             attempt = self._span(
                 self._run.attempt_spans.get((task.task, number)) or self._id(task.task, number),
