@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from dotflow.core.workflow import Manager
 
 
+WAKE_EVERY = 0.5
+"""Seconds after which the event loop is woken while it waits for a run. A notebook's handler of
+signals cancels a cell in a loop that it does not wake, so the cell would go on to its end."""
+
+
 async def run_beside(start: Callable[[], Manager]) -> Manager:
     """Start a run in a thread of its own, and return what `start` does, or raise what it raises.
 
@@ -47,11 +52,17 @@ async def run_beside(start: Callable[[], Manager]) -> Manager:
         target=copy_context().run, args=(run,), name="dotflow-beside", daemon=True
     ).start()
     try:
-        await asyncio.shield(ended)
+        await _end_of(ended)
     except asyncio.CancelledError:
         interrupts.ask(CANCELLED)
-        await asyncio.shield(ended)
+        await _end_of(ended)
         raise
     if raised:
         raise raised.pop()
     return managers.pop()
+
+
+async def _end_of(run: asyncio.Future[None]) -> None:
+    """Wait for the end of a run; a cancellation of this one is none of the future."""
+    while not run.done():
+        await asyncio.wait({run}, timeout=WAKE_EVERY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -181,6 +182,31 @@ def test_cancelled(record, recorded, gate, how):
     gate.set()
     time.sleep(0.05)
     assert task.current_context.storage is None
+
+
+def test_cancelled_in_a_loop_that_is_not_woken(quiet, gate):
+    """As a notebook does when a cell is interrupted: its signal handler does not wake the loop."""
+    step, begun = waiting(gate)
+    flow = DotFlow(config=quiet)
+    flow.task.add(step)
+
+    async def main():
+        run = asyncio.create_task(flow.start_async())
+        loop = asyncio.get_running_loop()
+        before = signal.signal(signal.SIGUSR1, lambda *_: loop.call_soon(run.cancel))
+        await until(begun)
+        # By then the loop sleeps; if it does not yet, the test has nothing to find.
+        sender = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+        sender.start()
+        try:
+            with pytest.raises(asyncio.CancelledError):
+                await run
+        finally:
+            sender.join()
+            signal.signal(signal.SIGUSR1, before)
+
+    asyncio.run(main())
+    assert flow.result_task()[0].errors[-1].message == "interrupted by cancellation"
 
 
 def test_cancelled_between_attempts(quiet):
