@@ -40,8 +40,7 @@ MESSAGE_MISSING_STEP_DECORATOR = (
     "(the README begins with an example)."
 )
 MESSAGE_EXECUTION_NOT_EXIST = (
-    "There is no such execution mode. Allowed: 'sequential', 'sequential_group', 'background', "
-    "'parallel'."
+    "There is no such mode. Allowed: 'sequential', 'sequential_group', 'background', 'parallel'."
 )
 MESSAGE_IMPORT_MODULE_ERROR = (
     "Could not import '{module}'. Write it as 'package.module.name' or 'package.module:name', and "

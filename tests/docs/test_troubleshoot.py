@@ -158,7 +158,7 @@ HERE = {
     "which is no http or https address": lambda: error_of(
         lambda: ServerOtel(endpoint="localhost:4318", set_global=False)),
     "A step needs the '@action' decorator": lambda: error_of(lambda: workflow(len)),
-    "There is no such execution mode": lambda: error_of(lambda: workflow().start(mode="paralel")),
+    "There is no such mode": lambda: error_of(lambda: workflow().start(mode="paralel")),
     "is not an object of the kind that is needed here": lambda: error_of(
         lambda: Config(storage={})),
     "cannot be sent to its process": lambda: failure(
