@@ -60,8 +60,8 @@ PUBLIC: dict[str, dict[str, str]] = {
     | {"SchedulerCron": "next_time start stop"},
     "dotflow.testing": {
         "rehearsal": "",
-        "Rehearsal": "run status tasks ran",
-        "RunSeen": "tasks ran is_over",
+        "Rehearsal": "run status tasks ran errors statuses task attempts",
+        "RunSeen": "tasks ran is_over errors statuses task attempts",
         "TaskSeen": "",
         "StorageContract": "make_storage",
     },

@@ -1,4 +1,4 @@
-"""What happens in a run: the facts that the engine tells a Server, and that are written down.
+"""The facts of a run: what the engine tells a Server, and what the run log keeps.
 
 A fact is an immutable tuple of plain values. Wall-clock times are nanoseconds since the epoch,
 durations are seconds by a clock that never goes back. `n` numbers the facts of this process in the
@@ -22,7 +22,13 @@ next_number = itertools.count(1).__next__
 
 
 class PlannedTask(NamedTuple):
-    """A task of a run's plan."""
+    """A task that a run plans to run.
+
+    Attributes:
+        task_id: The task's number.
+        name: The name of its step.
+        group_name: The group of the task.
+    """
 
     task_id: int
     name: str
@@ -30,7 +36,13 @@ class PlannedTask(NamedTuple):
 
 
 class WorkflowCreated(NamedTuple):
-    """A workflow was constructed; if `managed`, its id came from outside."""
+    """A program constructed a workflow.
+
+    Attributes:
+        n: The fact's number.
+        name: The name that the workflow was given, or None.
+        managed: Whether the workflow's id came from outside, so that its record exists already.
+    """
 
     n: int
     name: str | None
@@ -38,7 +50,12 @@ class WorkflowCreated(NamedTuple):
 
 
 class TaskAdded(NamedTuple):
-    """A task was added to a workflow."""
+    """A program added a task to a workflow.
+
+    Attributes:
+        n: The fact's number.
+        task_id: The task's number.
+    """
 
     n: int
     task_id: int
@@ -48,14 +65,14 @@ class RunBegan(NamedTuple):
     """A run began.
 
     Attributes:
-        n: The fact's number; it is the run's number too.
+        n: The fact's number, which is the run's number too.
         at_ns: When, in nanoseconds since the epoch.
         name: The name that the workflow was given, or None.
         managed: Whether the workflow's id came from outside, so that its record exists already.
         mode: "sequential", "sequential_group", "background" or "parallel".
-        resumed: Whether the run goes on with an earlier one, whose tasks have records too.
+        resumed: Whether the run goes on with an earlier run, whose tasks have records too.
         plan: The planned tasks, in order.
-        earlier: What the Server had noted of the earlier run, or None.
+        earlier: What the Server noted about the earlier run, or None.
     """
 
     n: int
@@ -69,7 +86,13 @@ class RunBegan(NamedTuple):
 
 
 class TaskBegan(NamedTuple):
-    """A task began."""
+    """A task began.
+
+    Attributes:
+        n: The fact's number.
+        task_id: The task's number.
+        at_ns: When, in nanoseconds since the epoch.
+    """
 
     n: int
     task_id: int
@@ -77,7 +100,14 @@ class TaskBegan(NamedTuple):
 
 
 class AttemptBegan(NamedTuple):
-    """One try of a task began; told only of steps whose `retry` is above 1."""
+    """An attempt of a task began; told only if the step's `retry` is above 1.
+
+    Attributes:
+        n: The fact's number.
+        task_id: The task's number.
+        attempt: The number of the attempt, from 1.
+        at_ns: When, in nanoseconds since the epoch.
+    """
 
     n: int
     task_id: int
@@ -86,7 +116,15 @@ class AttemptBegan(NamedTuple):
 
 
 class AttemptEnded(NamedTuple):
-    """That try ended, with the error it failed with, or None."""
+    """An attempt of a task ended; told only if the step's `retry` is above 1.
+
+    Attributes:
+        n: The fact's number.
+        task_id: The task's number.
+        attempt: The number of the attempt, from 1.
+        at_ns: When, in nanoseconds since the epoch.
+        error: The error of the attempt; None if it succeeded.
+    """
 
     n: int
     task_id: int
@@ -96,7 +134,15 @@ class AttemptEnded(NamedTuple):
 
 
 class Retried(NamedTuple):
-    """A task failed a try and will be tried again."""
+    """A task failed an attempt, and another attempt follows.
+
+    Attributes:
+        n: The fact's number.
+        task_id: The task's number.
+        at_ns: When, in nanoseconds since the epoch.
+        retry_count: How many further attempts there are so far, with the one that follows.
+        error: The error of the attempt.
+    """
 
     n: int
     task_id: int
@@ -114,7 +160,7 @@ class TaskEnded(NamedTuple):
         at_ns: When, in nanoseconds since the epoch.
         duration: Seconds from the task's beginning.
         status: "Completed" or "Failed".
-        retry_count: How many further tries there were.
+        retry_count: How many further attempts there were.
         error: The error that failed the task, or None.
     """
 
@@ -134,7 +180,7 @@ class TaskRestored(NamedTuple):
         n: The fact's number.
         task_id: The task's number.
         at_ns: When, in nanoseconds since the epoch.
-        note: What the Server had noted of the task when its result was kept, or None.
+        note: What the Server noted about the task when its result was kept, or None.
     """
 
     n: int
@@ -144,7 +190,13 @@ class TaskRestored(NamedTuple):
 
 
 class RunFailed(NamedTuple):
-    """Something other than a step ended the run: an interrupt, or the storage."""
+    """Something other than a step ended the run: an interrupt, or the storage.
+
+    Attributes:
+        n: The fact's number.
+        run: The run's number.
+        error: What ended the run.
+    """
 
     n: int
     run: int

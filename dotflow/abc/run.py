@@ -1,4 +1,4 @@
-"""What a provider may see of a run."""
+"""What a provider sees of a run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class RunView(Protocol):
-    """A run as a provider sees it; a Manager is one.
+    """A run as a provider sees it; a Manager is a RunView. Read it, and do not change it.
 
     Attributes:
-        workflow_id: The id of the workflow; `str(workflow_id)` is what is reported.
+        workflow_id: The id of the workflow; report `str(workflow_id)`.
         mode: "sequential", "sequential_group", "background" or "parallel".
         status: "In progress", "Completed" or "Failed".
-        duration: Seconds from the run's beginning to its end; None until then.
-        trace_id: The id of its trace (32 hex digits); None where it has none.
-        is_rehearsed: Whether it is only rehearsed; see `dotflow.testing`.
+        duration: Seconds from the run's beginning to its end; None until the run has ended.
+        trace_id: The id of the run's trace (32 hex digits), or None.
+        is_rehearsed: Whether the run is only a rehearsal; see `dotflow.testing`.
     """
 
     workflow_id: Any
@@ -39,7 +39,7 @@ class RunView(Protocol):
 
     @property
     def trace_url(self) -> str | None:
-        """Where its trace can be seen; None where nobody says."""
+        """The address of the run's trace, or None."""
 
     @property
     def failed_tasks(self) -> Sequence[TaskView]:
@@ -47,4 +47,4 @@ class RunView(Protocol):
 
     @property
     def error(self) -> Failure | None:
-        """What failed its first failed task, or the run; None where nothing did."""
+        """The error of the first failed task, or of the run; None if nothing failed."""

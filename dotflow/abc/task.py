@@ -1,4 +1,4 @@
-"""What a provider may see of a task."""
+"""What a provider sees of a task."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Failure(Protocol):
     """One failed attempt of a task, as text.
 
     Attributes:
-        attempt: The number of the attempt; None for the one that failed the task.
+        attempt: The number of the attempt; None for the attempt that failed the task.
         exception: The name of the exception's class.
-        message: What the exception says; with its class, where it would say nothing without.
-        traceback: Its traceback text, from the user's code on.
-        error_type: The value of OpenTelemetry's `error.type`.
+        message: The exception's message; with the class's name if the message alone says too
+        little. traceback: The text of the traceback, from the user's code on. error_type: The value
+        of OpenTelemetry's `error.type`.
     """
 
     attempt: int | None
@@ -28,12 +28,12 @@ class Failure(Protocol):
 
 
 class Step(Protocol):
-    """What does a task's work: an `@action`.
+    """A step as a provider sees it: the function under `@action`, with its options.
 
     Attributes:
-        retry: How many attempts there are in all.
-        timeout: Seconds for one attempt; 0 for no limit.
-        retry_delay: Seconds between attempts.
+        retry: How many attempts the step has in all.
+        timeout: How many seconds one attempt may take; 0 for no limit.
+        retry_delay: How many seconds pass between two attempts.
         backoff: Whether the delay doubles after each failed attempt.
     """
 
@@ -48,7 +48,7 @@ class Step(Protocol):
 
     @property
     def source(self) -> tuple[str, str | None, int | None]:
-        """Qualified function name, file path, first line."""
+        """Where the step is defined: qualified function name, file path, first line."""
 
 
 class ContextView(Protocol):
@@ -60,22 +60,22 @@ class ContextView(Protocol):
 
     @property
     def time(self) -> datetime:
-        """When the value came to be; local, without a zone."""
+        """When the value was made (datetime, local, without a zone)."""
 
 
 class TaskView(Protocol):
-    """A task as a provider sees it; only the engine writes it.
+    """A task as a provider sees it. Read it, and do not change it.
 
     Attributes:
-        task_id: Its number in the workflow.
-        workflow_id: The id of the workflow; `str(workflow_id)` is what is reported.
+        task_id: The number of the task in its workflow.
+        workflow_id: The id of the workflow; report `str(workflow_id)`.
         workflow_name: The name that the workflow was given, or None.
-        group_name: The group it runs in.
-        run: The number of the run it is in (`RunBegan.n`); 0 before the first.
-        retry_count: How many further tries there were so far.
-        restored: Whether its result came from a checkpoint.
-        started_ns: Nanoseconds since the epoch when it began; None until then.
-        finished_ns: The same for its end.
+        group_name: The group of the task.
+        run: The number of the task's run (`RunBegan.n`); 0 before the first run.
+        retry_count: How many further attempts there were so far.
+        restored: Whether the result came from a checkpoint.
+        started_ns: When the task began, in nanoseconds since the epoch; None until then.
+        finished_ns: When the task ended, in nanoseconds since the epoch; None until then.
     """
 
     task_id: int
@@ -90,19 +90,19 @@ class TaskView(Protocol):
 
     @property
     def step(self) -> Any:
-        """The `Step` that does the work."""
+        """The `Step` that the task runs."""
 
     @property
     def status(self) -> str:
-        """Where the task stands."""
+        """One of "Not started", "In progress", "Retry", "Completed" and "Failed"."""
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the start to the end."""
+        """Seconds from the task's beginning to its end; None until it has ended."""
 
     @property
     def errors(self) -> Sequence[Failure]:
-        """One for each failed attempt, in order."""
+        """One error for each failed attempt, in order."""
 
     @property
     def initial_context(self) -> ContextView:
@@ -110,8 +110,8 @@ class TaskView(Protocol):
 
     @property
     def previous_context(self) -> ContextView:
-        """The result of the task before."""
+        """The result of the task before this one."""
 
     @property
     def current_context(self) -> ContextView:
-        """The task's own result."""
+        """The result of the task."""

@@ -69,31 +69,32 @@ def create_app(
     is_worker: bool = False,
     connections: int = CONNECTIONS,
 ) -> FastAPI:
-    """Gives the dotflow-api application, ready to be served.
+    """Make the dotflow-api application for a server such as uvicorn.
 
-    ``/docs`` and ``/openapi.json`` are open, like ``/healthz``: they tell nothing of any run. No
-    page loads anything from elsewhere.
+    `/docs`, `/openapi.json` and `/healthz` need no token: they say nothing about runs. No page
+    loads anything from elsewhere.
 
     Args:
-        database_url: ``sqlite:///FILE`` (missing folders are made) or ``postgresql://...``.
-        token: What programs must carry, and what people log in with; None lets everybody in.
-        read_only: Whether it only shows what is in the database: no request changes anything.
-        root_path: The path below which a proxy serves it, as `/dotflow`; the proxy may take it
-            off or not.
-        behind_proxy: Whether a request's ``X-Forwarded-Prefix``, ``-Proto`` and ``-Host`` are
-            believed: only where a proxy sets them.
-        allowed_hosts: Names by which a server without a token may be asked, besides localhost.
-            Other names are refused: a page anywhere could have its own lead here.
-        keep: Which runs that have ended are kept: an age, as ``30d``, or a number, as ``1000``;
-            None keeps all.
-        keep_keys: How long the key of a message is known, as ``7d``; None stands for 60 days.
+        database_url: `sqlite:///FILE` (missing folders are made) or `postgresql://...`.
+        token: The token that programs carry and people log in with; None lets everybody in.
+        read_only: Whether the application only shows what is in the database.
+        root_path: The path below which a proxy serves the application, as `/dotflow`; the proxy may
+            remove the path or keep it.
+        behind_proxy: Whether the application believes a request's `X-Forwarded-Prefix`, `-Proto`
+        and
+            `-Host`; set it only if a proxy sets these headers.
+        allowed_hosts: Further names by which a server without a token may be asked, besides
+            localhost. It refuses other names, because any web page could have its own name lead
+            here.
+        keep: Which ended runs are kept: an age, as `30d`, or a number, as `1000`; None keeps all.
+        keep_keys: How long the key of a message is known, as `7d`; None stands for 60 days.
         is_worker: Whether another process has brought the tables up to date, and deletes what is
             not kept.
-        connections: How many connections to the database it has at once, three at least; it
-            works on two requests fewer.
+        connections: How many connections to the database the application has at once, at least
+            three; it works on two requests fewer.
 
     Raises:
-        ValueError: The URL, the token, the prefix or ``keep`` cannot be used; the message names the
+        ValueError: The URL, the token, the prefix or `keep` cannot be used; the message names the
             remedy.
         ImportError: The database's driver is not installed; the message names the extra.
         ConnectionError: The PostgreSQL server does not answer.

@@ -34,18 +34,18 @@ _LAST_PORT = 65535
 
 
 class ApiServer:
-    """Serves dotflow-api from a thread of this process.
+    """Serves dotflow-api from a thread of this process, for tests and for programs of your own.
 
-    A context manager; on leaving it, the thread, its sockets and the database connections are
-    gone. It may be started again, on the same port and the same database.
+    A context manager: at the end of the block, the thread, its sockets and the database connections
+    are gone. You may start the server again, on the same port and the same database.
 
     Args:
         database: A database URL as `create_app` takes it.
-        token: What requests must carry; None lets everybody in.
+        token: The token that requests must carry; None lets everybody in.
         host: The address to listen on.
-        port: The port to listen on; 0 takes a free one.
-        read_only: Whether it only shows what is in the database.
-        options: Whatever else `create_app` takes, by name.
+        port: The port to listen on; 0 takes a free port.
+        read_only: Whether the server only shows what is in the database.
+        options: Further arguments of `create_app`, by name.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class ApiServer:
 
     @property
     def url(self) -> str:
-        """Where the server is to be found; complete once it was started."""
+        """The address of the server; its port is known once the server has started."""
         return _url(self._host, self._port)
 
     def start(self) -> None:
-        """Returns when the server answers.
+        """Start the server, and return when it answers.
 
         Raises:
-            RuntimeError: It is running already, or did not come up.
-            ValueError: The database URL, the token, the port or ``keep`` cannot be used.
+            RuntimeError: The server runs already, or did not come up.
+            ValueError: The database URL, the token, the port or `keep` cannot be used.
             ImportError: The database's driver is not installed.
             OSError: The port is taken, or the database does not answer.
         """
@@ -96,7 +96,7 @@ class ApiServer:
             raise RuntimeError(f"the server at {self.url} did not come up")
 
     def stop(self) -> None:
-        """Finishes the requests under way and returns when all is closed; may be called twice."""
+        """Finish the requests that are under way, and close everything; may be called twice."""
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 class StandardExecutor(TaskExecutor):
     """Runs steps on any `concurrent.futures.Executor`: a thread pool, a process pool, loky's.
 
-    A step runs at least once: whether an engine runs again what a lost worker had begun is the
-    engine's affair. The pools of the standard library and loky's do not.
+    `start(executor=pool)` makes one for you. A step runs at least once: an engine may run a step
+    again if a worker is lost. The pools of the standard library and loky's do not.
 
     Args:
-        executor: The executor. Whoever made it shuts it down.
-        most_in_flight: How many steps may be submitted and not ended at a time; by default as many
-            as a pool says that it has workers, else any number.
+        executor: The executor. The code that made it shuts it down.
+        most_in_flight: How many steps may be submitted and not ended at a time; by default the
+            number of the pool's workers if the pool tells it, else no limit.
     """
 
     def __init__(self, executor: Executor, most_in_flight: int | None = None) -> None:

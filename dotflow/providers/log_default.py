@@ -133,20 +133,22 @@ class Layout(logging.Formatter):
 
 
 class LogDefault(Log):
-    """Writes one line for each turn of a task.
+    """Writes one line for each new status of a task, to the console, to a file, or to both.
 
     Args:
-        level: "DEBUG", "INFO", "WARNING", "ERROR", or "CRITICAL" for no line of a task.
+        level: The lowest level that is written: "DEBUG", "INFO", "WARNING" or "ERROR"; "CRITICAL"
+            writes no line about tasks.
         output: "console" (standard error), "file" or "both".
-        path: The file; lines are appended, folders above it are made.
-        format: "simple" or "json" (one object a line).
+        path: The file. Lines are appended; missing folders are made.
+        format: "simple", or "json" for one JSON object a line.
         redact: Called as `redact("error", text)` with the message and with the traceback of an
-            error; lines carry what it returns. Without it that of the run's Server.
-        whole_values: Whether credentials that an error names are shown. Without it what the run's
-            Server says, or `DOTFLOW_WHOLE_VALUES`.
+            error; lines carry what the function returns. By default the `redact` of the run's
+            Server.
+        whole_values: Whether lines show credentials that an error names; by default the run's
+            Server or `DOTFLOW_WHOLE_VALUES` decides.
 
     Raises:
-        ValueError: There is no such level, output or format.
+        ValueError: The level, the output or the format does not exist.
     """
 
     def __init__(

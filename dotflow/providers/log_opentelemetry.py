@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class LogOpenTelemetry(LogDefault):
-    """Writes as LogDefault does, and hands each line on to OpenTelemetry.
+    """Writes as LogDefault does, and gives each line to OpenTelemetry as a log record.
 
-    A line has the trace and span id of its task (before the task has begun, those of its run), if a
-    `ServerOtel` or `TracerOpenTelemetry` makes spans, and attributes that say which task it is of.
-    The lines go to the logger provider that the program has configured. Where it has none, and an
-    `OTEL_*` variable names an endpoint or an exporter for logs, one is made; else they are only
-    written.
+    If a `ServerOtel` or `TracerOpenTelemetry` makes spans, a record has the trace id and the span
+    id of its task; before the task has begun, those of its run. Attributes say which task the
+    record is about. The records go to the program's logger provider. If the program has none, and
+    an `OTEL_*` variable names an endpoint or an exporter for logs, dotflow makes one; else the
+    lines are only written.
 
     Args:
-        service_name: The name of the instrumentation scope, and `service.name` of a provider that
-            is made, where the environment has none.
+        service_name: The name of the instrumentation scope, and the `service.name` of a provider
+            that dotflow makes, if the environment names none.
         level: As in LogDefault.
         output: As in LogDefault.
         path: As in LogDefault.

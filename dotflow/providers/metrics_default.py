@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class MetricsDefault(Metrics):
-    """Measures nothing."""
+    """Measures nothing: the default of the slot `metrics`."""
 
     def workflow_started(self, workflow_id: Any, **kwargs: Any) -> None:
         """Do nothing."""

@@ -41,16 +41,16 @@ class _NoRuns:
 
 
 class MetricsOpenTelemetry(Metrics):
-    """Measures how long runs and tasks take, and counts retries, as `ServerOtel` does.
+    """Measures how long runs and tasks take, and counts retries, without a `ServerOtel`.
 
-    They go to the meter provider that the program has; where it has none, one is made by the
-    standard variables. What a `ServerOtel` reports it counts itself, and nothing is counted twice.
-    No attribute holds an id. The counters `dotflow_workflow_total`, `dotflow_task_total` and
-    `dotflow_task_retry_total` are deprecated: the durations have these counts.
+    A `ServerOtel` does the same by itself; with both, nothing is counted twice. The metrics go to
+    the program's meter provider. If the program has none, dotflow makes one by the standard
+    variables. No attribute has an id. The counters `dotflow_workflow_total`, `dotflow_task_total`
+    and `dotflow_task_retry_total` are deprecated: the durations have these counts.
 
     Args:
-        service_name: The name of the instrumentation scope of those counters, and `service.name`
-            of a provider that is made, where the environment has none.
+        service_name: The name of the instrumentation scope of those counters, and the
+            `service.name` of a provider that dotflow makes, if the environment names none.
 
     Raises:
         ModuleNotFound: OpenTelemetry is not installed.

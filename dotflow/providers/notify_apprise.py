@@ -40,34 +40,34 @@ MOST_RUNS = 1000
 
 
 class NotifyApprise(Notify):
-    """Tells people when a run has ended, and when a task has failed for good.
+    """Tells people by mail, chat or webhook that a run failed, and that a task failed for good.
 
-    A notice has the names, the error and the link to the trace (`DOTFLOW_TRACE_URL`). It is sent
-    by a thread of its own, is tried three times, and never holds up or fails the work; at the end
-    of the program what is on its way has `DOTFLOW_FLUSH_TIMEOUT` seconds. In a rehearsal
+    A notice has the names, the error and the link to the trace (`DOTFLOW_TRACE_URL`). A thread of
+    its own sends the notice and tries three times, so a notice never delays or fails the workflow.
+    At the end of the program the notices that are on their way have `DOTFLOW_FLUSH_TIMEOUT`
+    seconds. In a worker that others may end without its exit handlers, as Celery's, the end of a
+    run waits up to 1 second for them, unless the last notice did not arrive. In a rehearsal
     (`dotflow.testing`) nobody is told.
 
     Args:
         urls: Addresses as Apprise understands them ("mailtos://user:password@example.com",
             "slack://...", "jsons://example.com/hook"): a list, or one text with blanks or commas
-            between. Without it those of `DOTFLOW_NOTIFY_URLS`.
-        on: "failure" (the default) or "always", for runs that completed too. Without it what
-            `DOTFLOW_NOTIFY_ON` says.
-        tasks: Whether a failed task has a notice of its own (the first ten of a run), sent at
-            once. Without it only the run's end is told, with all tasks that failed.
-        wanted: Called with each `Notice`, by the workflow's thread; False leaves it out.
+            between them. By default `DOTFLOW_NOTIFY_URLS`.
+        on: "failure", or "always" to hear of completed runs too. By default `DOTFLOW_NOTIFY_ON`,
+            else "failure".
+        tasks: Whether each failed task has a notice of its own, sent at once (the first ten of a
+            run). Without them, the notice of the run's end names all failed tasks.
+        wanted: Called with each `Notice` by the workflow's thread; if it returns False, the notice
+            is not sent.
         redact: Called as `redact("error", text)` with the message of an error; notices carry what
-            it returns. Without it that of the run's Server.
-        whole_values: Whether credentials that an error names are shown. Without it what the run's
-            Server says, or `DOTFLOW_WHOLE_VALUES`.
-        timeout: Seconds that one try at one address may take.
+            the function returns. By default the `redact` of the run's Server.
+        whole_values: Whether notices show credentials that an error names; by default the run's
+            Server or `DOTFLOW_WHOLE_VALUES` decides.
+        timeout: How many seconds one try at one address may take.
 
     Raises:
-        ValueError: An address of `urls`, or `on`, is wrong. A variable that is wrong is warned of.
+        ValueError: An address of `urls`, or `on`, is wrong. A wrong variable is only warned of.
         ModuleNotFound: Apprise is not installed.
-
-    In a worker that others may end without its exit handlers, as Celery's, the end of a run waits
-    for what is on its way, 1 second at most, and not where the last notice did not arrive.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class NotifyDefault(Notify):
-    """Tells nobody."""
+    """Tells nobody: the default if `DOTFLOW_NOTIFY_URLS` is not set."""
 
     def hook_status_task(self, task: TaskView) -> None:
         """Do nothing."""

@@ -43,11 +43,10 @@ terminal and from whoever passes it on."""
 class SchedulerCron(Scheduler):
     """Runs a workflow at the times of a cron expression, by the local clock.
 
-    When the clock is set to or from summer time, what is due every so many minutes ("*/10 * * * *")
-    goes on as time passes, and what is due at a certain hour ("30 2 * * *") runs once. A time that
-    passed while the machine slept is made up for once. With `overlap="parallel"`, give `start` a
-    callable that makes a workflow of its own for each run: the runs of one DotFlow share its tasks,
-    so it refuses one while another is under way.
+    If the clock changes to or from summer time, a run every ten minutes ("*/10 * * * *") goes on as
+    time passes, and a run at a certain hour ("30 2 * * *") happens once. If times passed while the
+    machine slept, one run makes up for them. With `overlap="parallel"`, give `start` a function
+    that makes a new DotFlow for each run, because one DotFlow runs once at a time.
 
     Args:
         cron: Five fields (minute, hour, day of month, month, day of week), or a sixth: seconds.
@@ -55,12 +54,12 @@ class SchedulerCron(Scheduler):
             (at most one waits), or run it in "parallel" (at most 10 at a time).
 
     Attributes:
-        cron: As given.
-        overlap: As given.
-        running: Whether `start` is at work and goes on.
+        cron: The expression, as given.
+        overlap: The overlap, as given.
+        running: Whether `start` runs and has not been stopped.
 
     Raises:
-        ValueError: The expression or the overlap is none, or no time of it ever comes.
+        ValueError: The expression or the overlap is wrong, or the expression has no time at all.
     """
 
     def __init__(self, cron: str, overlap: str = TypeOverlap.SKIP) -> None:
@@ -79,17 +78,17 @@ class SchedulerCron(Scheduler):
         self._work: Callable[[], Any] = _nothing
 
     def next_time(self, after: datetime | None = None) -> datetime:
-        """The next due time after another, or after now; local, without a zone."""
+        """The next due time after `after`, or after now (datetime, local, without a zone)."""
         return _local(self._times.after((after or _now()).timestamp()))
 
     def start(self, workflow: Callable[..., Any], **kwargs: Any) -> None:
         """Call `workflow(**kwargs)` in a thread at each due time, until `stop` or a signal.
 
-        SIGTERM and SIGINT stop it: no further run begins, those under way are waited for. A
-        second signal does what it did before `start` (their handlers are restored).
+        SIGTERM and SIGINT stop the scheduler: no further run begins, and `start` waits for the runs
+        that go on. A second signal does what it did before `start`.
 
         Raises:
-            RuntimeError: It is at work already.
+            RuntimeError: The scheduler runs already.
         """
         if self.running:
             raise RuntimeError("this scheduler runs already: make another one")
@@ -108,7 +107,7 @@ class SchedulerCron(Scheduler):
                 interrupt.join(thread)
 
     def stop(self, timeout: float | None = None) -> None:
-        """Begin no further run, and wait for those under way, for at most `timeout` seconds."""
+        """Begin no further run, and wait at most `timeout` seconds for the runs that go on."""
         self._end()
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._others():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class SchedulerDefault(Scheduler):
-    """Schedules nothing."""
+    """Schedules nothing: the default of the slot `scheduler`."""
 
     def start(self, workflow: Callable[..., Any], **kwargs: Any) -> None:
         """Do nothing."""

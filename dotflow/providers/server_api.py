@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class ServerAPI(ReportingServer):
-    """Reports to the dotflow-api that manages the run.
+    """Reports to the dotflow-api that manages the run (the managed dialect).
 
     Args:
-        base_url: Its address.
+        base_url: The address of dotflow-api.
         user_token: The token.
-        timeout: Seconds for one call, in the background.
+        timeout: How many seconds one call may take, in the background.
         contexts: Whether reports carry the tasks' contexts.
         redact: Called as `redact(role, value)` with the role ("initial", "previous", "current" or
-            "error") and a value; reports carry what it returns.
-        whole_values: Whether values under keys that look like credentials are reported too;
-            without it what `DOTFLOW_WHOLE_VALUES` says.
+            "error") and a value; reports carry what the function returns.
+        whole_values: Whether reports carry the values of keys that look like credentials; by
+            default `DOTFLOW_WHOLE_VALUES` decides.
 
     Raises:
-        ValueError: The address is no http or https URL.
+        ValueError: The address is not an http or https URL.
     """
 
     def __init__(

@@ -15,20 +15,20 @@ VARIABLES = ("DOTFLOW_SERVER_URL", "DOTFLOW_USER_TOKEN")
 
 
 class ServerDefault(ReportingServer):
-    """Reports to the dotflow-api of a URL and a token; without both it reports nothing.
+    """Reports to a dotflow-api; without an address and a token it reports nothing.
 
     Args:
-        base_url: Its address; `DOTFLOW_SERVER_URL` without one.
-        user_token: The token; `DOTFLOW_USER_TOKEN` without one.
-        timeout: Seconds for one call, in the background.
+        base_url: The address of dotflow-api; by default `DOTFLOW_SERVER_URL`.
+        user_token: The token; by default `DOTFLOW_USER_TOKEN`.
+        timeout: How many seconds one call may take, in the background.
         contexts: Whether reports carry the tasks' contexts.
         redact: Called as `redact(role, value)` with the role ("initial", "previous", "current" or
-            "error") and a value; reports carry what it returns.
-        whole_values: Whether values under keys that look like credentials are reported too;
-            without it what `DOTFLOW_WHOLE_VALUES` says.
+            "error") and a value; reports carry what the function returns.
+        whole_values: Whether reports carry the values of keys that look like credentials; by
+            default `DOTFLOW_WHOLE_VALUES` decides.
 
     Raises:
-        ValueError: An address without a token (or the reverse), or one that is no URL, was given.
+        ValueError: Only one of address and token is given; or the address is not a URL.
     """
 
     def __init__(

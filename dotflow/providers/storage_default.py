@@ -32,13 +32,13 @@ ID_LENGTH = 36
 
 
 class StorageDefault(Storage):
-    """Keeps results in a dict of its own; they live as long as the object. Thread-safe.
+    """Keeps results in memory, as long as the object lives. Any thread may call its methods.
 
-    If an id was made by dotflow and its DotFlow is gone, only a program that wrote the id down can
-    resume the workflow: it can do so until some 100 more of them are gone (`KEPT_WORKFLOWS`). The
-    results of a workflow whose id the program gave are kept for good.
+    The results of a workflow whose id the program gave are kept for good. If dotflow made the id
+    and the DotFlow is gone, the results are kept until about 100 more such workflows are gone
+    (`KEPT_WORKFLOWS`): a program that wrote the id down can resume the workflow until then.
 
-    Whatever it is given on the command line (`path`) makes no difference to it.
+    It takes and ignores the arguments of other storages, as the command line gives them.
     """
 
     lasts = False

@@ -25,34 +25,32 @@ if TYPE_CHECKING:
 
 
 class StorageFile(Storage):
-    """Keeps each result in a file under `path`/tasks, so that another process finds it.
+    """Keeps each result in a file, in a folder or a bucket, so that a later process can resume.
 
-    What JSON says exactly is a JSON list of strings, each the JSON text of one value: one for a
-    plain value, one for each Context of a list of Contexts. Everything else (a DataFrame, a set, a
-    dataclass) is pickled, so that it comes back as it was. A value is replaced as a whole: a crash
-    leaves the old one.
+    Values that JSON can say exactly are kept as JSON. All other values (a DataFrame, a set, a
+    dataclass) are pickled, so that they come back as they were. A new value replaces the old one as
+    a whole, so a crash leaves the old value.
 
-    In a folder, a pickle is only written and read where nobody else can write; StorageFile makes
-    one that is private to the user. Beside a file, where there is more to keep, `<key>.meta` has
-    the expiry, the fingerprint, and the shape of a list.
-
-    In a bucket (`s3://`, `gs://`), a pickle is signed with DOTFLOW_STORAGE_KEY, and read only if
-    its signature holds: docs/guides/storage.md. `memory://` is for tests: it lasts as long as the
-    process.
+    In a folder, StorageFile writes and reads pickles only if nobody else can write to the folder; a
+    folder that StorageFile makes is private. In a bucket (`s3://`, `gs://`) it signs a pickle with
+    `DOTFLOW_STORAGE_KEY` and reads it only if the signature is right. `memory://` is for tests, and
+    lasts as long as the process. A file `<key>.meta` beside a result has the expiry, the
+    fingerprint, and the shape of a list.
 
     Args:
-        path: The folder above, which is made; or the address of a bucket and a folder in it. A
-            relative folder is that of now, wherever a step goes. By default DOTFLOW_STORAGE_PATH,
-            else DOTFLOW_OUTPUT_PATH.
-        options: What fsspec's file system of a bucket takes beside, as `{"endpoint_url": ...}`.
+        path: A folder, or the address of a bucket and a folder in it; the results are in its
+            `tasks`. The folder is made if it is missing. A relative folder stays the same if the
+            program changes its current folder. By default `DOTFLOW_STORAGE_PATH`, else
+            `DOTFLOW_OUTPUT_PATH`.
+        options: Further arguments for fsspec's file system, as `{"endpoint_url": ...}`.
 
     Attributes:
         path: The folder of the files, or its address.
 
     Raises:
-        ValueError: The address is of no kind that is known.
-        ModuleNotFound: What reaches the bucket is not installed.
-        OSError: A folder or a file cannot be written, or a bucket not be reached.
+        ValueError: The kind of the address is unknown.
+        ModuleNotFound: The library for this kind of bucket is not installed.
+        OSError: A folder or a file cannot be written, or the bucket cannot be reached.
     """
 
     def __init__(

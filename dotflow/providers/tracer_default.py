@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TracerDefault(Tracer):
-    """Traces nothing."""
+    """Traces nothing: the default of the slot `tracer`."""
 
     def start_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
         """Do nothing."""

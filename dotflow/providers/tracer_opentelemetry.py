@@ -29,18 +29,17 @@ class _Run:
 
 
 class TracerOpenTelemetry(Tracer):
-    """Makes a span `workflow:{id}` of a run, and spans `task:{number}` within it.
+    """Makes a span `workflow:{id}` for a run, and a span `task:{number}` for each of its tasks.
 
-    While a step runs in this process, as in a pool of threads, its span is current. The spans go to
-    the tracer provider that the program has configured. Where it has none when the first run
-    begins, and an `OTEL_*` variable names an endpoint or an exporter for traces, one is made; else
-    nothing is recorded.
-    `ServerOtel` says far more of a run, and reaches steps in other processes: use that where you
-    can.
+    `ServerOtel` says more about a run and reaches steps in other processes: use it if you can.
+
+    While a step runs in this process, its span is current. The spans go to the program's tracer
+    provider. If the program has none when the first run begins, and an `OTEL_*` variable names an
+    endpoint or an exporter for traces, dotflow makes one; else nothing is recorded.
 
     Args:
-        service_name: The name of the instrumentation scope, and `service.name` of a provider that
-            is made, where the environment has none.
+        service_name: The name of the instrumentation scope, and the `service.name` of a provider
+            that dotflow makes, if the environment names none.
 
     Raises:
         ModuleNotFound: OpenTelemetry is not installed.

@@ -1,4 +1,4 @@
-"""For the tests of those who use dotflow: runs that are rehearsed, and what a storage must do."""
+"""For tests of your own workflows and storages: rehearsals, and the contract of a storage."""
 
 from __future__ import annotations
 

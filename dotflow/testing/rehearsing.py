@@ -1,4 +1,4 @@
-"""Runs that are rehearsed: nothing is reported, no delay is waited for, and a test sees it all."""
+"""Rehearsals: nothing is reported, no retry waits for its delay, and a test sees all runs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ VARIABLE = "DOTFLOW_SERVER"
 
 
 class Rehearsal(Tasks):
-    """What was seen of all runs.
+    """Says what ran in a rehearsal: `with rehearsal() as run` gives one.
 
     Attributes:
         runs: The runs, in the order in which they began.
-        facts: All that happened, in order: see `dotflow.abc.facts`.
-        by_number: The runs by their numbers, as facts have them.
+        facts: All facts, in order: see `dotflow.abc.facts`.
+        by_number: The runs by their numbers, as the facts have them.
     """
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class Rehearsal(Tasks):
 
     @property
     def run(self) -> RunSeen:
-        """The one run that there was.
+        """The run, if there was exactly one.
 
         Raises:
-            LookupError: There was none, or there were several: see `runs`.
+            LookupError: There was no run, or there were several: see `runs`.
         """
         if len(self.runs) == 1:
             return self.runs[0]
@@ -52,10 +52,10 @@ class Rehearsal(Tasks):
 
     @property
     def status(self) -> str:
-        """How the one run ended: "Completed" or "Failed".
+        """How the run ended, if there was exactly one: "Completed" or "Failed".
 
         Raises:
-            LookupError: There was none, or there were several: see `runs`.
+            LookupError: There was no run, or there were several: see `runs`.
         """
         return self.run.status
 
@@ -87,19 +87,19 @@ class Rehearsal(Tasks):
 
 @contextmanager
 def rehearsal() -> Iterator[Rehearsal]:
-    """Have nothing be reported, and no delay be waited for, in what runs within.
+    """Runs workflows for a test: nothing is reported, and no retry waits for its delay.
 
-    It holds for every workflow of this process, whatever Server its Config was given and whenever
-    that was; for its child processes, and steps on an executor; and for programs that are started
-    within, for `DOTFLOW_SERVER` is "none" there. Delays are those of `retry_delay` and `backoff`;
-    timeouts are as ever. Log lines, `notify`, `tracer` and `metrics` are the program's own. A
-    workflow that a step starts in another process is not reported either, and not seen.
+    A context manager. It holds for every workflow of this process, whatever Server its Config has,
+    also in child processes and on executors; programs that are started within it get
+    `DOTFLOW_SERVER=none`. Timeouts, log lines, `notify`, `tracer` and `metrics` are as usual. A
+    workflow that a step starts in another process is not reported, and the Rehearsal does not see
+    it.
 
-    A background run that is under way at the end is waited for. Rehearsals may be nested: each
-    sees what happens within it.
+    The end of the block waits for background runs. Rehearsals may be nested: each sees what happens
+    within it.
 
     Yields:
-        What was seen so far.
+        The Rehearsal, which has what ran so far.
 
     Raises:
         RuntimeError: A background run did not end within a minute.

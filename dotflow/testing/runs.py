@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class TaskSeen:
-    """One task of a run.
+    """One task of a rehearsed run.
 
     Attributes:
-        task_id: Its number in the workflow.
-        name: The name of its step.
-        group_name: The group it runs in.
+        task_id: The number of the task in its workflow.
+        name: The name of the step.
+        group_name: The group of the task.
         status: "Not started", "In progress", "Retry", "Completed" or "Failed".
-        attempts: How often the step was tried; 0 where it did not run.
-        initial: The value of its initial context.
-        previous: The value of its previous context: what the task before returned.
-        result: What it returned; None where it failed or did not run.
-        errors: One for each failed attempt, in order, with `exception` (the name of the class),
-            `message` and `traceback`.
-        duration: Seconds from its start to its end; None until then.
-        is_restored: Whether its result came from a checkpoint.
+        attempts: How many attempts the step had; 0 if it did not run.
+        initial: The value of the initial context.
+        previous: The value of the previous context: what the task before returned.
+        result: What the step returned; None if it failed or did not run.
+        errors: One error for each failed attempt, in order, with `exception` (the name of the
+            class), `message` and `traceback`.
+        duration: Seconds from the task's beginning to its end; None until then.
+        is_restored: Whether the result came from a checkpoint.
     """
 
     task_id: int
@@ -98,10 +98,10 @@ class Tasks:
         raise NotImplementedError
 
     def task(self, name: str) -> TaskSeen:
-        """The one task with this step.
+        """The task with this step, if there is exactly one.
 
         Raises:
-            LookupError: There is none, or there are several: see `tasks`.
+            LookupError: No task has the step, or several have: see `tasks`.
         """
         found = [one for one in self.tasks if one.name == name]
         if len(found) == 1:
@@ -111,33 +111,33 @@ class Tasks:
         raise LookupError(f"{count} with the step {name!r}; the tasks are: {known}")
 
     def attempts(self, name: str) -> int:
-        """How often a step was tried, in all tasks with it."""
+        """How many attempts a step had, in all tasks that have this step."""
         return sum(one.attempts for one in self.tasks if one.name == name)
 
     @property
     def errors(self) -> list[Failure]:
-        """The errors of all tasks, those that a retry mended too, in the order of the tasks."""
+        """The errors of all tasks, in the order of the tasks; also those before a good attempt."""
         return [error for one in self.tasks for error in one.errors]
 
     @property
     def statuses(self) -> dict[str, str]:
-        """The status of each task by the name of its step; the last one's where several have it."""
+        """The status of each task, by the name of its step; if several share it, the last one's."""
         return {one.name: one.status for one in self.tasks}
 
 
 class RunSeen(Tasks):
-    """One run of a workflow.
+    """One rehearsed run of a workflow.
 
     Args:
         workflow_id: The id of the workflow.
-        began: How it began.
+        began: The fact that the run began.
 
     Attributes:
         workflow_id: The id of the workflow, as text.
         name: The name that the workflow was given, or None.
         mode: "sequential", "sequential_group", "background" or "parallel".
         status: "In progress", "Completed" or "Failed".
-        error: What ended the run where it was no step (a storage that raised), or None.
+        error: What ended the run if no step failed (a storage that raised), or None.
         duration: Seconds from its beginning to its end; None until then.
     """
 
@@ -164,7 +164,7 @@ class RunSeen(Tasks):
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the run has ended."""
         return self.status != WorkflowStatus.IN_PROGRESS
 
     def learn(self, fact: Fact, subject: Any) -> None:

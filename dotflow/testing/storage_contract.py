@@ -32,7 +32,7 @@ VALUES: tuple[Any, ...] = (
 
 
 class StorageContract:
-    """Tests of a storage, to be mixed into a class of pytest's or unittest's.
+    """Tests for your own storage: inherit them in a class of pytest or unittest.
 
         class TestMyStorage(StorageContract):
             supports_ttl = False
@@ -40,20 +40,20 @@ class StorageContract:
             def make_storage(self):
                 return MyStorage(...)
 
-    Each test asks for a storage of its own, which has to be empty. What the `Storage` contract
-    calls optional is tested where the storage has it.
+    Each test makes a storage of its own, which has to be empty. The optional methods of the
+    `Storage` contract are tested if the storage has them.
 
     Attributes:
-        supports_ttl: Whether `post` takes `ttl`; set it to False where it does not.
+        supports_ttl: Whether `post` takes `ttl`; set it to False if yours does not.
     """
 
     supports_ttl = True
 
     def make_storage(self) -> Storage:
-        """An empty storage; called by every test.
+        """Return an empty storage; each test calls this method once or more.
 
         Raises:
-            NotImplementedError: It was not overridden.
+            NotImplementedError: Your class does not override this method.
         """
         raise NotImplementedError(f"{type(self).__name__} needs make_storage()")
 

@@ -1,4 +1,4 @@
-"""Small things that users of dotflow import from here."""
+"""Small helpers: files, the host's name, the words of an exception."""
 
 from dotflow.utils.basic_functions import basic_callback, basic_function
 from dotflow.utils.error_handler import message_error, traceback_error

@@ -10,4 +10,4 @@ def basic_function(*_args: Any, **_kwargs: Any) -> None:
 
 
 def basic_callback(*_args: Any, **_kwargs: Any) -> None:
-    """Take anything and do nothing: the callback of who gave none."""
+    """Take anything and do nothing: the callback of a task without one."""

@@ -30,12 +30,12 @@ _SAYS_ALL = "Interrupted"
 
 
 def traceback_error(error: BaseException) -> str:
-    """The traceback text of an exception, also outside its except block.
+    """The traceback text of an exception; you may call it outside the `except` block.
 
-    It begins at the user's code: frames of dotflow are left out, and those of threads, processes
-    and event loops that are there only because dotflow made them. Exceptions that it is chained
-    with or that are in its group have their own tracebacks, made in the same way. If all frames
-    are dotflow's they stay, but not those of an interrupt, for which none of them is a reason.
+    The text begins at your code. It leaves out the frames of dotflow, and the frames of threads,
+    processes and event loops that dotflow made. Chained exceptions, and those of a group, are shown
+    in the same way. If dotflow's are the only frames, the text has them; for an interrupt it has
+    none.
     """
     found = traceback.TracebackException(type(error), error, error.__traceback__)
     for one in _with_related(found):

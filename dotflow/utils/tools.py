@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def write_file(
     path: str | Path, content: Any, mode: str = "w", encoding: str | None = "utf-8"
 ) -> None:
-    """Write a value as JSON text, or as its `str` where JSON cannot express it."""
+    """Write a value to a file as JSON, or as its `str` if JSON cannot express it."""
     # Here, as `socket` below, for not every program needs them.
     import json
     from pathlib import Path
@@ -26,7 +26,7 @@ def write_file(
 
 
 def read_file(path: Path, encoding: str = "utf-8") -> Any:
-    """The parsed JSON of a file, its raw text if it is no JSON, None if there is no file."""
+    """Read a file: its parsed JSON, its text if it is not JSON, or None if there is no file."""
     import json
     from pathlib import Path
 
@@ -41,7 +41,7 @@ def read_file(path: Path, encoding: str = "utf-8") -> Any:
 
 
 def hostname() -> str:
-    """The name of this host, or "local" where it has none."""
+    """The name of this host, or "local" if it has no name."""
     import socket
 
     try:
