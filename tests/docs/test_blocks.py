@@ -9,7 +9,6 @@ from support.page_run import run_page
 NOT_YET = (
     "docs/contributing.md",
     "docs/guides/deploy.md",
-    "docs/guides/executors.md",
     "docs/guides/scale.md",
 )
 """Pages whose blocks are still to be mended."""
