@@ -314,7 +314,7 @@ def _rows(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
 def _value(one: argparse.Action) -> str:
     if one.choices:
         return "\\|".join(map(str, one.choices))
-    return str(one.metavar or one.dest.upper())
+    return str(one.metavar or one.dest.upper()).replace("|", "\\|")
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -41,8 +41,8 @@ def add_what_flags(parser: argparse.ArgumentParser) -> None:
     what.add_argument("-s", "--step", metavar="IMPORT", help=STEP_HELP)
     what.add_argument(
         "-w", "--workflow", metavar="IMPORT",
-        help="'module.name' of a function without arguments that returns a DotFlow; -c and -i do "
-        "not go with it, -o and -p are ignored",
+        help="'module.name' of a function without arguments that returns a DotFlow; excludes -c "
+        "and -i, ignores -o and -p",
     )  # fmt: skip
 
 
@@ -50,21 +50,20 @@ def add_step_flags(parser: argparse.ArgumentParser) -> None:
     """Declare what goes with a step."""
     parser.add_argument(
         "-c", "--callback", metavar="IMPORT",
-        help="'module.name' of a function that is called as callback(task=task) when the step "
+        help="'module.name' of a function; it is called as callback(task=task) when the step has "
         "ended",
     )  # fmt: skip
     parser.add_argument(
         "-i", "--initial-context", metavar="TEXT",
-        help="what the step finds in initial_context.storage; always a str",
+        help="the value of initial_context.storage in the step; always a str",
     )  # fmt: skip
     parser.add_argument(
         "-o", "--storage", choices=STORAGES, default=TypeStorage.DEFAULT,
-        help="where results are kept: in memory (default), or in files, so that a later run can "
-        "--resume",
+        help="keep results in memory (default), or in files, so that a later run can --resume",
     )  # fmt: skip
     parser.add_argument(
         "-p", "--path", metavar="FOLDER",
-        help="of '--storage file': a folder, or an address as s3://BUCKET/FOLDER "
+        help="for '--storage file': a folder, or an address as s3://BUCKET/FOLDER "
         f"({masked(str(wherever())).replace('%', '%%')})",
     )  # fmt: skip
 
@@ -73,17 +72,17 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """Declare how it runs and where it is reported."""
     parser.add_argument(
         "-m", "--mode", choices=MODES, default=TypeExecution.SEQUENTIAL,
-        help="one task after another (sequential, the default), the same in a thread (background), "
-        "each group in a process of its own (sequential_group), or each task (parallel). The "
-        "command always waits for the end",
+        help="'sequential': one task after another; 'background': the same, in a thread; "
+        "'sequential_group': each group in a process of its own; 'parallel': each task in a "
+        "process of its own. The command always waits for the end (sequential)",
     )  # fmt: skip
     parser.add_argument(
         "--server", choices=ServerChoice.ALL, default=ServerChoice.AUTO,
-        help="where runs are reported, unless the code says so with Config(server=...): what the "
-        "environment names (auto, the default); the dotflow-api of DOTFLOW_SERVER_URL and "
-        "DOTFLOW_USER_TOKEN (default), or of SERVER_BASE_URL and SERVER_USER_TOKEN (api); "
-        "OpenTelemetry, and the dotflow-api that is set (otel); nowhere, whatever the code says "
-        "(none)",
+        help="where runs are reported. 'auto': to what the environment names; 'default': to the "
+        "dotflow-api of DOTFLOW_SERVER_URL and DOTFLOW_USER_TOKEN; 'api': to the dotflow-api of "
+        "SERVER_BASE_URL and SERVER_USER_TOKEN; 'otel': to OpenTelemetry, and to the dotflow-api "
+        "that is set; 'none': nowhere. Config(server=...) in the code wins over every value but "
+        "'none' (auto)",
     )  # fmt: skip
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="write errors only, to standard error"

@@ -26,12 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     least, most = MINUTES
     parser.add_argument(
         "--minutes", type=int, default=60, metavar="N",
-        help=f"what a run may take before CodeBuild ends it, {least} to {most} (60)",
+        help=f"how many minutes a run may take, {least} to {most} (60)",
     )  # fmt: skip
     parser.add_argument(
         "--service-role",
         metavar="ARN",
-        help="pulls the image, reads the secrets, and is the workflow's own code's (a new one)",
+        help="the role of the build: image, secrets and the workflow's own code (a new role)",
     )
 
 

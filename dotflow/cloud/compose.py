@@ -41,7 +41,7 @@ PLAN = ComposePlan
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags that only this platform has."""
     parser.add_argument(
-        "--with-api", action="store_true", help="run a dotflow-api there too, and report to it"
+        "--with-api", action="store_true", help="run a dotflow-api beside it, and report to that"
     )
 
 

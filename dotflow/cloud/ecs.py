@@ -28,23 +28,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--cluster", default="default", metavar="NAME", help="the ECS cluster (default)")
     add(
         "--subnets", type=ids, default=(), metavar="ID,ID",
-        help="where its network is; a schedule needs one at least",
+        help="its subnets; a schedule needs at least one",
     )  # fmt: skip
     add(
         "--security-groups", type=ids, default=(), metavar="ID,ID",
-        help="what guards it there (the default of the network)",
+        help="its security groups (the default of the network)",
     )  # fmt: skip
     add(
         "--public-ip", dest="has_public_ip", action="store_true",
-        help="give it an address in the internet, which it needs in a subnet without a NAT gateway",
+        help="give it a public address: a subnet without a NAT gateway needs one",
     )  # fmt: skip
     add(
         "--efs", dest="file_system", metavar="FS/AP",
         help="an EFS file system and its access point, as fs-1a/fsap-2b, for the outbox and for "
         "results (none: what was not delivered goes with the task)",
     )  # fmt: skip
-    add("--execution-role", metavar="ARN", help="pulls the image, reads the secrets (a new one)")
-    add("--task-role", metavar="ARN", help="the role of the workflow's own code (a new one)")
+    add(
+        "--execution-role",
+        metavar="ARN",
+        help="the role that pulls the image and reads the secrets (a new role)",
+    )
+    add("--task-role", metavar="ARN", help="the role of the workflow's own code (a new role)")
 
 
 def files(plan: EcsPlan) -> dict[str, str]:

@@ -59,7 +59,7 @@ PLAN = KubernetesPlan
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags that only this platform has."""
     parser.add_argument(
-        "--namespace", metavar="NAME", help="where it runs (where kubectl's context says)"
+        "--namespace", metavar="NAME", help="its namespace (that of kubectl's context)"
     )
     parser.add_argument(
         "--storage", type=int, default=2, metavar="GIB", help="size of the volume, in GiB (2)"

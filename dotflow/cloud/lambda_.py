@@ -99,16 +99,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_aws_flags(parser)
     add(
         "--timeout", type=int, default=LONGEST, metavar="S",
-        help=f"what a run may take, in seconds ({LONGEST}, which is the most)",
+        help=f"how many seconds a run may take ({LONGEST}, the maximum)",
     )  # fmt: skip
-    add("--subnets", type=ids, default=(), metavar="ID,ID", help="where its network is (nowhere)")
-    add("--security-groups", type=ids, default=(), metavar="ID,ID", help="what guards it there")
+    add("--subnets", type=ids, default=(), metavar="ID,ID", help="its subnets (none)")
+    add(
+        "--security-groups",
+        type=ids,
+        default=(),
+        metavar="ID,ID",
+        help="its security groups (none)",
+    )
     add(
         "--efs", dest="file_system", metavar="FS/AP",
         help="an EFS file system and its access point, as fs-1a/fsap-2b, for the outbox and for "
         "results (none: what was not delivered goes with the function's instance)",
     )  # fmt: skip
-    add("--role", metavar="ARN", help="the role of the function (a new one)")
+    add("--role", metavar="ARN", help="the role of the function (a new role)")
 
 
 def files(plan: LambdaPlan) -> dict[str, str]:

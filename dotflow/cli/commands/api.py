@@ -22,39 +22,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--token", default=os.environ.get("DOTFLOW_API_TOKEN") or None,
-        help="what callers have to know; better given as DOTFLOW_API_TOKEN, which no process "
-        "list shows. Without one everybody on this machine may call, and nobody else",
+        help="the token that callers must send; set DOTFLOW_API_TOKEN instead, which no process "
+        "list shows. Without a token only this machine may call",
     )  # fmt: skip
     parser.add_argument(
         "--keep", metavar="30d|1000",
-        help="delete runs that ended longer ago (12h, 30d, 8w), or all but the last so many "
-        "(1000); those under way are kept (all are kept)",
+        help="keep ended runs for so long (12h, 30d, 8w), or so many of them (1000), and delete "
+        "the others; runs that go on are always kept (all runs are kept)",
     )  # fmt: skip
     parser.add_argument(
         "--keep-keys", metavar="60d",
-        help="how long a message that is repeated is known for one (60d): a client may repeat it "
-        "as long as it was away",
+        help="for how long a repeated message is recognized (60d): a client that was away repeats "
+        "its messages",
     )  # fmt: skip
     parser.add_argument(
         "--root-path", default="", metavar="PATH",
-        help="the path below which a proxy serves it, as /dotflow",
+        help="the path below which a proxy serves dotflow-api, as /dotflow",
     )  # fmt: skip
     parser.add_argument(
         "--behind-proxy", action="store_true",
-        help="believe X-Forwarded-Prefix, -Proto and -Host; only where a proxy sets them",
+        help="believe X-Forwarded-Prefix, -Proto and -Host; only if a proxy sets them",
     )  # fmt: skip
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME",
-        help="a name by which a server without a token may be asked, besides localhost; "
-        "may be given several times",
+        help="a further name, besides localhost, by which callers may address a server without a "
+        "token (may be repeated)",
     )  # fmt: skip
     parser.add_argument(
         "--workers", default=1, type=int, metavar="N",
-        help="processes that serve, on PostgreSQL; one for each processor, say (1)",
+        help="how many processes serve (1); more than one needs PostgreSQL",
     )  # fmt: skip
     parser.add_argument(
         "--connections", default=42, type=int, metavar="N",
-        help="connections to the database of all of them together (42)",
+        help="how many database connections all processes have together (42)",
     )  # fmt: skip
 
 

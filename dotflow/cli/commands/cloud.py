@@ -24,10 +24,10 @@ REQUIREMENTS = ("requirements.txt", "pyproject.toml")
 
 EPILOG = """\
   dotflow cloud kubernetes --workflow etl:pipeline --out deploy --schedule '0 3 * * *'
-The files are yours to read, change and keep. They hold no secret: each platform's own has
-SERVER_USER_TOKEN, and SERVER_BASE_URL too if no '--api-url' is given.
+Read, change and keep the files. They hold no secret: the platform's own secret has
+SERVER_USER_TOKEN, and SERVER_BASE_URL too if you give no '--api-url'.
 
-Files with another text are written over with '--force' only."""
+The command overwrites a file that was changed only with '--force'."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +46,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "--out", type=Path, default=Path(module.OUT), metavar="FOLDER",
             help=f"where the files are written ({module.OUT})",
         )  # fmt: skip
-        one.add_argument("--python", default="3.13", metavar="VERSION", help="of the image (3.13)")
-        one.add_argument("--force", action="store_true", help="write over files that were changed")
+        one.add_argument(
+            "--python", default="3.13", metavar="VERSION", help="Python of the image (3.13)"
+        )
+        one.add_argument("--force", action="store_true", help="overwrite files that were changed")
 
 
 def add_plan_flags(parser: argparse.ArgumentParser) -> None:
@@ -57,34 +59,50 @@ def add_plan_flags(parser: argparse.ArgumentParser) -> None:
         "-w", "--workflow", required=True, metavar="IMPORT",
         help="'module:name' of a function without arguments that returns a DotFlow",
     )  # fmt: skip
-    add("--name", metavar="NAME", help="what it is called there (the workflow's, as etl-pipeline)")
+    add(
+        "--name",
+        metavar="NAME",
+        help="its name on the platform (from the workflow, as etl-pipeline)",
+    )
     add("--image", metavar="IMAGE", help="the container image that has the workflow (NAME:1)")
     add("-m", "--mode", choices=MODES, default=MODES[0], help="how it runs (sequential)")
-    add("--schedule", metavar="CRON", help="when it runs: five fields, or a word as @daily (once)")
-    add("--time-zone", default="Etc/UTC", metavar="ZONE", help="of the schedule (Etc/UTC)")
-    add("--resume", action="store_true", help="restore what an earlier run has done")
+    add(
+        "--schedule",
+        metavar="CRON",
+        help="when it runs: five fields, or a word as @daily (one run)",
+    )
+    add(
+        "--time-zone", default="Etc/UTC", metavar="ZONE", help="time zone of the schedule (Etc/UTC)"
+    )
+    add("--resume", action="store_true", help="restore what an earlier run completed")
     add("--api-url", metavar="URL", help="address of dotflow-api (the platform's secret has it)")
     add("--secret", default="dotflow", metavar="NAME", help="the platform's secret (dotflow)")
     add(
         "--workflow-id", metavar="ID",
-        help="the record of dotflow-api that all runs are of; it has to be there (one a run)",
+        help="the existing record in dotflow-api for all runs (a new record for each run)",
     )  # fmt: skip
     add("--otlp-endpoint", metavar="URL", help="where OpenTelemetry's signals go (nowhere)")
     add(
         "--otlp-protocol", choices=PROTOCOLS, default=PROTOCOLS[0],
-        help="how they go (http/protobuf)",
+        help="protocol of that endpoint (http/protobuf)",
     )  # fmt: skip
     add(
         "--env", action="append", default=[], metavar="NAME=VALUE",
-        help="one more variable; may be given several times, as the next one",
+        help="a further variable (may be repeated)",
     )  # fmt: skip
     add(
         "--secret-env", action="append", default=[], metavar="NAME",
-        help="one more variable whose value the platform's secret has",
+        help="a further variable, with its value in the platform's secret (may be repeated)",
     )  # fmt: skip
-    add("--grace", type=int, default=30, metavar="S", help="seconds after SIGTERM (30)")
-    add("--memory", type=int, default=512, metavar="MIB", help="what it may take, in MiB (512)")
-    add("--cpu", type=float, default=0.5, metavar="N", help="processors that it gets (0.5)")
+    add(
+        "--grace",
+        type=int,
+        default=30,
+        metavar="S",
+        help="seconds that a run has after SIGTERM (30)",
+    )
+    add("--memory", type=int, default=512, metavar="MIB", help="memory, in MiB (512)")
+    add("--cpu", type=float, default=0.5, metavar="N", help="processors (0.5)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -25,9 +25,9 @@ DONE = {"create": "made", "update": "changed", "delete": "deleted"}
 EPILOG = """\
   dotflow deploy ecs --workflow etl:pipeline --image REGISTRY/etl:1 --cluster main \\
       --subnets subnet-0a1b2c3d --schedule '0 3 * * *'
-Nothing is changed unless '--apply' is given: each thing is shown with '+' (made), '~' (changed),
-'-' (deleted) or '=' (as it is). What is there already is not made again, so that the same line
-brings changes too. Exit status: 0; 1 Amazon refused, or something is not there; 2 wrong flags."""
+Without '--apply' the command changes nothing. It shows each thing with '+' (made), '~' (changed),
+'-' (deleted) or '=' (as it is). Run the same line again to bring changes: what exists is not made
+again. Exit status: 0; 1 Amazon refused, or something is missing; 2 wrong flags."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +47,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--region", metavar="NAME", help="as eu-west-1 (AWS_REGION, or the profile's)")
-    add("--profile", metavar="NAME", help="of ~/.aws/config (AWS_PROFILE)")
+    add("--region", metavar="NAME", help="the region, as eu-west-1 (AWS_REGION, or the profile's)")
+    add("--profile", metavar="NAME", help="a profile of ~/.aws/config (AWS_PROFILE)")
     add("--endpoint-url", metavar="URL", help="an address in place of Amazon's, for tests")
-    add("--apply", action="store_true", help="do it (only say what would be done)")
+    add("--apply", action="store_true", help="make the changes (without it: only show them)")
     add(
         "--remove", action="store_true",
-        help="take it away: schedule, roles, project or task definition; logs and secrets stay",
+        help="remove the schedule, roles and project or task definition; keep logs and secrets",
     )  # fmt: skip
     add("--json", action="store_true", help="write one JSON object")
 

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     import argparse
 
 EPILOG = """\
-It shows where each value comes from (an argument, a variable, a default), which provider,
-exporters, processors and propagators are in force, sends one test span to each OTLP endpoint,
-makes one test record in each dotflow-api and takes it back, and writes a file into the state
-folder: at most 5 seconds a destination. No secret is shown.
+The command shows where each value comes from (an argument, a variable, a default), and which
+provider, exporters, processors and propagators are in force. It sends one test span to each OTLP
+endpoint, makes one test record in each dotflow-api and deletes it, and writes a file into the state
+folder. Each destination has at most 5 seconds. The command shows no secret.
 
-Without --workflow it looks at the environment alone. With it, at the Config of that workflow,
-which is made and not started; nothing of it is reported.
+Without --workflow the command looks at the environment alone. With --workflow it also looks at the
+Config of that workflow, which it makes and does not start; nothing of it is reported.
 
 Exit status: 0 all is well; 1 there is a fault; 2 wrong flags. docs/reference/doctor.md has the
 keys of --json."""

@@ -1,4 +1,4 @@
-"""Print the log file, where a LogDefault writes one."""
+"""Print the log file that a LogDefault writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 Nothing writes this file by default. In Python:
   DotFlow(config=Config(log=LogDefault(output="both")))
-The exit status is 1 where there is no file."""
+The exit status is 1 if there is no file."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Show, send, or drop what waits for dotflow-api and for an OTLP endpoint."""
+"""Show, send or drop the reports that wait for dotflow-api or an OTLP endpoint."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ LOOK_EVERY = 0.25
 where that is longer."""
 
 EPILOG = """\
-The outbox is a folder of the user (DOTFLOW_STATE_DIR names another one). What a
-program could not deliver before it ended waits there; the next program that
-reports to the same place sends it, or `dotflow outbox flush`. A dead letter is a
-message that was refused for good. What a running program has written is its own
-to send: no command takes it away."""
+The outbox is a folder of the user; DOTFLOW_STATE_DIR names another folder. Reports
+that a program could not deliver before its end wait there. The next program that
+reports to the same address sends them, or `dotflow outbox flush` does. A dead
+letter is a report that was refused for good. A running program sends its own
+reports: no command takes them away."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,33 +58,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     status = add(
         "status", _status,
-        "Show what waits for each destination, why and since when, and the dead letters.",
+        "Show what waits for each destination, why, and since when; and the dead letters.",
     )  # fmt: skip
     status.add_argument("--json", action="store_true", help="write one JSON object")
-    flush = add("flush", _flush, "Send what waits; the exit status is 1 while anything is left.")
+    flush = add("flush", _flush, "Send what waits. The exit status is 1 if anything is left.")
     _add_timeout(flush)
     retry = add("retry", _retry, "Send dead letters again.")
-    retry.add_argument("id", nargs="*", metavar="ID", help="which ones (all)")
+    retry.add_argument("id", nargs="*", metavar="ID", help="which dead letters (all)")
     _add_timeout(retry)
-    drop = add("drop", _drop, "Delete dead letters, or all that waits for a destination.")
+    drop = add("drop", _drop, "Delete dead letters, or everything that waits for a destination.")
     drop.add_argument("id", nargs="*", metavar="ID", help="which dead letters")
     drop.add_argument("--all", action="store_true", help="all dead letters")
     drop.add_argument(
         "--destination", metavar="NAME",
-        help="all that waits for this destination (its name or address, as `status` has it), and "
-        "its dead letters",
+        help="everything that waits for this destination, and its dead letters; the name or "
+        "address is that of `dotflow outbox status`",
     )  # fmt: skip
     _add_yes(drop)
-    send = add("send", gone.send, "Send what waits for an address that is gone to another one.")
+    send = add("send", gone.send, "Send what waits for an address that is gone to another address.")
     send.add_argument(
         "--destination", metavar="NAME", required=True,
-        help="what it was for: its name or address, as `status` has it",
+        help="the address that is gone; its name or address as `dotflow outbox status` shows it",
     )  # fmt: skip
-    send.add_argument("--to", metavar="URL", required=True, help="where it is sent")
+    send.add_argument("--to", metavar="URL", required=True, help="the new address")
     send.add_argument(
         "--anew", action="store_true",
-        help="send each workflow of which anything waits from its beginning, to a dotflow-api that "
-        "has not the records of the old one",
+        help="make the records anew: for a dotflow-api that does not have the records of the old "
+        "address",
     )  # fmt: skip
     _add_timeout(send)
     _add_yes(send)

@@ -55,11 +55,18 @@ DOTFLOW_HISTORY=64MB in its environment, or by `dotflow start`, and they stay.""
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument(
-        "--status", action="append", choices=list(STATUSES), help="only those (may be repeated)"
+        "--status",
+        action="append",
+        choices=list(STATUSES),
+        help="only runs with this status (may be repeated)",
     )
-    parser.add_argument("--name", metavar="NAME", help="only runs of the workflow of this name")
+    parser.add_argument("--name", metavar="NAME", help="only runs of the workflow with this name")
     parser.add_argument(
-        "--limit", type=int, default=MANY, metavar="N", help=f"the newest so many ({MANY}); 0: all"
+        "--limit",
+        type=int,
+        default=MANY,
+        metavar="N",
+        help=f"how many of the newest runs ({MANY}); 0: all",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list instead")
 

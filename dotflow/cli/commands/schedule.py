@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 EPILOG = """\
   dotflow schedule --step etl.extract --cron '*/5 * * * *'
   dotflow schedule --workflow etl:pipeline --cron '0 3 * * *'
-Times are those of the local clock. Each run is a workflow of its own, with an id and records of
-its own; with WORKFLOW_ID all runs are of that workflow.
+The times are those of the local clock. Each run is a workflow of its own, with its own id and
+records. If WORKFLOW_ID is set, all runs belong to that workflow.
 
-SIGTERM and Ctrl-C: no further run begins, one under way is waited for, and the exit status is 0.
-A second signal interrupts what is under way; then it is 143 or 130."""
+At SIGTERM or Ctrl-C no further run begins, the command waits for a run that goes on, and the exit
+status is 0. A second signal interrupts that run; the exit status is then 143 or 130."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,15 +47,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap", default=TypeOverlap.SKIP,
         choices=(TypeOverlap.SKIP, TypeOverlap.QUEUE, TypeOverlap.PARALLEL),
-        help="what to do when a run is due and another still runs: leave it out (skip, the "
-        "default), let one wait (queue), or run up to 10 at once (parallel)",
+        help="what happens if a run is due while another still runs. 'skip': leave it out; "
+        "'queue': let one wait; 'parallel': run up to 10 at once (skip)",
     )  # fmt: skip
     flags.add_step_flags(parser)
     flags.add_run_flags(parser)
     parser.add_argument(
         "--resume", action="store_true",
-        help="after a run that failed the next one goes on where that stopped; needs "
-        "'--storage file' where the command itself is started anew",
+        help="after a failed run, the next run goes on where that run stopped; needs "
+        "'--storage file' if the command itself may be started anew",
     )  # fmt: skip
 
 

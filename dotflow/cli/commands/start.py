@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EPILOG = """\
-Modules are looked for in the current folder first. With etl.py in it:
+The command looks for modules in the current folder first. If etl.py is in it:
   dotflow start --step etl.extract --initial-context 2026-11-22
   dotflow start --workflow etl:pipeline --mode parallel
-where pipeline() takes no arguments and returns a DotFlow that was not started.
+pipeline() takes no arguments and returns a DotFlow that was not started.
 
-With WORKFLOW_ID set the run is one of a workflow that dotflow-api has already. With it,
-'--storage file' and --resume, a run goes on where the last one stopped.
+If WORKFLOW_ID is set, the run belongs to a workflow that dotflow-api has already. With WORKFLOW_ID,
+'--storage file' and --resume, a run goes on where the last run stopped.
 
-The last 16 MB of runs are kept on this machine: `dotflow runs` lists them, `dotflow trace last`
-shows one. DOTFLOW_HISTORY says another size, or 'off'.
+This machine keeps the last 16 MB of runs: `dotflow runs` lists them, `dotflow trace last` shows the
+newest. DOTFLOW_HISTORY says another size, or 'off'.
 
 Exit status: 0 completed; 1 a task failed, or the command did; 2 wrong flags; 130 Ctrl-C;
-143 SIGTERM. After a signal the running tasks are Failed ("interrupted by SIGTERM"), and what was
-reported is delivered (at most DOTFLOW_FLUSH_TIMEOUT seconds); a second signal, more than a
-second later, ends it at once."""
+143 SIGTERM. After a signal the running tasks are Failed ("interrupted by SIGTERM"), and the command
+delivers what was reported (for at most DOTFLOW_FLUSH_TIMEOUT seconds). A second signal, more than a
+second later, ends the command at once."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.add_run_flags(parser)
     parser.add_argument(
         "--resume", action="store_true",
-        help="restore tasks that an earlier run has done instead of running them again; needs "
+        help="restore the tasks that an earlier run completed, and run the rest; needs "
         "WORKFLOW_ID (or an id in the code) and results in files",
     )  # fmt: skip
 

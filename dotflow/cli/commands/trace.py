@@ -61,18 +61,18 @@ and collectors of OpenTelemetry write to files, one object or one a line, also c
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("what", metavar="RUN|FILE", help="which run, or a file of OTLP JSON")
+    parser.add_argument("what", metavar="RUN|FILE", help="a run, or a file of OTLP JSON")
     forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="write its spans as OTLP JSON")
-    forms.add_argument("--perfetto", action="store_true", help="write it for Perfetto")
-    forms.add_argument("--svg", action="store_true", help="write it as a picture")
-    parser.add_argument("--output", metavar="PATH", help="where to (standard output)")
+    forms.add_argument("--json", action="store_true", help="write the spans as OTLP JSON")
+    forms.add_argument("--perfetto", action="store_true", help="write the trace for Perfetto")
+    forms.add_argument("--svg", action="store_true", help="write a picture (SVG)")
+    parser.add_argument("--output", metavar="PATH", help="the file to write (standard output)")
     parser.add_argument(
         "--run", type=int, metavar="N", dest="number",
-        help="of a workflow that was run several times, which one: 1 is the first (the last)",
+        help="which run of a workflow that ran several times: 1 is the first (the last)",
     )  # fmt: skip
     parser.add_argument(
-        "--trace", metavar="ID", help="of a file with several traces, which one: its id's beginning"
+        "--trace", metavar="ID", help="which trace of a file with several: the beginning of its id"
     )
     parser.add_argument("--all", action="store_true", help=f"show more than {MANY} lines")
 

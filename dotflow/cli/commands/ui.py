@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 REFRESH = 0.5  # seconds
 
 EPILOG = """\
-The page has what run logs say: runs that are under way, those that were not delivered yet, and
-the last ones of programs that keep a history (DOTFLOW_HISTORY=64MB; `dotflow start` keeps one
-anyway). `dotflow runs` and `dotflow trace` show the same in the terminal.
-It changes nothing, and nothing is sent anywhere. Everybody on this machine can look at it."""
+The page shows the runs that go on, the runs that were not delivered yet, and the last runs of
+programs that keep a history (DOTFLOW_HISTORY=64MB; `dotflow start` always keeps one).
+`dotflow runs` and `dotflow trace` show the same in the terminal. The page changes nothing and
+sends nothing. Everybody on this machine can look at it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--port", default=0, type=port, help="port to listen on (any free one)")
-    parser.add_argument("--open", action="store_true", help="open it in a browser")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
 def run(arguments: argparse.Namespace) -> int:

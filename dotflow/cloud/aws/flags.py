@@ -20,9 +20,9 @@ def add_aws_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--architecture", choices=ARCHITECTURES, default=ARCHITECTURES[0],
-        help="what the image is built for (X86_64)",
+        help="the processors that the image is built for (X86_64)",
     )  # fmt: skip
-    add("--schedule-role", metavar="ARN", help="the role that starts it when it is due (a new one)")
+    add("--schedule-role", metavar="ARN", help="the role that starts the runs (a new role)")
 
 
 def ids(text: str) -> tuple[str, ...]:
