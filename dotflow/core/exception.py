@@ -49,7 +49,7 @@ MESSAGE_IMPORT_MODULE_ERROR = (
 MESSAGE_NOT_CALLABLE_OBJECT = "'{name}' is not an object of the kind that is needed here."
 MESSAGE_PROBLEM_ORDERING = "The methods of class '{name}' could not be put in order."
 MESSAGE_MODULE_NOT_FOUND = (
-    "Module '{module}' is not installed. Install it with: pip install {library}"
+    "Module '{module}' is not installed. Install it with: pip install '{library}'"
 )
 MESSAGE_EXECUTION_WITH_CLASS_ERROR = MESSAGE_UNKNOWN_ERROR
 MESSAGE_INVALID_WORKFLOW_FACTORY = (

@@ -186,7 +186,7 @@ def test_without_the_extra_the_remedy_is_named(command, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "dotflow.providers.scheduler_cron", raising=False)
     monkeypatch.delitem(vars(providers), "SchedulerCron", raising=False)
     assert command("schedule", "-s", "{}.extract", "--cron", EACH_SECOND) == 1
-    assert "pip install dotflow[scheduler]" in capsys.readouterr().err
+    assert "pip install 'dotflow[scheduler]'" in capsys.readouterr().err
 
 
 def test_in_this_process(command, tmp_path, capsys):

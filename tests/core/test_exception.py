@@ -38,7 +38,7 @@ MESSAGES = [
         (NotCallableObject("storage"), ["'storage'"]),
         (ProblemOrdering("Steps"), ["'Steps'"]),
         (ModuleNotFound("croniter", "dotflow[scheduler]"), [
-            "'croniter'", "pip install dotflow[scheduler]",
+            "'croniter'", "pip install 'dotflow[scheduler]'",
         ]),
         (ExecutionWithClassError(), ["Unknown"]),
         (InvalidWorkflowFactory("pkg.make"), ["'pkg.make'", "callable", "DotFlow"]),

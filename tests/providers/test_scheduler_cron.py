@@ -89,7 +89,7 @@ def test_without_croniter_the_remedy_is_named(tmp_path):
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.startswith("ModuleNotFound Module 'croniter' is not installed.")
-    assert "pip install dotflow[scheduler]" in done.stdout
+    assert "pip install 'dotflow[scheduler]'" in done.stdout
 
 
 def test_the_export():
