@@ -116,7 +116,7 @@ def read_body(response: Any, most: int) -> bytes:
             part = response.read(most - len(raw), decode_content=False)
             raw += part
     except ValueError as error:  # http.client, of a chunk whose length is below 0
-        raise ProtocolError("a chunk that is none") from error
+        raise ProtocolError("a broken chunk") from error
     if not part and response.length_remaining:  # urllib3 says so only from 2.0 on
         raise ProtocolError("not all of it came")
     return raw

@@ -260,7 +260,7 @@ def test_a_wrong_path(doctor, setup, api):
               DOTFLOW_USER_TOKEN=TOKEN)  # fmt: skip
         first, second = doctor()["faults"]
     assert "ends in /v1/traces" in first["remedy"]
-    assert "/workflows is added to" in second["remedy"]
+    assert "before /workflows" in second["remedy"]
 
 
 def test_a_state_folder_that_cannot_be_written(doctor, setup, monkeypatch, tmp_path):

@@ -309,10 +309,10 @@ FAR = {
     "ServerOtel has no destination": lambda _: ran(NO_SERVER, DOTFLOW_SERVER="otel"),
     "could not be reached: the connection was refused": partial(exported, "http://127.0.0.1:9"),
     "the host name ... does not resolve": partial(exported, "http://otel-collector.invalid:4318"),
-    "speaks gRPC, and no HTTP": partial(wrong_protocol, "http/protobuf"),
-    "speaks no gRPC": partial(wrong_protocol, "grpc"),
+    "speaks gRPC, not HTTP": partial(wrong_protocol, "http/protobuf"),
+    "does not speak gRPC": partial(wrong_protocol, "grpc"),
     "answers 404; it takes no spans at this path": lambda _: wrong_path(),
-    "is no OTLP answer": partial(answered, 200),
+    "is not an OTLP answer": partial(answered, 200),
     "answers 401; see whether OTEL_EXPORTER_OTLP_HEADERS holds what it asks for": partial(
         answered, 401),
     "Overriding of current TracerProvider is not allowed": lambda _: ran(

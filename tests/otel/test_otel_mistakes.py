@@ -108,7 +108,7 @@ def test_a_host_that_is_none(protocol, said):
 def test_http_is_spoken_to_grpc(said, otlp):
     """The protocol's variable is named, and the other port."""
     assert said(otlp.grpc_url) == (
-        f"speaks gRPC, and no HTTP: set {PROTOCOL}=grpc, or the port of HTTP (mostly 4318) in "
+        f"speaks gRPC, not HTTP: set {PROTOCOL}=grpc, or the port of HTTP (mostly 4318) in "
         f"{ENDPOINT}"
     )
 
@@ -135,7 +135,7 @@ def test_grpc_is_spoken_to_http(answer, said, otlp):
 def test_tls_is_spoken_to_a_plain_server(protocol, said, otlp):
     """An address of https, where there is no TLS."""
     url = otlp.http_url.replace("http", "https")
-    assert said(url, protocol) == f"speaks no TLS: write http:// in {ENDPOINT}"
+    assert said(url, protocol) == f"does not speak TLS: write http:// in {ENDPOINT}"
 
 
 @BOTH
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_there(protocol, what, said, monkeypatch):
     ("url", "variable", "hint"),
     [
         ("/", ENDPOINT, f"/v1/traces is added to {ENDPOINT}; {TRACES} is used as it is"),
-        ("/v1/traces", ENDPOINT, f"{ENDPOINT} is to be without /v1/traces, which is added to it"),
+        ("/v1/traces", ENDPOINT, f"{ENDPOINT} must not end in /v1/traces: dotflow adds it"),
         ("/", TRACES, f"{TRACES} is the whole address, which mostly ends in /v1/traces"),
     ],
 )

@@ -115,7 +115,7 @@ def _of_variable(report: Report, known: Known) -> None:
         )
         report.fault(
             "variables", f"{known.variable} is {given[:variables.MOST_SHOWN]!r}, and not {allowed}",
-            f"set {known.variable} to {allowed}, or take it away: it is as if it were not set",
+            f"set {known.variable} to {allowed}, or take it away: the value is ignored",
         )  # fmt: skip
     is_set = bool(given) and is_right
     report.set(
@@ -242,7 +242,7 @@ def _see_to_names(report: Report) -> None:
         if name in known:
             continue
         for near in get_close_matches(name, known, 1, NEAR):
-            report.fault("variables", f"{name} is set, and nobody reads it", f"write it as {near}")
+            report.fault("variables", f"{name} is set, but nothing reads it", f"write it as {near}")
 
 
 def _names_of_opentelemetry() -> list[str]:

@@ -48,7 +48,7 @@ def _look(report: Report, found: Program) -> None:
         tell_of_nowhere()
     if state.is_in_memory():
         report.note(
-            "state", "DOTFLOW_OUTBOX is memory: what is not delivered when a process ends is lost"
+            "state", "DOTFLOW_OUTBOX is memory: reports not delivered when a process ends are lost"
         )
     else:
         trials.append(state.trial())

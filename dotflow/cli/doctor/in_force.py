@@ -120,7 +120,7 @@ def look(report: Report, program: Program) -> InForce:
     )
     if is_own and not leaves and is_named():
         report.note(
-            "traces", "an endpoint is named, and OTEL_TRACES_EXPORTER says that no span leaves"
+            "traces", "an endpoint is set, but OTEL_TRACES_EXPORTER keeps spans from leaving"
         )
     _tell_of_other_signals(report, program)
     _see_to_sampler(report, provider)
@@ -213,7 +213,7 @@ def _see_to_sampler(report: Report, provider: Any) -> None:
         report.fault(
             "spans", f"the sampler drops all that begins here ({_sampler(provider)})",
             "set OTEL_TRACES_SAMPLER to parentbased_always_on, or OTEL_TRACES_SAMPLER_ARG to a "
-            "ratio above 0; of a provider of the application's its sampler",
+            "ratio above 0; if the application makes the provider, change its sampler",
         )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def _people(report: Report) -> None:
             )
         except ModuleNotFound:
             report.fault(
-                "notices", f"{NOTIFY_URLS} is set, and Apprise is not installed: nobody is told",
+                "notices", f"{NOTIFY_URLS} is set, but Apprise is not installed: no notice is sent",
                 "pip install 'dotflow[notify]'",
             )  # fmt: skip
             break

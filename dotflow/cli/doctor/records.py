@@ -68,10 +68,10 @@ class _Visit:
         if isinstance(deleted, Delivered):
             return Result("a test record was made, and deleted")
         if isinstance(deleted, TryLater):
-            return self._failed(deleted, f"took a test record ({self._id}), and not its deletion: ")
+            return self._failed(deleted, f"took a test record ({self._id}), but not its deletion: ")
         ended = self._send(Kind.WORKFLOW_PATCH, {"status": "Completed", "duration": 0.0})
         if not isinstance(ended, Delivered):
-            return self._failed(ended, f"took a test record ({self._id}), and not its end: ")
+            return self._failed(ended, f"took a test record ({self._id}), but not its end: ")
         return Result(
             "a test record was made, and ended",
             note=f"it deletes no records: workflow {self._id} stays there, Completed, under the "

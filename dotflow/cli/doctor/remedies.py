@@ -74,10 +74,13 @@ _ADVICE = (
         "write a name in {place.variable} that this machine can look up",
     ),
     ("certificate", "{place.certificates} names the file of its authority's"),
-    ("|".join(sorted(NOT_TLS)), "it speaks no TLS there: write http:// in {place.variable}"),
+    (
+        "|".join(sorted(NOT_TLS)),
+        "the server does not speak TLS there: write http:// in {place.variable}",
+    ),
     ("TLS", "see whether it speaks TLS there, and which versions of it"),
     ("^40[13] ", "set {place.token} to one that it takes"),
-    ("^40[45] ", "{place.variable} is to be the address that /workflows is added to"),
+    ("^40[45] ", "{place.variable} must be the address before /workflows"),
     ("no dotflow-api's", "see whether {place.variable} is its address"),
     (
         r"in time|within",
@@ -87,6 +90,6 @@ _ADVICE = (
         "broke off|closed the connection",
         "see whether {place.variable} is its address, with https:// where it speaks TLS",
     ),
-    (r"^(answers )?(429|5\d\d)", "it is at fault itself, or has too much to do: see its log"),
+    (r"^(answers )?(429|5\d\d)", "the server has a fault, or too much to do: see its log"),
 )
 """By what is said of a failure, the first that fits."""

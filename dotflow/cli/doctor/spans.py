@@ -118,7 +118,7 @@ def _sent(endpoint: Endpoint, batch: Any, is_asked_for: bool) -> Result:
         variable = f"OTEL_{signal.name.upper()}_EXPORTER"
         return Result(
             f"it takes no {signal.what}",
-            note=f"takes no {signal.what}: {variable}=none says that it is meant", date=date,
+            note=f"takes no {signal.what}: if you want none, set {variable}=none", date=date,
         )  # fmt: skip
     if outcome.rejected:
         said = f": {outcome.said}" if outcome.said else ""

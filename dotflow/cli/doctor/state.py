@@ -57,7 +57,7 @@ def _remedy(error: OSError) -> str:
         return f"make room on its disk, or set {VARIABLE} to a folder on another"
     return (
         f"set {VARIABLE} to a folder of this user's, on a disk of this machine, that can be "
-        "written; without one what is not delivered when a process ends is lost"
+        "written; without one, reports not delivered when a process ends are lost"
     )
 
 

@@ -144,7 +144,7 @@ def _answers(what: int | str, remedy: str, said: str) -> str:
 def of_a_stranger(status: int, kind: str, endpoint: Endpoint) -> str:
     """That a success was no OTLP endpoint's."""
     shown = "".join(c for c in kind if c.isascii() and c.isprintable())[:80]
-    what = f"{shown or 'something'} that is no OTLP answer"
+    what = f"{shown or 'something'} that is not an OTLP answer"
     return Why(f"answers {status} with {what}", f"see whether {endpoint.variable} is its address")
 
 
@@ -260,7 +260,7 @@ def _of_path(endpoint: Endpoint) -> str:
     if endpoint.variable != VARIABLE:
         return f"{endpoint.variable} is the whole address, which mostly ends in {added}"
     if path.count(added) > 1:
-        return f"{VARIABLE} is to be without {added}, which is added to it"
+        return f"{VARIABLE} must not end in {added}: dotflow adds it"
     return f"{added} is added to {VARIABLE}; {endpoint.signal.prefix}ENDPOINT is used as it is"
 
 
@@ -275,12 +275,12 @@ def _unknown_host(host: str | None) -> str:
 
 
 def _speaks_no_tls(endpoint: Endpoint) -> str:
-    return Why("speaks no TLS", f"write http:// in {endpoint.variable}")
+    return Why("does not speak TLS", f"write http:// in {endpoint.variable}")
 
 
 def _speaks_no_grpc(endpoint: Endpoint) -> str:
     return Why(
-        "speaks no gRPC",
+        "does not speak gRPC",
         f"if it speaks HTTP, set {_protocol(endpoint, 'http/protobuf')}, "
         f"else the port of gRPC (mostly 4317) in {endpoint.variable}",
     )
@@ -288,7 +288,7 @@ def _speaks_no_grpc(endpoint: Endpoint) -> str:
 
 def _speaks_grpc(endpoint: Endpoint) -> str:
     return Why(
-        "speaks gRPC, and no HTTP",
+        "speaks gRPC, not HTTP",
         f"set {_protocol(endpoint, 'grpc')}, or the port of HTTP (mostly 4318) in "
         f"{endpoint.variable}",
     )
