@@ -56,6 +56,11 @@ def step(initial_context):
 
 
 @action
+def other_name(rows):
+    return rows
+
+
+@action
 def locked():
     return threading.Lock()
 
@@ -158,6 +163,7 @@ HERE = {
     "which is no http or https address": lambda: error_of(
         lambda: ServerOtel(endpoint="localhost:4318", set_global=False)),
     "A step needs the '@action' decorator": lambda: error_of(lambda: workflow(len)),
+    "missing 1 required positional argument": lambda: failure(other_name),
     "There is no such mode": lambda: error_of(lambda: workflow().start(mode="paralel")),
     "is not an object of the kind that is needed here": lambda: error_of(
         lambda: Config(storage={})),

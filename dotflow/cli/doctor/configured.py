@@ -79,6 +79,9 @@ KNOWN = (
 OTHERS = (
     "DOTFLOW_STATE_DIR", "DOTFLOW_STORAGE_KEY", "DOTFLOW_STORAGE_PATH",
     "DOTFLOW_API_TOKEN", "DOTFLOW_TRACE_URL", "DOTFLOW_NOTIFY_URLS",
+    # Those that `dotflow cloud lambda` writes into its stack.
+    "DOTFLOW_COMMAND", "DOTFLOW_GRACE", "DOTFLOW_PARAMETERS", "DOTFLOW_SECRET",
+    "DOTFLOW_SECRET_NAMES",
     *(name for pair in VARIABLES.values() for name in pair),
 )  # fmt: skip
 """Variables of ours that are read elsewhere."""
