@@ -6,9 +6,7 @@ import pytest
 from support import blocks
 from support.page_run import run_page
 
-NOT_YET = (
-    "docs/guides/deploy.md",
-)
+NOT_YET = ("docs/guides/deploy.md",)
 """Pages whose blocks are still to be mended."""
 
 
