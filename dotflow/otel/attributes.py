@@ -69,7 +69,7 @@ TASK_GROUP = "dotflow.task.group"
 """The group that the task is in."""
 
 TASK_STATUS = "dotflow.task.status"
-"""What came of the task; in a log record where it stands."""
+"""What came of the task; in a log record the status at that moment."""
 TASK_STATUS_COMPLETED = "Completed"
 TASK_STATUS_FAILED = "Failed"
 TASK_STATUS_IN_PROGRESS = "In progress"
@@ -77,7 +77,7 @@ TASK_STATUS_NOT_STARTED = "Not started"
 TASK_STATUS_RETRY = "Retry"
 
 TASK_DURATION = "dotflow.task.duration"
-"""How long the task took, in seconds; a restored one has none."""
+"""How long the task took, in seconds; absent if the task was restored."""
 
 TASK_QUEUE_DURATION = "dotflow.task.queue_duration"
 """How long the task waited for a worker of its executor, in seconds."""
@@ -116,7 +116,7 @@ ATTEMPT_NUMBER = "dotflow.attempt.number"
 """Which attempt it is; the first is 1."""
 
 REPORTED = "dotflow.reported"
-"""Whether the run is reported to a dotflow-api without this span; our exporters pass it over."""
+"""Whether the run is reported to a dotflow-api without this span; dotflow's exporters skip it."""
 
 LINK_TYPE = "dotflow.link.type"
 """What a link says."""
@@ -212,7 +212,7 @@ METRIC_OUTBOX_PENDING = Metric(
 METRIC_OUTBOX_OLDEST_AGE = Metric(
     "dotflow.outbox.oldest_age",
     "s",
-    "How long ago that was which the oldest report that waits is about; 0 if none waits.",
+    "The age of the oldest event that waits to be reported; 0 if none waits.",
 )
 METRIC_OUTBOX_DELIVERED = Metric(
     "dotflow.outbox.delivered", "{message}", "Messages or spans that were delivered."
