@@ -143,5 +143,8 @@ def _words_of(provider: object) -> str:
 def _checked(name: str, given: Provider, contract: type) -> Provider:
     if isinstance(given, contract):
         return given
+    got = f"a {type(given).__name__}"
+    if isinstance(given, type):
+        got = f"the class {given.__name__} itself: write {given.__name__}()"
     wanted = f"{contract.__module__}.{contract.__name__}"
-    raise NotCallableObject(name, f"it must be a {wanted}, not a {type(given).__name__}")
+    raise NotCallableObject(name, f"it must be a {wanted}, not {got}")

@@ -56,7 +56,7 @@ MESSAGE_INVALID_WORKFLOW_FACTORY = (
     "'{factory}' must be a callable without arguments that returns a DotFlow."
 )
 MESSAGE_WORKFLOW_FLAG_CONFLICT = (
-    "'{flag}' goes with '--step' only; with '--workflow' say it in the callable itself."
+    "'{flag}' goes with '--step' only. With '--workflow' write it in the function that is named."
 )
 MESSAGE_INPUT_CHANGED = (
     "Workflow '{workflow_id}' ran before with another initial_context, or with other steps. Start "

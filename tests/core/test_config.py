@@ -33,7 +33,9 @@ def test_other_values_are_refused(slot, wrong):
     """What is no instance of the slot's contract is refused, naming the slot."""
     if wrong == "the class":
         wrong = getattr(providers, f"{slot.capitalize()}Default")
-    with pytest.raises(NotCallableObject, match=f"'{slot}'"):
+    with pytest.raises(
+        NotCallableObject, match=rf"'{slot}' is .*: it must be a dotflow\.abc\.{slot}\.\w+, not a "
+    ):
         Config(**{slot: wrong})
 
 
