@@ -33,9 +33,11 @@ def test_other_values_are_refused(slot, wrong):
     """What is no instance of the slot's contract is refused, naming the slot."""
     if wrong == "the class":
         wrong = getattr(providers, f"{slot.capitalize()}Default")
-    with pytest.raises(
-        NotCallableObject, match=rf"'{slot}' is .*: it must be a dotflow\.abc\.{slot}\.\w+, not a "
-    ):
+    got = (
+        f"the class .*: write {wrong.__name__}" if isinstance(wrong, type) else "a (int|str|object)"
+    )
+    wanted = rf"it must be a dotflow\.abc\.{slot}\.{slot.capitalize()}, not {got}"
+    with pytest.raises(NotCallableObject, match=f"'{slot}' is not .*: {wanted}"):
         Config(**{slot: wrong})
 
 
