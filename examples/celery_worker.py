@@ -1,15 +1,15 @@
-"""A Celery worker: a job runs a workflow in the trace of who sent it.
+"""A Celery worker: a job runs a workflow in the trace of the program that sent the job.
 
-What a job reports has left when the job is over, for Celery may end a worker at any time; what a
-killed worker left the next one delivers. The broker here is a folder, so that nothing but Celery
-is needed; with Redis or RabbitMQ only `broker_url` is another.
+The reports of a job have left when the job is over, for Celery may end a worker at any time. What a
+killed worker left, the next worker delivers. The broker here is a folder, so you need nothing but
+Celery; with Redis or RabbitMQ only `broker_url` is another.
 
     pip install celery
     export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318
     celery --workdir examples -A celery_worker worker --concurrency 2 &
     python examples/celery_worker.py 2026-11-27
 
-`opentelemetry-instrumentation-celery` carries the trace by itself; then `carrier` is not needed.
+If you use `opentelemetry-instrumentation-celery`, it carries the trace, and you need no `carrier`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A job that cron starts: it says by its exit status and by a notice that it failed.
+"""A job that cron starts: its exit status, and a notice to people, say that it failed.
 
-Cron gives a program next to no environment, so all that it needs is in the line of the crontab.
-Where a day failed half-way, running it again does only what is left: its results are in files,
-under an id that is the day's. An exit status above 0 is what cron, and what watches it, look at.
+Cron gives a program next to no environment, so the line of the crontab has all that the job needs.
+If a day failed half-way, a second run of that day does only what is left: the results are in files,
+under an id that is the day's. Cron, and whatever watches cron, look for an exit status above 0.
 
     pip install 'dotflow[notify]'
     0 3 * * *  DOTFLOW_NOTIFY_URLS='mailto://mail.example.com?from=etl@example.com&to=team@example.com'
@@ -34,7 +34,7 @@ def export(initial_context: Any) -> list[int]:
 
 @action
 def load(previous_context: Any) -> int:
-    """Write them to the warehouse."""
+    """Write the rows to the warehouse."""
     if (FOLDER / "warehouse-is-closed").exists():
         raise ConnectionError("the warehouse is closed")
     return sum(previous_context.storage)

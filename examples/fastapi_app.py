@@ -1,15 +1,15 @@
 """A web application: a request starts a run in the background, in the same trace.
 
-`POST /orders/7` answers at once with the ids of the run and of the trace; the run goes on, and its
-spans stand below the request's. The caller's `traceparent`, if it sends one, is the trace of both.
-A workflow runs once at a time, so each request makes one of its own.
+`POST /orders/7` answers at once with the ids of the run and of the trace. The run goes on, and its
+spans are below the request's span. If the caller sends `traceparent`, both are in the caller's
+trace. A workflow runs once at a time, so each request makes a workflow of its own.
 
     pip install 'dotflow[api]'
     OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 uvicorn --app-dir examples fastapi_app:app
     curl -X POST http://127.0.0.1:8000/orders/7
 
-Newer versions of FastAPI make a span for each request, as does
-`opentelemetry-instrumentation-fastapi`; `span_of` makes one where nobody else does.
+Newer versions of FastAPI make a span for each request, as `opentelemetry-instrumentation-fastapi`
+does. If neither does, `span_of` makes the span.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def fulfilment(order: int) -> DotFlow:
 
 
 def span_of(request: Request) -> Any:
-    """The span of a request, in the caller's trace if it named one; none where there is one."""
+    """Make the span of a request, in the caller's trace if there is one; nothing if it exists."""
     if trace.get_current_span().get_span_context().is_valid:
         return nullcontext()
     return tracer.start_as_current_span(

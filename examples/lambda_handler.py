@@ -1,8 +1,8 @@
-"""A function as AWS Lambda calls it: all that was reported has left when it returns.
+"""A function as AWS Lambda calls it: all reports have left when the function returns.
 
-Between two calls such a process is frozen, and it may never wake up: what is still on its way then
-is late, or lost. So the handler calls `flush` with the time that is left to it, and says what came
-of it. Only /tmp can be written to there, so that is where the run log is.
+Between two calls Lambda freezes the process, and the process may never wake up: a report that is
+still on its way then is late, or lost. So the handler calls `flush` with the time that is left,
+and says whether all has left. Lambda can write to /tmp only, so the run log is there.
 
     python examples/lambda_handler.py '{"city": "Lisbon"}'
 

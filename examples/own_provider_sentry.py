@@ -1,8 +1,8 @@
 r"""An application with a tracer provider of its own, and Sentry beside it.
 
-dotflow adds its spans to the provider that is there and replaces nothing: they go where the
-application's go. What fails is in Sentry too, under the id of the same trace and with the values
-that Sentry keeps of each frame; its link leads from the error to the trace.
+dotflow adds its spans to the provider that is there and replaces nothing, so they go where the
+application's spans go. An error is in Sentry too, under the id of the same trace and with the
+values that Sentry keeps of each frame. Sentry's link leads from the error to the trace.
 
     pip install sentry-sdk
     SENTRY_DSN=https://...@....ingest.sentry.io/1 \

@@ -6,8 +6,8 @@ as mirrors do: that fetch fails once, and is tried again.
 
     python examples/penguins.py
 
-By itself it reports where the `OTEL_*` and `DOTFLOW_*` variables say; `dotflow demo` runs the same
-pipeline and shows what was reported.
+By itself the program reports where the `OTEL_*` and `DOTFLOW_*` variables say. `dotflow demo` runs
+the same pipeline and shows the reports.
 """
 
 from __future__ import annotations

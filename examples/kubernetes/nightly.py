@@ -1,8 +1,8 @@
-"""A Kubernetes job of a workflow that dotflow-api has already (the managed mode).
+"""A Kubernetes job for a workflow that dotflow-api has already (the managed mode).
 
-When the pod is evicted or deleted, Kubernetes sends SIGTERM: the step under way and the run are
-Failed with that reason, and what was reported is delivered within the grace period. The next pod
-goes on where this one stopped, for results and run log are on a volume.
+If the pod is evicted or deleted, Kubernetes sends SIGTERM: the step under way and the run are
+Failed with that reason, and dotflow delivers the reports within the grace period. The next pod
+goes on where this pod stopped, because results and run log are on a volume.
 
     kubectl apply -f examples/kubernetes/job.yaml
 
@@ -27,14 +27,14 @@ FOLDER = Path(os.environ.get("RESULTS", ".nightly"))
 
 @action
 def extract() -> list[int]:
-    """What is quick, and need not be done twice."""
+    """Do the quick part, which need not be done twice."""
     (FOLDER / "extracted").open("a").write("once\n")
     return [1, 2, 3]
 
 
 @action
 def transform(previous_context: Any) -> int:
-    """What takes long."""
+    """Do the part that takes long."""
     (FOLDER / "transforming").touch()
     time.sleep(float(os.environ.get("TRANSFORM_SECONDS", "600")))
     return sum(previous_context.storage)
