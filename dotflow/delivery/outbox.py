@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from dotflow.runlog.reader import Fact
     from dotflow.runlog.writer import Segment
 
-MOST_RECORDS = 5000
-"""Records that are held in memory to be sent; what is behind them waits on disk."""
+MOST_RECORDS = 2500
+"""Records that are held in memory to be sent: enough for all calls that may be under way, each with
+a bulk. What is behind them waits on disk."""
 
 _NEWS = frozenset({
     lines.CREATED, lines.ADDED, lines.RUN_BEGAN, lines.TASK_BEGAN, lines.RETRIED, lines.TASK_ENDED,

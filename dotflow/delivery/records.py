@@ -5,6 +5,7 @@ A record is folded from its facts, whatever the order in which they were read: `
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,9 @@ class TaskRecord:
         self.carrier = carrier if isinstance(carrier, dict) else None
 
     def _named(self, fact: Fact) -> None:
-        self.name, self.group = str(fact.get("name", "")), str(fact.get("group", "default"))
+        # Thousands of tasks wait at a time, and many have one name.
+        self.name = sys.intern(str(fact.get("name", "")))
+        self.group = sys.intern(str(fact.get("group", "default")))
         self.initial = fact.get("initial")
 
     def _becomes(self, status: str, n: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ class ServerIds:
     def __init__(self, max_kept: int = MAX_KEPT) -> None:
         self._max_kept = max_kept
         self._ids: dict[str, dict[int, str]] = {}
+        # Those of workflows of which nothing is to be said for now, in a quarter of the memory.
+        self._packed: dict[str, str] = {}
         self._refused: dict[str, set[int]] = {}
         self._over: set[str] = set()
         self._ended: OrderedDict[str, int] = OrderedDict()
@@ -32,11 +35,16 @@ class ServerIds:
 
     def get(self, workflow: str, task: int | None) -> str | None:
         """The id of a task, where the server gave one."""
-        return None if task is None else self._ids.get(workflow, {}).get(task)
+        if task is None:
+            return None
+        return self._known(workflow).get(task)
 
     def add(self, workflow: str, task: int, server_id: str) -> None:
         """Remember the id of a task; one that is known stays where a later answer says none."""
-        known = self._ids.setdefault(workflow, {})
+        known = self._ids.get(workflow)
+        if known is None:
+            known = self._ids[workflow] = self._known(workflow)
+            self._packed.pop(workflow, None)
         if server_id or task not in known:
             known[task] = server_id
 
@@ -60,9 +68,9 @@ class ServerIds:
 
     def known(self) -> Iterator[tuple[str, int, str | None]]:
         """All ids of workflows whose runs have not ended; None for a task that was refused."""
-        for workflow, ids in self._ids.items():
+        for workflow in [*self._ids, *self._packed]:
             if workflow not in self._over:
-                for task, given in ids.items():
+                for task, given in self._known(workflow).items():
                     yield workflow, task, given
         for workflow, refused in self._refused.items():
             for task in refused:
@@ -76,11 +84,14 @@ class ServerIds:
         """Keep the ids of a run that goes on after all."""
         self._kept -= self._ended.pop(workflow, 0)
         self._over.discard(workflow)
+        if workflow in self._packed:
+            self._ids[workflow] = self._known(workflow)
+            del self._packed[workflow]
 
     def end(self, workflow: str) -> bool:
         """Keep the ids of a run only while there is room; return whether it has any."""
         self._refused.pop(workflow, None)
-        if workflow in self._ids:
+        if workflow in self._ids or workflow in self._packed:
             self._over.add(workflow)
         return self.rest(workflow)
 
@@ -90,14 +101,33 @@ class ServerIds:
         Returns:
             Whether it has any.
         """
-        if workflow not in self._ids:
+        known = self._ids.get(workflow)
+        if known is None and workflow not in self._packed:
             return False
-        self._kept -= self._ended.pop(workflow, 0)
-        self._ended[workflow] = len(self._ids[workflow])
-        self._kept += self._ended[workflow]
+        count = self._ended.pop(workflow, 0)
+        self._kept -= count
+        if known is not None:
+            # A thread that sends may look for one: it is always in one of the two.
+            self._packed[workflow] = _packed(known)
+            del self._ids[workflow]
+            count = len(known)
+        self._ended[workflow] = count
+        self._kept += count
         while self._kept > self._max_kept:
             oldest, count = self._ended.popitem(last=False)
             self._kept -= count
-            del self._ids[oldest]
+            self._packed.pop(oldest, None)
+            self._ids.pop(oldest, None)
             self._over.discard(oldest)
         return True
+
+    def _known(self, workflow: str) -> dict[int, str]:
+        known = self._ids.get(workflow)
+        if known is None and (packed := self._packed.get(workflow)) is not None:
+            return dict(zip(*json.loads(packed), strict=True))
+        # It may have been unpacked meanwhile.
+        return self._ids.get(workflow, {}) if known is None else known
+
+
+def _packed(known: dict[int, str]) -> str:
+    return json.dumps([[*known], [*known.values()]], separators=(",", ":"))

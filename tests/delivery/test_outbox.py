@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -445,3 +446,44 @@ def test_a_plan_that_the_end_tells_is_kept_for_it(outbox, log):
     settle(outbox, post, Delivered(None))
     [end] = claim(outbox)
     assert [one["id"] for one in json.loads(end.message.body)["tasks"]] == [1, 2]
+
+
+def test_ids_are_kept_while_a_workflow_rests():
+    """What the server gave is known before, while and after nothing is to be said of a workflow."""
+    ids = ServerIds(max_kept=6)
+    given = {task: f"srv-{task}-\ud800" for task in (1, 2, -3)}
+    for task, one in given.items():
+        ids.add("w", task, one)
+    for turn in (ids.rest, ids.end, ids.rest, ids.begin, ids.end, ids.begin):
+        turn("w")
+        assert {task: ids.get("w", task) for task in given} == given
+        assert ids.get("w", 4) is None
+    ids.end("w")
+    ids.add("w", 4, "srv-4")
+    assert (ids.get("w", 1), ids.get("w", 4)) == (given[1], "srv-4")
+    ids.begin("w")
+    ids.rest("w")
+    assert [task for _, task, _ in ids.known()] == [1, 2, -3, 4]
+    ids.end("w")
+    assert list(ids.known()) == []
+    for task in range(3):
+        ids.add("x", task, "y")
+    ids.end("x")
+    assert (ids.get("w", 1), ids.get("x", 1)) == (None, "y")
+    assert not ids.end("never")
+
+
+def test_ids_that_rest_take_little():
+    """A process that reports for days has those of its last runs: 20,000 are about a megabyte."""
+    ids = ServerIds()
+    tracemalloc.start()
+    try:
+        for run in range(100):
+            for task in range(100):
+                ids.add(f"w{run}", task, f"{run:036d}-{task}")
+            ids.end(f"w{run}")
+        taken = tracemalloc.get_traced_memory()[0] / 10_000
+    finally:
+        tracemalloc.stop()
+    assert taken < 70, f"{taken:.0f} bytes an id"
+    assert ids.get("w7", 5) == f"{7:036d}-5"

@@ -18,6 +18,7 @@ from dotflow.otel.export.others import LOOK_AT_CHILDREN
 from dotflow.otel.export.otlp import SpanCounts, batch_size, queue_size, schedule_delay
 from dotflow.otel.export.rhythm import (
     BURST_BATCH,
+    BURST_QUEUE,
     BURST_SHARE,
     CARE,
     FIRST_LOOK,
@@ -314,7 +315,7 @@ class Outgoing:
         if pause > 0:
             self._see_to_others(now)
             return min(pause, CARE)
-        if is_hurried or count > self.limit // 2 or not count:
+        if is_hurried or count > min(self.limit // 2, BURST_QUEUE) or not count:
             self._export(self._batch)
             return 0.0
         return self._step_of_day(now, count)

@@ -8,6 +8,10 @@ BURST_BATCH = 64
 BURST_SHARE = 50
 """In a burst the thread sleeps so many times as long as it has worked."""
 
+BURST_QUEUE = 16_384
+"""Spans that wait in a burst; from so many on they are sent as fast as they come. A span that waits
+takes half a kilobyte, and a program may report for days without a pause."""
+
 QUIET = 0.25
 """Seconds of a burst in which nothing is sent: most runs are over by then."""
 
