@@ -134,7 +134,7 @@ class Lane:
             return
         self._has_said = True
         logger.warning(
-            "Notices do not reach %s; dropped is %s. The work goes on; this is said once, until "
-            "one arrives. The addresses are those of NotifyApprise(urls=...), else of "
+            "Notices do not reach %s; dropped: %s. The work goes on. This line comes once, until "
+            "a notice arrives. The addresses are those of NotifyApprise(urls=...), else of "
             "DOTFLOW_NOTIFY_URLS.", self.address.name, what,
         )  # fmt: skip

@@ -59,8 +59,8 @@ class OtlpRecords(Outgoing, LogRecordProcessor):
         if not step_child.only_writes or not segments or segments[-1].size <= self._most:
             return False
         warn(
-            f"A step has logged more than {self._most} bytes (DOTFLOW_OUTBOX_MAX_BYTES): what else "
-            "it logs is not exported."
+            f"A step has logged more than {self._most} bytes (DOTFLOW_OUTBOX_MAX_BYTES): its "
+            "further log records are not exported."
         )
         return True
 

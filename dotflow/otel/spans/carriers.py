@@ -43,4 +43,4 @@ def template_of(context: Context, span: Span, secret: str) -> dict[str, str]:
 @lru_cache(maxsize=16)
 def warn_of(error: str) -> None:
     """One line a reason."""
-    logger.warning("A propagator of OpenTelemetry failed, what it carries is left out: %s", error)
+    logger.warning("A propagator of OpenTelemetry failed, and its headers are left out: %s", error)
