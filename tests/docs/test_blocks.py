@@ -6,7 +6,6 @@ import pytest
 from support import blocks
 from support.page_run import run_page
 
-NOT_YET = ("docs/guides/deploy.md",)
 """Pages whose blocks are still to be mended."""
 
 
