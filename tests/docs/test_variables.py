@@ -31,6 +31,14 @@ def test_the_page_has_what_the_code_reads():
     }  # fmt: skip
 
 
+def test_the_page_has_what_is_said_of_an_endpoint():
+    """These variables exist for each signal: the code puts their names together."""
+    text = (ROOT / "dotflow" / "otel" / "export" / "endpoint.py").read_text(encoding="utf-8")
+    parts = re.findall(r"""_said\("([A-Z_]+)", signal\)""", text)
+    assert len(set(parts)) > 5
+    assert {f"OTEL_EXPORTER_OTLP_{part}" for part in parts} <= ON_THE_PAGE
+
+
 def test_the_page_says_the_defaults_that_doctor_says():
     """What holds without a variable is the same on the page and in `dotflow doctor`."""
     said = {row[0].strip("| `"): row[-1].replace("`", "").strip(" |") for row in ROWS}
