@@ -1,4 +1,4 @@
-"""The contract of what runs steps elsewhere: what dotflow needs to know of an executor."""
+"""The TaskExecutor contract: run steps on an engine elsewhere."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class TaskExecutor(ABC):
         in_process: Whether steps run in threads of this process; then nothing is pickled.
         knows_main: Whether a worker finds the names of the program's main module, as a process that
             `multiprocessing` started does.
-        is_here: Whether all workers are on this machine. Then dotflow always hears that a step
-            began, and a step of which it did not hear has not begun.
+        is_here: Whether all workers are on this machine. Then dotflow hears of every step that
+            begins, so any other step has not begun.
         most_in_flight: How many steps may be submitted and not ended at a time; None for no limit.
             With the number of workers, no step waits where it cannot be taken back.
     """

@@ -1,4 +1,4 @@
-"""The Metrics contract: what is counted and measured of a run."""
+"""The Metrics contract: count and measure runs and tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Notify contract: who is told of each change of a task's status, and of a run's end."""
+"""The Notify contract: hear of each new status of a task, and of each run's end."""
 
 from __future__ import annotations
 

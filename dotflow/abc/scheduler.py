@@ -1,4 +1,4 @@
-"""The Scheduler contract: when a workflow runs."""
+"""The Scheduler contract: run a workflow whenever it is due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Server contract: how a run is reported while it happens."""
+"""The Server contract: report a run while it happens."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class Server(ABC):
         """What the storage keeps with the checkpoints, so that a resumed run can refer to this run.
 
         Args:
-            workflow: The id of the run, which has just begun.
+            workflow: The id of the run, which has begun a moment ago.
             task: A task of the run, whose result is about to be kept; None for the run itself.
         """
         return {}
@@ -208,7 +208,7 @@ class Server(ABC):
         """Choose the spans that a task will have; called before the task is submitted.
 
         Args:
-            task: The task, of which nothing is reported yet.
+            task: The task; nothing about it has been reported yet.
             attempts: How many attempts it has at most.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The Storage contract: where results and checkpoints are kept."""
+"""The Storage contract: keep results and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Tracer contract: start and end of workflows and tasks."""
+"""The Tracer contract: hear when runs and tasks start and end."""
 
 from __future__ import annotations
 

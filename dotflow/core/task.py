@@ -1,4 +1,4 @@
-"""Task: a step with its inputs, its outcome, and who is told of it."""
+"""Task: one entry of a workflow, with its step, its contexts and its status."""
 
 from __future__ import annotations
 
