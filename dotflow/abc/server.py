@@ -173,7 +173,7 @@ class Server(ABC):
         """What the storage keeps with the checkpoints, so that a resumed run can refer to this run.
 
         Args:
-            workflow: The id of the run, which has begun a moment ago.
+            workflow: The id of the run, which began a moment ago.
             task: A task of the run, whose result is about to be kept; None for the run itself.
         """
         return {}
