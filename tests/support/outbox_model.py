@@ -215,6 +215,8 @@ class Books:
         ]  # fmt: skip
         return one.overlaps(other) or any(
             (outer.log == other.log and other.began < outer.began)
+            # The process of the outer run has taken over what a dead one left before that.
+            or (other.is_dead and other.over <= outer.began)
             or (outer.began < other.began and _is_over_after(outer, one, other))
             for outer in around
         )
