@@ -8,6 +8,7 @@ from typing import Any
 
 from dotflow.settings import Settings
 from dotflow.utils.error_handler import traceback_error
+from dotflow.utils.printable import printable
 
 
 class HeardLogger(logging.Logger):
@@ -51,7 +52,11 @@ def _mask(record: logging.LogRecord) -> None:
 
 
 class Layout(logging.Formatter):
-    """Shows an exception from the user's code on, as everywhere."""
+    """Shows an exception from the user's code on, as everywhere; commands no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record: it may quote a name, an id or a server."""
+        return printable(super().format(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the standard library's name
         """The text of an exception."""

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dotflow.logging import logger
+from dotflow.logging import Layout, logger
 
 CONFIGURATIONS = {
     "dictConfig": """
@@ -62,3 +62,12 @@ def test_who_wants_less_sets_its_level(caplog):
         logger.setLevel(logging.INFO)
     logger.error("heard")
     assert [record.message for record in caplog.records] == ["heard"]
+
+
+def test_what_a_line_quotes_commands_no_terminal():
+    """The id of a workflow, or the words of a server, may be a stranger's."""
+    made = logger.makeRecord(
+        logger.name, logging.WARNING, __file__, 1, "workflow %s waits", ("w\x1b[2J\rx",), None
+    )
+    [layout] = [one.formatter for one in logger.handlers if isinstance(one.formatter, Layout)]
+    assert layout.format(made).endswith(r"workflow w\x1b[2J\x0dx waits")

@@ -28,6 +28,7 @@ from dotflow.cli.parser import WRONG_WORDS, Parser
 from dotflow.cli.signals import status_of
 from dotflow.core.exception import Interrupted
 from dotflow.logging import logger
+from dotflow.utils.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +103,6 @@ class Command:
             return self._fail(UNEXPECTED)
 
     def _fail(self, message: str, status: int = FAILED) -> int:
-        line = Text.assemble(("Error:", "bold red"), f" {message}")
+        line = Text.assemble(("Error:", "bold red"), f" {printable(message)}")
         self._console.print(line, soft_wrap=True)
         return status

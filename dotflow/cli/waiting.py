@@ -16,6 +16,7 @@ from dotflow.delivery.environment import VARIABLES, find_destination
 from dotflow.delivery.survey import survey
 from dotflow.delivery.waiting import OTLP, OTLP_LOGS, Waiting, unit_of
 from dotflow.runlog import files, waits
+from dotflow.utils.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -306,5 +307,5 @@ def is_in_trouble(entry: Entry, since: float) -> bool:
 
 
 def say(line: str) -> None:
-    """Write a line to standard output."""
-    sys.stdout.write(f"{line}\n")
+    """Write a line to standard output; names and ids in it command no terminal."""
+    sys.stdout.write(f"{printable(line)}\n")

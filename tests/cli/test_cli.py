@@ -11,9 +11,12 @@ import time
 
 import pytest
 import requests
+from support.messages import workflow_post
 
 import dotflow
 from dotflow.cli.setup import Command
+from dotflow.delivery.dead_letters import bury
+from dotflow.delivery.message import Refused
 from dotflow.main import main
 
 
@@ -120,3 +123,12 @@ def test_api_serves_until_it_is_interrupted(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(15) in (0, 130)
     assert (tmp_path / "records.db").exists()
+
+
+def test_what_was_refused_commands_no_terminal(capsys):
+    """The outbox and errors show the control characters of an id, which may be a stranger's."""
+    bury("dotflow-api at http://h", workflow_post("w\x1b[2J"), Refused(422, "no"), None)
+    assert Command(["outbox", "status"]).run() == 0
+    assert r"w\x1b[2J: 422 no" in capsys.readouterr().out
+    assert Command(["trace", "w\x1b[2J"]).run() == 1
+    assert "\x1b[2J" not in capsys.readouterr().err
