@@ -66,4 +66,5 @@ class Senders(Generic[Job]):
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._work(job)
+            del job  # what was sent is not held until there is more
         self._end()

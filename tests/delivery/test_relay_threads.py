@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 
 import pytest
 from support.fault_server import hang, reset, status
@@ -15,6 +16,7 @@ from support.runs import in_order
 from dotflow.delivery import lanes
 from dotflow.delivery import relay as relay_module
 from dotflow.delivery.dialect import Dialect
+from dotflow.delivery.senders import Senders
 
 
 def threads():
@@ -260,3 +262,23 @@ def test_a_put_is_quick_while_nothing_moves(api, relays, caplog):
     for number in range(1000):
         put_workflow(relay, f"w{number}")
     assert time.monotonic() - started < 1.0
+
+
+def test_what_was_sent_is_not_held():
+    """A thread that waits for something to send holds nothing of what it has sent."""
+
+    class Job:
+        """Some messages."""
+
+    done = threading.Event()
+    senders = Senders(lambda job: done.set() if job else None, lambda: None, 1)
+    job = Job()
+    gone = weakref.ref(job)
+    assert senders.hand_over(job, 1)
+    assert done.wait(60)
+    del job
+    until = time.monotonic() + 60
+    while gone() is not None:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    senders.dismiss(60)
