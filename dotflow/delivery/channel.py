@@ -94,20 +94,17 @@ class Channel:
 
     def flush(self, timeout: float | None = None) -> FlushResult:
         """Deliver what was reported so far; return after at most `timeout` seconds."""
-        self._relay.flush(flush_timeout() if timeout is None else timeout)
-        return self._result()
+        return self._result(self._relay.flush(flush_timeout() if timeout is None else timeout))
 
     def deliver(self, timeout: float) -> FlushResult:
         """The same, but do not wait where the server takes nothing, or was late a moment ago."""
-        self._relay.deliver(timeout)
-        return self._result()
+        return self._result(self._relay.deliver(timeout))
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """Flush, and end the threads and connections unless another channel needs them."""
         if _shared.leave(self, self.destination):
             return self.flush(timeout)
-        self._relay.close(timeout)
-        return self._result()
+        return self._result(self._relay.close(timeout))
 
     def renew(self) -> None:
         """Begin anew in a forked child."""
@@ -131,8 +128,7 @@ class Channel:
         finally:
             self._client.release()
 
-    def _result(self) -> FlushResult:
-        counts = self._relay.counts()
+    def _result(self, counts: Counts) -> FlushResult:
         return FlushResult(
             counts.delivered - self._before.delivered,
             counts.pending,

@@ -55,6 +55,16 @@ def test_flush_is_not_complete_while_something_waits(api, default, channels):
     assert (result.delivered, result.pending, result.complete) == (0, 1, False)
 
 
+def test_flush_is_not_complete_before_the_log_was_read(api, default, channels):
+    """If time is over before anybody has looked, nobody says that nothing waits."""
+    channel = channels(default)
+    with channel._relay._turn:  # whoever reads the log holds it
+        put_workflow(channel)
+        assert not channel.flush(0.1).complete
+        assert not channel.deliver(0.1).complete
+    assert channel.flush(60).complete
+
+
 def test_without_a_timeout_the_variable_counts(api, default, channels, monkeypatch):
     """DOTFLOW_FLUSH_TIMEOUT is how long a flush takes at most."""
     monkeypatch.setenv("DOTFLOW_FLUSH_TIMEOUT", "0.1")
