@@ -138,21 +138,37 @@ def test_github(words):
     assert read("actionlint", path).returncode == 1  # it does look
 
 
-@pytest.mark.parametrize("words", [(), ("--namespace", "data", *WHOLE)])
-def test_kubernetes(words):
-    """Each release since the oldest takes it, with no field that it does not know."""
-    from kubernetes_validate import ValidationError, validate
+def is_taken(documents):
+    """Every release since the oldest takes them."""
+    from kubernetes_validate import validate
     from kubernetes_validate.utils import all_versions
 
-    folder = written("kubernetes", *words)
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    documents = [yaml.safe_load((folder / name).read_text()) for name in kustomization["resources"]]
     versions = [re.sub(r"^(\d+\.\d+).*", r"\1", one) for one in all_versions()]
     versions = versions[versions.index(OLDEST) :]
     assert len(versions) >= 5
     for document in documents:
         for version in versions:
             assert validate(document, version, strict=True) == version
+
+
+def test_the_manifest_of_the_page():
+    """What people copy from the guide is taken as it stands."""
+    page = (ROOT / "docs" / "guides" / "kubernetes.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    documents = list(yaml.safe_load_all(block))
+    assert [one["kind"] for one in documents] == ["PersistentVolumeClaim", "CronJob"]
+    is_taken(documents)
+
+
+@pytest.mark.parametrize("words", [(), ("--namespace", "data", *WHOLE)])
+def test_kubernetes(words):
+    """Each release since the oldest takes it, with no field that it does not know."""
+    from kubernetes_validate import ValidationError, validate
+
+    folder = written("kubernetes", *words)
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    documents = [yaml.safe_load((folder / name).read_text()) for name in kustomization["resources"]]
+    is_taken(documents)
     documents[1]["spec"]["schedul"] = "x"
     with pytest.raises(ValidationError):
         validate(documents[1], OLDEST, strict=True)
