@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -18,6 +20,10 @@ from examples_support import EXAMPLES, TIME
 from support.notices import Webhook
 
 pytestmark = pytest.mark.slow  # each starts programs
+
+DOCS = EXAMPLES.parent / "docs"
+PICTURE = DOCS / "pages" / "notebook.svg"
+"""What docs/guides/notebooks.md shows of the notebook."""
 
 
 def test_cron(run, otlp, tmp_path):
@@ -77,6 +83,12 @@ def test_notebook(otlp, tmp_path):
     (picture,) = [one["text/html"] for one in shown if "text/html" in one]
     assert picture.count("<rect") == 3
     assert ">mean</text>" in picture
+    drawn = re.search(r"<svg.*?</svg>", picture, re.DOTALL)[0]
+    drawn = drawn.replace("<svg ", '<svg style="background:#fff;color:#1f2328" ', 1) + "\n"
+    (tmp_path / PICTURE.name).write_text(drawn, encoding="utf-8")
+    words = runpy.run_path(str(DOCS / "draw.py"))["words"]
+    kept = PICTURE.read_text(encoding="utf-8") if PICTURE.exists() else ""
+    assert words(kept) == words(drawn), f"put {tmp_path / PICTURE.name} into {PICTURE.parent}"
     assert outputs[2:4] == ["[[0, 1, 4, 9, 16], 6.0]", "[10, 20, 30]"]
     trace, complete = outputs[4].strip("()").split(", ")
     assert complete == "True"
