@@ -15,7 +15,7 @@ from support.fault_server import FaultServer
 from support.run_logs import on_disk
 
 NOBODY = "http://127.0.0.1:9"
-ABOUT = re.compile("reports are kept|kept on disk|cannot be written|(?<!connection )refused").search
+ABOUT = re.compile("keeps reports|kept on disk|cannot be written|(?<!connection )refused").search
 
 
 @pytest.fixture
