@@ -110,14 +110,17 @@ def nothing_left_running():
     deadline = time.monotonic() + GRACE
     while (left := _left(before)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not left, f"left running: {left}\n{_stacks_of(left)}"
+    stacks = _stacks_of(left)
+    if MEASURING in stacks and not set(left) - set(_children(left)):
+        return  # SQLite's lock was held at the fork: what the child covered is lost, no more
+    assert not left, f"left running: {left}\n{stacks}"
 
 
 def _stacks_of(left):
     """Where children stand that do not end; killed, for the next tests are not to blame."""
     _stacks.seek(0)
     _stacks.truncate()
-    for child in (one for one in left if isinstance(one, multiprocessing.process.BaseProcess)):
+    for child in _children(left):
         os.kill(child.pid, SHOWS_STACKS)
         time.sleep(0.5)
         child.kill()
@@ -134,6 +137,13 @@ def nobody_watches_for_another_test(nothing_left_running):
         for key in list(watch._watch._looks):
             watch.leave(key)
 
+
+def _children(left):
+    return [one for one in left if isinstance(one, multiprocessing.process.BaseProcess)]
+
+
+MEASURING = "coverage/multiproc.py"
+"""Where a child stands that has ended, but for the coverage that it writes down."""
 
 SHOWS_STACKS = signal.SIGUSR2
 """Has a process of the tests, or a fork of it, write down where its threads stand."""
