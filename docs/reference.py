@@ -45,6 +45,10 @@ PUBLIC: dict[str, dict[str, str]] = {
     "dotflow.core.workflow": {"Manager": "ok failed_tasks error trace_url wait raise_for_failure"},
     "dotflow.core.task": {"TaskBuilder": "add"},
     "dotflow.core.task_error": {"TaskError": "cause"},
+    "dotflow.core.types": {
+        "TypeStatus": "get_symbol",
+        **_plain("WorkflowStatus TypeExecution TypeInputChange TypeOverlap TypeStorage"),
+    },
     "dotflow.otel": {
         "ServerOtel": "",
         "DotflowSpanExporter": "force_flush shutdown close",
@@ -58,6 +62,7 @@ PUBLIC: dict[str, dict[str, str]] = {
         "MetricsDefault SchedulerDefault"
     )
     | {"SchedulerCron": "next_time start stop"},
+    "dotflow.providers.notices": {"Notice": ""},
     "dotflow.testing": {
         "rehearsal": "",
         "Rehearsal": "run status tasks ran errors statuses task attempts",
@@ -72,7 +77,7 @@ PUBLIC: dict[str, dict[str, str]] = {
         "FlushResult": "",
     },
     "dotflow.abc.storage": {"Storage": "*"},
-    "dotflow.abc.log": {"Log": "*"},
+    "dotflow.abc.log": {"Log": "*", "LogRecord": "", "LogRecordError": ""},
     "dotflow.abc.notify": {"Notify": "*"},
     "dotflow.abc.metrics": {"Metrics": "*"},
     "dotflow.abc.tracer": {"Tracer": "*"},
@@ -123,8 +128,12 @@ def _object(path: str, one: Any, members: str) -> Iterator[str]:
     if not _is_plain(one):
         yield f"```text\n{_signature(path, one)}\n```\n"
     yield from _documented(_doc(one))
+    constants = {name: value for name, value in vars(one).items() if name.isupper()}
+    if constants:
+        yield "| constant | value |\n| --- | --- |"
+        yield "\n".join(f'| `{each}` | "{value}" |' for each, value in constants.items()) + "\n"
     chosen = _all_members(one) if members == "*" else members.split()
-    properties = [each for each in chosen if not callable(inspect.getattr_static(one, each))]
+    properties = [each for each in chosen if not callable(getattr(one, each))]
     if properties:
         yield "| attribute | meaning |\n| --- | --- |"
         yield "\n".join(f"| `{each}` | {_row(_doc_of(one, each))} |" for each in properties) + "\n"
@@ -145,8 +154,12 @@ def _all_members(one: type) -> list[str]:
 
 
 def _is_plain(one: Any) -> bool:
-    """Whether nobody makes it: what a provider is handed."""
-    return inspect.isclass(one) and (getattr(one, "_is_protocol", False) or _is_abstract(one))
+    """Whether how it is made says nothing: protocols, contracts, constants."""
+    return inspect.isclass(one) and (
+        getattr(one, "_is_protocol", False)
+        or _is_abstract(one)
+        or (one.__init__ is object.__init__ and one.__new__ is object.__new__)
+    )
 
 
 def _is_abstract(one: type) -> bool:

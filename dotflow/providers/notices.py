@@ -34,18 +34,18 @@ class Message(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What people are told.
+    """What NotifyApprise tells people about a run or a task.
 
     Attributes:
-        workflow: The name of the workflow; None where it has none.
-        workflow_id: Its id.
-        task: The name of the task that failed; None in a notice of a run.
-        task_id: Its number; None in a notice of a run.
+        workflow: The name of the workflow, or None.
+        workflow_id: The id of the workflow.
+        task: The name of the failed task; None in a notice about a run.
+        task_id: The number of the failed task; None in a notice about a run.
         status: "Completed" or "Failed".
-        error: What failed it, class and message, masked and redacted; "" where nothing did.
-        duration: Seconds; None where that is not known.
-        trace_id: The id of the trace; None where there is none.
-        lines: What else there is to say.
+        error: The class and the message of the error, masked and redacted; empty without an error.
+        duration: Seconds from beginning to end; None if that is not known.
+        trace_id: The id of the trace, or None.
+        lines: Further lines of the text.
     """
 
     workflow: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TypeStatus:
-    """The values of `Task.status`."""
+    """The values of `Task.status`; dotflow never sets `PAUSED`."""
 
     NOT_STARTED = "Not started"
     IN_PROGRESS = "In progress"
@@ -15,7 +15,7 @@ class TypeStatus:
 
     @classmethod
     def get_symbol(cls, status: str) -> str | None:
-        """The symbol of a status; None for a text that is none."""
+        """The symbol of a status; None for any other text."""
         return {
             cls.NOT_STARTED: "⚪",
             cls.IN_PROGRESS: "🔵",
