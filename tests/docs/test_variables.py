@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from dotflow.cli.doctor.configured import KNOWN
+from dotflow.otel.export.otlp import BATCH_SIZE, QUEUE_SIZE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "variables.md").read_text(encoding="utf-8")
@@ -44,3 +45,9 @@ def test_the_page_says_the_defaults_that_doctor_says():
     said = {row[0].strip("| `"): row[-1].replace("`", "").strip(" |") for row in ROWS}
     wrong = {one.variable for one in KNOWN if not said[one.variable].startswith(one.default)}
     assert not wrong
+
+
+def test_the_page_says_the_defaults_of_the_queues():
+    """These are dotflow's own, and not the SDK's."""
+    assert f"| {QUEUE_SIZE} |" in PAGE
+    assert f"| {BATCH_SIZE} |" in PAGE
