@@ -152,7 +152,8 @@ def test_what_goes_on_gets_a_port_and_ctrl_c(page):
 )
 def test_a_page_that_is_wrong_fails(page, block, problem, monkeypatch):
     """The failure names the page and the line, and shows what was written."""
-    monkeypatch.setattr("support.page_run.LIMIT", 60.0 if "sleep" not in block else 2.0)
+    if "sleep" in block:
+        monkeypatch.setattr("support.page_run.LEFT_LIMIT", 0.2)
     with pytest.raises(PageFailed, match=problem) as failed:
         page(block)
     assert "page.md:" in str(failed.value)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 LIMIT = 120.0
 """Seconds that one block, or what is waited for, may take on a loaded machine."""
 
+LEFT_LIMIT = 30.0
+"""Seconds that processes may outlive the block that started them."""
+
 _SESSION = Path(__file__).with_name("page_session.py").read_text(encoding="utf-8")
 _ADDRESS = re.compile(r"\b(?:localhost|127\.0\.0\.1):(\d+)\b")
 _PORT = re.compile(r"(--port[ =])(\d+)")
@@ -292,7 +295,7 @@ class _Going:
 
     def has_left_nothing(self) -> None:
         """Hold that the processes that it started have ended, or end now."""
-        deadline = time.monotonic() + LIMIT / 4
+        deadline = time.monotonic() + LEFT_LIMIT
         while self._group_is_alive():
             if time.monotonic() > deadline:
                 raise PageFailed(f"{self._block} left a process running:\n{self.said}")
