@@ -207,18 +207,28 @@ class Books:
         """Whether a run may be told of after one that began later: the record ends as it should.
 
         Both went on at a time, or within a third, of another process, which tells its end after
-        both; or the later one is within a run that the process of the earlier one tells of next.
+        both; or the later one is within a run that the process of the earlier one tells of next,
+        or that went on beside the earlier one.
         """
         around = [
             run for run in self.runs
             if run.workflow == one.workflow and run.overlaps(one) and run.began < one.began
         ]  # fmt: skip
-        return one.overlaps(other) or any(
-            (outer.log == other.log and other.began < outer.began)
-            # The process of the outer run has taken over what a dead one left before that.
-            or (other.is_dead and other.over <= outer.began)
-            or (outer.began < other.began and _is_over_after(outer, one, other))
-            for outer in around
+        beside = any(
+            run.workflow == one.workflow and run.log == one.log and run.overlaps(other)
+            for run in self.runs
+            if run.began < one.began and (run.over is None or run.over >= one.began)
+        )
+        return (
+            one.overlaps(other)
+            or beside
+            or any(
+                (outer.log == other.log and other.began < outer.began)
+                # The process of the outer run has taken over what a dead one left before that.
+                or (other.is_dead and other.over <= outer.began)
+                or (outer.began < other.began and _is_over_after(outer, one, other))
+                for outer in around
+            )
         )
 
     def _when(self, run, message):
