@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from support.fault_server import TOKEN
 
 from dotflow.cli.setup import Command
+from dotflow.process import watch
 
 AWAY = "http://127.0.0.1:9"
 
@@ -51,7 +52,13 @@ def program(*arguments, **environment):
 
 
 def dotflow(*words):
-    return Command(["outbox", *words]).run()
+    """Run a command; what looks for it at what others leave ends, as with its process."""
+    before = set(watch._watch._looks)
+    try:
+        return Command(["outbox", *words]).run()
+    finally:
+        for key in set(watch._watch._looks) - before:
+            watch.leave(key)
 
 
 def report(capsys):

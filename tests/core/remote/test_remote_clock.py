@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dotflow.core.remote.clock import Fitted
@@ -10,7 +10,7 @@ from dotflow.core.remote.clock import Fitted
 TIMES = st.integers(0, 10**19)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(began=TIMES, took=st.integers(0, 10**15), low=TIMES, there_was=st.integers(0, 10**15))
 def test_times_lie_where_they_must_in_their_order(began, took, low, there_was):
     """Between the submission and the answer; what fits keeps its duration."""
