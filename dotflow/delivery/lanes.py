@@ -243,12 +243,8 @@ class Lanes:
         active: list[Unit] = []
         for place, unit in enumerate(self._workflows.get(workflow, ())):
             outer = unit.outer
-            if place == 0 or (
-                outer in active
-                and outer is not None
-                and not outer.owes_first
-                and outer.inner[0] is unit
-            ):
+            is_next = outer is not None and not outer.owes_first and outer.inner[0] is unit
+            if place == 0 or (is_next and outer in active):
                 active.append(unit)
         return active
 
@@ -266,6 +262,8 @@ class Lanes:
             if key is not None and message.kind is Kind.TASK_POST:
                 self.ids.is_made(message.workflow, key)
             unit.note(key, message.kind, message.n)
+            if key is None:  # the record is there: what is void need not see to that any more
+                self._spoken_since.add(message.workflow)
         elif isinstance(outcome, Refused):
             buried = self._refused(flight, outcome)
             self.dead += len(buried)

@@ -89,12 +89,12 @@ def leave_out(queue: deque[Unit]) -> None:
         if unit.log is None:
             continue
         spoken = Numbers()
-        is_over = is_there = False
+        is_over = False
         for later in units[place + 1 :]:
             if not is_within(later, unit):
                 spoken.update(later.spoken)
                 is_over = is_over or later.head.begun
-                is_there = is_there or later.head.opened or None in later.flying
+        is_there = any(one.head.opened or None in one.flying for one in units if one is not unit)
         unit.leave_out(spoken, is_over, is_there)
 
 
