@@ -225,6 +225,8 @@ class Adoption:
             return
         dead: list[Left] = []
         with files.alone():
+            # What another one has taken meanwhile, and said of it, is read anew.
+            self._leave_lost()
             dead += self._earlier_about(workflow, me)
             for log, segments in others:
                 is_alive = files.is_alive(log)

@@ -598,6 +598,33 @@ def test_the_end_of_a_run_says_that_its_tasks_owe_nothing(monkeypatch, tmp_path)
     state.teardown()
 
 
+def test_what_comes_back_is_read_anew(monkeypatch, tmp_path):
+    """A history that another process had gone on with, and that was repeated when it came back."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.start_process()
+    state.start_process()
+    state.begin_with_opentelemetry(pick=194)
+    state.begin_with_opentelemetry(pick=389)
+    state.task(pick=399, step="end", which=2)
+    state.ends(effects=1000, how="crash", pick=110)
+    outcomes = ["taken", "taken", "taken", "taken", "taken", "later", "later", "taken", "taken"]
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=142, rounds=1)
+    state.construct_again(pick=0, which=1000)
+    state.claim(in_bulk=True, limit=2, pick=654)
+    state.construct_again(pick=957, which=1000)
+    state.ends(effects=76, how="fork", pick=902)
+    state.claim(in_bulk=True, limit=5, pick=0)
+    outcomes = ["taken", "lost", "later", "taken", "taken", "taken"]
+    state.settle(cut=106, outcomes=outcomes, pick=33, which=91)
+    state.construct_within(here=False, pick=0, which=0)
+    outcomes = ["instead", "later", "taken", "lost", "lost", "lost", "away", "taken", "taken"]
+    state.deliver(in_bulk=True, outcomes=outcomes, pick=283, rounds=4)
+    outcomes = ["instead", "later", "away", "taken", "taken", "instead", "taken", "taken", "lost"]
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=128, rounds=4)
+    state.teardown()
+
+
 @pytest.mark.slow
 def test_no_history_drawn_evenly_leaves_a_wrong_record(monkeypatch, tmp_path):
     """Each rule is as likely as each other one, which finds what Hypothesis does not."""
