@@ -39,6 +39,9 @@ LIMIT = 120.0
 LEFT_LIMIT = 30.0
 """Seconds that processes may outlive the block that started them."""
 
+BEGIN_LIMIT = 20.0
+"""Seconds that a program of a page may take until it waits for what comes."""
+
 _SESSION = Path(__file__).with_name("page_session.py").read_text(encoding="utf-8")
 _ADDRESS = re.compile(r"\b(?:localhost|127\.0\.0\.1):(\d+)\b")
 _PORT = re.compile(r"(--port[ =])(\d+)")
@@ -245,6 +248,7 @@ class _Going:
     ) -> None:
         self._block = block
         self._final = ""
+        self._has_begun = False
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
@@ -278,6 +282,7 @@ class _Going:
         deadline = time.monotonic() + LIMIT
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                self._has_begun = True
                 return
             if not self.is_alive or time.monotonic() > deadline:
                 raise PageFailed(f"{self._block} does not listen at port {port}:\n{self.said}")
@@ -285,6 +290,7 @@ class _Going:
 
     def interrupt(self) -> None:
         """End it as Ctrl-C does; it has to run until now, and to end well."""
+        self._wait_until_begun()
         if not self.is_alive:
             raise PageFailed(f"{self._block} ended by itself:\n{self.said}")
         os.killpg(self.process.pid, signal.SIGINT)
@@ -292,6 +298,15 @@ class _Going:
         if status not in _ENDED_BY_CTRL_C or "Traceback" in self.said:
             raise PageFailed(f"{self._block} ended with {status} at Ctrl-C:\n{self.said}")
         self.has_left_nothing()
+
+    def _wait_until_begun(self) -> None:
+        """Until it waits for something: nobody presses Ctrl-C while a program is being imported."""
+        began = waits_since = time.monotonic()
+        while not self._has_begun and self.is_alive and time.monotonic() < began + BEGIN_LIMIT:
+            if not _do_all_wait(self.process.pid):
+                waits_since = time.monotonic()
+            self._has_begun = time.monotonic() > waits_since + 1.0
+            time.sleep(0.05)
 
     def has_left_nothing(self) -> None:
         """Hold that the processes that it started have ended, or end now."""
@@ -358,6 +373,16 @@ class _Session:
     def drop(self) -> None:
         self.going.process.stdin.close()
         self._answers.close()
+
+
+def _do_all_wait(group: int) -> bool:
+    """Whether all processes of a group sleep, as far as the system tells."""
+    states = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            states += [state] * (int(its_group) == group)
+    return bool(states) and set(states) == {"S"}
 
 
 def _after(seconds: float, act: object) -> object:
