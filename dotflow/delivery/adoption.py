@@ -166,14 +166,18 @@ class Adoption:
                 found |= shared - SeenReceipts(segments, self._key).done()
         return found
 
-    def _leave_lost(self) -> None:
+    def _leave_lost(self, only: str | None = None) -> None:
         """Leave what another process has claimed: if that is dead by now, it is taken again.
 
         Else what that one has left would come before what it had taken.
+
+        Args:
+            only: The id of the workflow that is looked at; all of them without one.
         """
         for unit in list(self._lanes):
-            if not self._is_ours(unit):
-                self._lanes.leave(unit.source.workflow, unit)
+            workflow = unit.source.workflow
+            if only in (None, workflow) and not self._is_ours(unit):
+                self._lanes.leave(workflow, unit)
 
     def _adopt(self, workflow: str, logs: list[Left]) -> None:
         """Take over a workflow from several logs: a later one makes states of an earlier void."""
@@ -226,7 +230,7 @@ class Adoption:
         dead: list[Left] = []
         with files.alone():
             # What another one has taken meanwhile, and said of it, is read anew.
-            self._leave_lost()
+            self._leave_lost(workflow)
             dead += self._earlier_about(workflow, me)
             for log, segments in others:
                 is_alive = files.is_alive(log)

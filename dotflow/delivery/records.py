@@ -5,7 +5,6 @@ A record is folded from its facts, whatever the order in which they were read: `
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,20 @@ DEFAULT, MANAGED, OTEL = "default", "managed", "otel"
 `otel` when it begins."""
 
 POLICIES = frozenset({DEFAULT, MANAGED, OTEL})
+
+
+_names: dict[str, str] = {}
+_MOST_NAMES = 1024
+
+
+def _shared(name: str) -> str:
+    """One text for all that are equal: thousands of tasks wait at a time, and many have one name.
+
+    Not `sys.intern`: Python 3.12 keeps what that is given for ever.
+    """
+    if len(_names) >= _MOST_NAMES:
+        _names.clear()
+    return _names.setdefault(name, name)
 
 
 @dataclass(slots=True)
@@ -146,9 +159,8 @@ class TaskRecord:
         self.carrier = carrier if isinstance(carrier, dict) else None
 
     def _named(self, fact: Fact) -> None:
-        # Thousands of tasks wait at a time, and many have one name.
-        self.name = sys.intern(str(fact.get("name", "")))
-        self.group = sys.intern(str(fact.get("group", "default")))
+        self.name = _shared(str(fact.get("name", "")))
+        self.group = _shared(str(fact.get("group", "default")))
         self.initial = fact.get("initial")
 
     def _becomes(self, status: str, n: int) -> None:
