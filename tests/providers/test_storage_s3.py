@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from aiobotocore.session import get_session
 from support.aws import CREDENTIALS, answering, aws, begin_threads, client
-from support.storage_values import Point
+from support.storage_values import check_values_and_keys
 
 from dotflow import Config, Context, DotFlow, action
 from dotflow.providers import StorageFile, storage_bucket
@@ -84,17 +84,7 @@ def test_values_and_keys(server, path):
     """Whatever the key and the value, it comes back, is listed, and is deleted alone."""
     keys = ["a/b", "..", "%2F", "a[bc]", "ab", "a*b?", "nul\0", "half\udc80pair", "ü" * 300, " ",
             "s3://b/k", "x?versionId=1"]  # fmt: skip
-    values = [None, [1, Context(2, 1)], {1, 2}, Point(1), "ü", {"a": [1]}, (1,), b"\0" * 100_000]
-    storage, other = StorageFile(path=path), StorageFile(path=path)
-    for number, key in enumerate(keys):
-        storage.post(key, Context(values[number % len(values)]), ttl=1000 if number % 2 else None)
-    assert sorted(other.list_keys("")) == sorted(keys)
-    for number, key in enumerate(keys):
-        kept, value = other.get(key).storage, values[number % len(values)]
-        assert [type(one) for one in kept] == [int, Context] if number % 8 == 1 else kept == value
-    assert storage.delete("a[bc]")
-    assert sorted(other.list_keys("a")) == ["a*b?", "a/b", "ab"]
-    assert other.delete_prefix("a") == 3
+    check_values_and_keys(lambda: StorageFile(path=path), keys)
     assert len(names(server, path)) == len(keys) - 4
 
 

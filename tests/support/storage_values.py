@@ -228,3 +228,27 @@ class Planted:
 
     def __reduce__(self):
         return open, ("planted", "w")
+
+
+def check_values_and_keys(make, keys):
+    """Whatever the key and the value, it comes back, is listed, and is deleted alone.
+
+    Args:
+        make: Makes a storage of one place, another object each time.
+        keys: Some of them, with "a[bc]", "a/b", "ab" and "a*b?", and no others that begin with "a".
+
+    Returns:
+        One of the storages, with four keys less.
+    """
+    values = [None, [1, Context(2, 1)], {1, 2}, Point(1), "ü", {"a": [1]}, (1,), b"\0" * 100_000]
+    storage, other = make(), make()
+    for number, key in enumerate(keys):
+        storage.post(key, Context(values[number % len(values)]), ttl=1000 if number % 2 else None)
+    assert sorted(other.list_keys("")) == sorted(keys)
+    for number, key in enumerate(keys):
+        kept, value = other.get(key).storage, values[number % len(values)]
+        assert [type(one) for one in kept] == [int, Context] if number % 8 == 1 else kept == value
+    assert storage.delete("a[bc]")
+    assert sorted(other.list_keys("a")) == ["a*b?", "a/b", "ab"]
+    assert other.delete_prefix("a") == 3
+    return other
