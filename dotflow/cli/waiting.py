@@ -20,9 +20,9 @@ from dotflow.utils.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from dotflow.delivery.dead_letters import DeadLetter
+    from dotflow.delivery.survey import Lines
 
 OTLP_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 OTLP_LOGS_VARIABLE = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
@@ -160,11 +160,11 @@ def chosen(given: str, found: dict[str, Entry]) -> Entry:
     raise CommandError(f"{problem} the address {given!r}. The destinations are: {names}.")
 
 
-def _spans_left(log: str, segments: list[Path], key: str) -> int:
+def _spans_left(lines: Lines, key: str, last_seen: float | None) -> int:
     # OpenTelemetry is loaded only where it is needed: it takes its time.
     from dotflow.otel.export.replay import spans_left
 
-    return spans_left(log, segments, key)
+    return spans_left(lines, key, last_seen)
 
 
 def named_by_environment(found: Iterable[Entry]) -> set[str]:

@@ -48,6 +48,7 @@ class AdoptedLog:
         breathe: Called while much is read, to leave the interpreter to the work.
         is_dead: Whether its process is; one that lives owes no ends.
         is_anew: Whether a workflow of which anything is left is said from its beginning.
+        known: Its lines, and how many are damaged, if they were read already; it changes them.
 
     Attributes:
         readers: The names of its readers by their keys.
@@ -63,6 +64,7 @@ class AdoptedLog:
         breathe: Callable[[], None] | None = None,
         is_dead: bool = True,
         is_anew: bool = False,
+        known: tuple[list[Fact], int] | None = None,
     ) -> None:
         self.id = log
         self.reader = reader
@@ -70,7 +72,7 @@ class AdoptedLog:
         self._is_dead = is_dead
         self._is_anew = is_anew
         self.last_seen = files.last_seen(log, segments) if is_dead else 0.0
-        facts, damaged = dead_lines(segments, breathe)
+        facts, damaged = dead_lines(segments, breathe) if known is None else known
         if damaged:
             logger.warning("%d lines of %s* are damaged, and are left out.", damaged, segments[0])
         self.readers = _readers(facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import earlier
@@ -12,7 +13,13 @@ from dotflow.delivery.server_ids import ServerIds
 from dotflow.delivery.waiting import OTLP, Waiting
 from dotflow.runlog import files
 from dotflow.runlog.claims import Claims
-from dotflow.runlog.reader import NewerFormatError, destinations_of
+from dotflow.runlog.reader import (
+    Fact,
+    NewerFormatError,
+    check_version,
+    dead_lines,
+    destinations_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +30,36 @@ __all__ = ["OTLP", "SPANS", "living_owner", "names", "survey"]
 SPANS = "spans"
 """What is claimed of a log by who sends its spans."""
 
-SpansLeft = Callable[[str, "list[Path]", str], int]
-"""Called with a log's id, its files, and the key of an OTLP endpoint."""
+
+class Lines:
+    """The lines of one log: read once for all its readers, if one of them needs any.
+
+    Args:
+        segments: Its files, in order.
+    """
+
+    def __init__(self, segments: list[Path]) -> None:
+        self.segments = segments
+
+    @cached_property
+    def found(self) -> tuple[list[Fact], int]:
+        """All of them, and how many are damaged."""
+        return dead_lines(self.segments, is_any_version=True)
+
+    def understood(self) -> tuple[list[Fact], int]:
+        """The same.
+
+        Raises:
+            NewerFormatError: A later version of dotflow wrote it.
+        """
+        for fact in self.found[0]:
+            check_version(fact, self.segments[0])
+        return self.found
+
+
+SpansLeft = Callable[[Lines, str, "float | None"], int]
+"""Called with a log's lines, the key of an OTLP endpoint, and when the log's process was last seen;
+None while it lives."""
 
 
 def survey(spans_left: SpansLeft | None = None) -> list[Waiting]:
@@ -53,15 +88,16 @@ def _look(log: str, segments: list[Path], spans_left: SpansLeft | None) -> Itera
         return
     is_alive = files.is_alive(log)
     pid = files.pid_of(log) if is_alive else None
+    found = Lines(segments)
     for key, name in readers.items():
         try:
             if is_done(segments, key):
                 yield Waiting(name, 0, 0, None, is_alive)
                 continue
             if name.startswith(OTLP):
-                by_owner = _spans_by_owner(log, segments, key, spans_left)
+                by_owner = _spans_by_owner(log, found, key, is_alive, spans_left)
             else:
-                by_owner = _messages_by_owner(log, segments, key, is_alive)
+                by_owner = _messages_by_owner(log, found, key, is_alive)
         except NewerFormatError as error:
             yield Waiting(name, 0, size, oldest, is_alive, files.pid_of(log), str(error))
             continue
@@ -75,18 +111,18 @@ def _look(log: str, segments: list[Path], spans_left: SpansLeft | None) -> Itera
 
 
 def _spans_by_owner(
-    log: str, segments: list[Path], key: str, spans_left: SpansLeft | None
+    log: str, found: Lines, key: str, is_alive: bool, spans_left: SpansLeft | None
 ) -> dict[str | None, int]:
     if spans_left is None:
         return {}
-    return {living_owner(Claims(log, key), SPANS): spans_left(log, segments, key)}
+    last_seen = None if is_alive else files.last_seen(log, found.segments)
+    return {living_owner(Claims(log, key), SPANS): spans_left(found, key, last_seen)}
 
 
-def _messages_by_owner(
-    log: str, segments: list[Path], key: str, is_alive: bool
-) -> dict[str | None, int]:
+def _messages_by_owner(log: str, lines: Lines, key: str, is_alive: bool) -> dict[str | None, int]:
     """How many messages wait, by the living process that has taken them over."""
-    found = AdoptedLog(log, segments, key, is_dead=not is_alive)
+    known = lines.understood()
+    found = AdoptedLog(log, lines.segments, key, is_dead=not is_alive, known=known)
     claims = Claims(log, key)
     counts: Counter[str | None] = Counter()
     for workflow in list(found.workflows):

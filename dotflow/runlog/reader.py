@@ -151,20 +151,32 @@ class NewerFormatError(OSError):
     """A log is in a format that this version does not know: it is left for one that does."""
 
 
-def _check_version(head: Fact, path: Path) -> None:
+def check_version(head: Fact, path: Path) -> None:
+    """See to it that a file is in a format that this version knows.
+
+    Args:
+        head: Its first line.
+        path: The file.
+
+    Raises:
+        NewerFormatError: A later version of dotflow wrote it.
+    """
     version = head.get("v")
     if head["f"] == "log" and type(version) is int and version > lines.VERSION:
         raise NewerFormatError(f"{path.name} is from a later version of dotflow")
 
 
 def dead_lines(
-    segments: list[Path], breathe: Callable[[], None] | None = None
+    segments: list[Path],
+    breathe: Callable[[], None] | None = None,
+    is_any_version: bool = False,
 ) -> tuple[list[Fact], int]:
     """All lines of a log whose owner is dead, and how many of them are damaged.
 
     Args:
         segments: Its files, in order.
         breathe: Called after each slice, to leave the interpreter to the work.
+        is_any_version: Whether lines of a later version are taken too.
 
     Raises:
         NewerFormatError: A later version of dotflow wrote it.
@@ -176,8 +188,8 @@ def dead_lines(
         while reader.unread:
             before = reader.offset
             portion = reader.read()
-            if not before and portion:
-                _check_version(portion[0], path)
+            if not before and portion and not is_any_version:
+                check_version(portion[0], path)
             found += portion
             if breathe is not None:
                 breathe()

@@ -12,7 +12,7 @@ from support.written import NAME, WrittenRun, drain, said
 
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.survey import survey
-from dotflow.runlog import files, leftovers
+from dotflow.runlog import files, leftovers, reader
 from dotflow.runlog.writer import RunLog
 
 pytestmark = [
@@ -109,3 +109,20 @@ def test_of_a_workflow_that_another_process_has_nothing_is_taken(outbox):
     assert said(delivered) == {("w", None): "Failed", ("w", 1): "Failed"}
     outbox.care(at_once=True)
     assert not files.logs()
+
+
+def test_what_waits_for_two_destinations_is_parsed_once(monkeypatch, left):
+    """Each line of the log becomes an object once, whoever is to be told of it."""
+    [[path]] = files.logs().values()
+    key = files.reader_key("another")  # a server that was to be told the same, and knows nothing
+    text = path.read_text("utf-8").replace('"to":{', f'"to":{{"{key}":"default",')
+    text += f'{{"f":"reader","key":"{key}","name":"another"}}\n'
+    path.write_text(text, "utf-8")
+    parsed = []
+    known = reader.parse
+    monkeypatch.setattr(reader, "parse", lambda line: parsed.append(line) or known(line))
+    found = survey()
+    assert {one.destination: one.pending for one in found} == {
+        NAME: 2 * WORKFLOWS, "another": 5 * WORKFLOWS,
+    }  # fmt: skip
+    assert len(parsed) < 1.1 * text.count("\n")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING
 
 from dotflow.abc.server import FlushResult
 from dotflow.logging import logger
 from dotflow.otel.export.endpoint import LOGS, TRACES, OtlpSettings, endpoint_name, is_named
-from dotflow.otel.export.others import OtherLog, has_lines
+from dotflow.otel.export.others import past_of
 from dotflow.otel.export.otlp import SpanCounts, exports
 from dotflow.otel.export.outgoing import Outgoing
+from dotflow.otel.export.receipts import left_of
 from dotflow.process.at_exit import flush_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator
+
+    from dotflow.delivery.survey import Lines
+    from dotflow.otel.export.endpoint import Signal
+    from dotflow.runlog.reader import Fact
 
 
 class SpanReplay:
@@ -99,14 +102,32 @@ def _of_environment() -> list[OtlpSettings]:
     return [*found, OtlpSettings(signal=LOGS)] if found or is_named(LOGS) else found
 
 
-def spans_left(log: str, segments: list[Path], key: str) -> int:
+def spans_left(lines: Lines, key: str, last_seen: float | None) -> int:
     """How many spans, or log records, wait for an endpoint in a log; none is taken from its owner.
 
     Args:
-        log: The log's id.
-        segments: Its files, in order.
+        lines: The log's lines.
         key: The endpoint's key.
+        last_seen: When its process gave the last sign of life: seconds since the epoch; None while
+            it lives.
     """
-    signals = (one for one in (TRACES, LOGS) if has_lines(segments, key, one))
-    found = [OtherLog(log, key, segments, one) for one in signals]
-    return sum(1 for log_of_one in found for _ in log_of_one.more(sys.maxsize))
+    facts, _ = lines.found
+    said = {(fact.get("to") or {}).get(key) for fact in facts}
+    have_left = left_of(lines.segments, key)  # after the lines: what is read there may leave now
+    return sum(
+        number not in have_left
+        for signal in (TRACES, LOGS) if signal.what in said
+        for number in _numbers(signal, key, facts, last_seen)
+    )  # fmt: skip
+
+
+def _numbers(signal: Signal, key: str, facts: list[Fact], last_seen: float | None) -> Iterator[int]:
+    """The numbers of what ended; with those that the death of the process ended."""
+    past = past_of(signal, key)
+    for fact in facts:
+        ended = past.take(fact)
+        if ended is not None:
+            yield ended[1]
+    if last_seen is not None:
+        for _, number in past.unended(int(last_seen * 1e9)):
+            yield number
