@@ -105,9 +105,19 @@ def write_note(config: Config, workflow_id: Any) -> None:
 
 
 def _keep_note(config: Config, key: str, workflow_id: Any, task: Task | None = None) -> None:
-    note = config.guard.call(config.server, "note", workflow_id, task)
-    if note:
-        config.guard.call(config.storage, "post", key=key, context=Context(dict(note)))
+    # Called as they are, each in a `try` of its own: this is the way of every task.
+    server, storage = config.server, config.storage
+    try:
+        note = server.note(workflow_id, task)
+        context = Context.of_task(dict(note), 0, None) if note else None
+    except BaseException as error:  # noqa: BLE001 - a provider's fault is not the work's
+        config.guard.failed(server, "note", error)
+        return
+    if context is not None:
+        try:
+            storage.post(key=key, context=context)
+        except BaseException as error:  # noqa: BLE001
+            config.guard.failed(storage, "post", error)
 
 
 def read_note(config: Config, workflow_id: Any, task: Task | None = None) -> Carrier | None:

@@ -74,7 +74,7 @@ class TaskEngine:
             if self._goes_on(error):
                 raise
         else:
-            self._end()
+            self._reporter.end(None, self._now_ns())
         self.call_back()
 
     def start(self) -> Turn:
@@ -100,7 +100,7 @@ class TaskEngine:
         """Run the step once, without limit or retry, and keep its result."""
         leave = self._reporter.activate()
         try:
-            result = self._alone(self._step)
+            result = self._alone(is_limited=False)
         finally:
             if leave is not None:
                 leave()
@@ -119,9 +119,6 @@ class TaskEngine:
         # The clock may have been set back since the start was reported.
         self._began_ns = max(time.time_ns(), task.started_ns or 0)
         self._began = time.perf_counter_ns()
-
-    def _end(self) -> None:
-        self._reporter.end(None, self._now_ns())
 
     def _goes_on(self, error: BaseException) -> bool:
         """Report that an exception ended the task; return whether it leaves the engine too."""
@@ -159,7 +156,7 @@ class TaskEngine:
     def _only_attempt(self) -> Any:
         leave = self._reporter.activate()
         try:
-            return self._alone(self._how())
+            return self._alone()
         finally:
             if leave is not None:
                 leave()
@@ -183,7 +180,7 @@ class TaskEngine:
         leave = self._reporter.start_attempt(attempt, self._now_ns())
         failure: TaskError | None = None
         try:
-            return self._alone(self._how())
+            return self._alone()
         except BaseException as error:
             failure = TaskError(error, attempt if attempt < self._attempts else None)
             self._failure = (error, failure)
@@ -201,10 +198,20 @@ class TaskEngine:
             return self._failure[1]
         return TaskError(error)
 
-    def _alone(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns; a copy of this process that a fork in it made goes no further."""
+    def _alone(self, is_limited: bool = True) -> Any:
+        """What the step returns; a copy of this process that a fork in it made goes no further.
+
+        Args:
+            is_limited: Whether its time is limited.
+        """
+        step = self.task.step
+        # No function is called to ask for what few runs have.
+        is_used = interrupt.current is not None or interrupt.own.get() is not None
         try:
-            result = work()
+            if (is_limited and step.timeout) or is_used:
+                result = self._in_window(step, is_limited)
+            else:
+                result = self._call_step(step)
         except BaseException as error:
             leave_copy(self._process, error)
             raise
@@ -212,67 +219,24 @@ class TaskEngine:
             leave_copy(self._process)
         return result
 
-    def _how(self) -> Callable[[], Any]:
-        """What runs the step: within a window if the run can be interrupted, with its limit."""
-        if self.task.step.timeout:
-            return self._step_in_time
-        return self._step_in_time if interrupt.is_used() else self._call_step
+    def _in_window(self, step: Any, is_limited: bool) -> Any:
+        """What the step returns, which an interrupt may end, or its time."""
 
-    def _step(self) -> Any:
-        with interrupt.window():
-            return self._call_step()
+        def work() -> Any:
+            with interrupt.window():
+                return self._call_step(step)
 
-    def _call_step(self) -> Any:
+        if is_limited and (step.timeout or interrupt.leaves_thread()):
+            return _with_limit(work, step.timeout or None, step.name)
+        return work()
+
+    def _call_step(self, step: Any) -> Any:
         task = self.task
-        step = task.step
         if isinstance(step, Action):
             return step.run_for(task)
         return step(
             initial_context=task.initial_context, previous_context=task.previous_context, task=task
         )
-
-    def _step_in_time(self) -> Any:
-        timeout = self.task.step.timeout
-        if timeout or interrupt.leaves_thread():
-            return self._step_with_limit(timeout or None)
-        return self._step()
-
-    def _step_with_limit(self, timeout: float | None) -> Any:
-        """Run the step in a thread and stop waiting for it when its time, or the run, is over.
-
-        A thread cannot be stopped. It is a daemon, so that the interpreter's exit does not wait
-        for it, and what it still does has no effect on the task.
-        """
-        # Here, for most steps have no limit.
-        import threading
-        from contextvars import copy_context
-
-        from dotflow.core.threads import is_begun
-
-        outcome: list[Any] = []
-        raised: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                outcome.append(self._step())
-            except BaseException as error:  # noqa: BLE001 - raised again in the engine's thread
-                raised.append(error)
-
-        thread = threading.Thread(
-            target=copy_context().run, args=(run,), name=f"dotflow-{self.task.step.name}",
-            daemon=True,
-        )  # fmt: skip
-        if is_begun(thread):
-            interrupt.join(thread, timeout)
-        else:  # in an exit handler: better without a limit than not at all
-            run()
-        if raised:
-            raise raised[0]
-        if not outcome:
-            error = TimeoutError(f"timed out after {timeout:g} s")
-            setattr(error, ERROR_TYPE, "timeout")
-            raise error
-        return outcome[0]
 
 
 class Turn:
@@ -292,5 +256,42 @@ class Turn:
         """Report the end; an exception of the step goes no further."""
         if error is not None:
             return not self._engine._goes_on(error)
-        self._engine._end()
+        self._engine._reporter.end(None, self._engine._now_ns())
         return False
+
+
+def _with_limit(step: Callable[[], Any], timeout: float | None, name: str) -> Any:
+    """Run a step in a thread and stop waiting for it when its time, or the run, is over.
+
+    A thread cannot be stopped. It is a daemon, so that the interpreter's exit does not wait for
+    it, and what it still does has no effect on the task.
+    """
+    # Here, for most steps have no limit.
+    import threading
+    from contextvars import copy_context
+
+    from dotflow.core.threads import is_begun
+
+    outcome: list[Any] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(step())
+        except BaseException as error:  # noqa: BLE001 - raised again in the engine's thread
+            raised.append(error)
+
+    thread = threading.Thread(
+        target=copy_context().run, args=(run,), name=f"dotflow-{name}", daemon=True
+    )
+    if is_begun(thread):
+        interrupt.join(thread, timeout)
+    else:  # in an exit handler: better without a limit than not at all
+        run()
+    if raised:
+        raise raised[0]
+    if not outcome:
+        error = TimeoutError(f"timed out after {timeout:g} s")
+        setattr(error, ERROR_TYPE, "timeout")
+        raise error
+    return outcome[0]

@@ -47,7 +47,8 @@ class Sequential(Flow):
         """Run the tasks until one fails, or all with `ignore`."""
         previous = first_context(self.workflow_id)
         for task in self.tasks:
-            interrupt.check()
+            if interrupt.current is not None or interrupt.own.get() is not None:
+                interrupt.check()
             self.queue.append(task)
             kept = restore(task, self.workflow_id, previous) if self.resume else None
             if kept is not None:

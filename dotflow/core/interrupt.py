@@ -28,8 +28,12 @@ LOOK_EVERY = 0.1
 NO_THREAD = 0
 
 _NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
-_current: Interrupts | None = None
-_own: ContextVar[Interrupts | None] = ContextVar("dotflow_interrupts", default=None)
+current: Interrupts | None = None
+"""What ends all runs of this process; None where nobody may ask for that."""
+
+own: ContextVar[Interrupts | None] = ContextVar("dotflow_interrupts", default=None)
+"""What ends the run that goes on here; None where nobody may ask for that."""
+
 _keeps_thread: ContextVar[bool] = ContextVar("dotflow_keeps_thread", default=False)
 
 
@@ -100,35 +104,35 @@ class _Window:
 @contextlib.contextmanager
 def used(interrupts: Interrupts) -> Iterator[None]:
     """Have all runs of this process end where `interrupts` says so."""
-    global _current  # noqa: PLW0603 - signals are the process's, so this is too
-    before, _current = _current, interrupts
+    global current  # noqa: PLW0603 - signals are the process's, so this is too
+    before, current = current, interrupts
     try:
         yield
     finally:
-        _current = before
+        current = before
 
 
 @contextlib.contextmanager
 def cancelled_by(interrupts: Interrupts) -> Iterator[None]:
     """Have the run within, in this thread, end where `interrupts` says so."""
-    interrupts.outer = _own.get()
-    token = _own.set(interrupts)
+    interrupts.outer = own.get()
+    token = own.set(interrupts)
     try:
         yield
     finally:
-        _own.reset(token)
+        own.reset(token)
 
 
 def is_used() -> bool:
     """Whether somebody may ask for the end of a run."""
-    return _current is not None or _own.get() is not None
+    return current is not None or own.get() is not None
 
 
 def is_out_of_reach() -> bool:
     """Whether somebody may ask for the end, and no signal can interrupt this thread."""
-    if _own.get() is not None:
+    if own.get() is not None:
         return True
-    return _current is not None and threading.get_ident() != _current.thread
+    return current is not None and threading.get_ident() != current.thread
 
 
 def leaves_thread() -> bool:
@@ -152,17 +156,17 @@ def in_pool(interrupts: Interrupts) -> Iterator[None]:
 
 def window(is_open: bool = True) -> AbstractContextManager[None]:
     """What runs within may be interrupted (or, with False, may not)."""
-    one = _current or _own.get()
+    one = current or own.get()
     return _NOTHING if one is None else _Window(one, is_open)
 
 
 def check() -> None:
     """Raise Interrupted where the end was asked for."""
-    own = _own.get()
-    if own is not None:
-        own.check()
-    if _current is not None:
-        _current.check()
+    one = own.get()
+    if one is not None:
+        one.check()
+    if current is not None:
+        current.check()
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
@@ -219,9 +223,9 @@ def _left(deadline: float | None) -> float:
 
 
 def _in_child() -> None:
-    global _current
-    interrupts, _current = _current, None
-    _own.set(None)
+    global current
+    interrupts, current = current, None
+    own.set(None)
     if interrupts is not None:
         interrupts.in_child()
 

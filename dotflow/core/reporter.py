@@ -18,6 +18,7 @@ from dotflow.abc.facts import (
 from dotflow.core.forked import is_ending
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
+from dotflow.utils.basic_functions import basic_function
 
 if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier, TaskFact
@@ -93,7 +94,8 @@ class TaskReporter:
             task.started_ns = at_ns
         tracer = task.config.tracer
         try:
-            tracer.start_task(task=task)
+            if getattr(tracer.start_task, "__func__", None) is not basic_function:
+                tracer.start_task(task=task)
         except BaseException as error:  # noqa: BLE001
             task.config.guard.failed(tracer, "start_task", error)
         task.started_ns = at_ns or time.time_ns()
@@ -120,7 +122,24 @@ class TaskReporter:
             return self._activate_both(config)
         if not self._tells:
             return None
-        return config.guard.enter(self._server, "activate", self.task)
+        server = self._server
+        # Called as it is, in a `try` of its own: this is the way of every task.
+        try:
+            manager = server.activate(self.task)
+            if manager is None:
+                return None
+            manager.__enter__()
+        except BaseException as error:  # noqa: BLE001 - a provider's fault is not the work's
+            config.guard.failed(server, "activate", error)
+            return None
+
+        def leave() -> None:
+            try:
+                manager.__exit__(None, None, None)
+            except BaseException as error:  # noqa: BLE001
+                config.guard.failed(server, "activate", error)
+
+        return leave
 
     def _activate_both(self, config: Config) -> Leave:
         """The same where the Tracer has a span too: that of the Server is the inner one."""
@@ -215,15 +234,15 @@ class TaskReporter:
         task = self.task
         tracer = task.config.tracer
         try:
-            tracer.end_task(task=task)
+            if getattr(tracer.end_task, "__func__", None) is not basic_function:
+                tracer.end_task(task=task)
         except BaseException as error:  # noqa: BLE001
             task.config.guard.failed(tracer, "end_task", error)
         if self._tells:
-            self._tell_ended(failure)
+            self._tell_ended(task, failure)
         task.turn = None
 
-    def _tell_ended(self, failure: TaskError | None) -> None:
-        task = self.task
+    def _tell_ended(self, task: Task, failure: TaskError | None) -> None:
         fact = TaskEnded(
             next_number(), task.task_id, task.finished_ns or 0, task.duration or 0.0, task.status,
             task.retry_count, failure,

@@ -14,7 +14,7 @@ from dotflow.core.resolve import flat, resolve_callback, resolve_step
 from dotflow.core.task_error import TaskError, warn_of_error
 from dotflow.core.task_fields import StepView, TaskInstance
 from dotflow.core.types.status import TypeStatus
-from dotflow.utils.basic_functions import basic_callback
+from dotflow.utils.basic_functions import basic_callback, basic_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,9 +176,11 @@ class Task(TaskInstance):
     def _tell(self, status: str) -> None:
         config = self.config
         notify, log = config.notify, config.log
-        # Called as they are, each in a `try` of its own: this is the way of every task.
+        # Called as they are, each in a `try` of its own: this is the way of every task. What does
+        # nothing is not called.
         try:
-            notify.hook_status_task(task=self)
+            if getattr(notify.hook_status_task, "__func__", None) is not basic_function:
+                notify.hook_status_task(task=self)
         except BaseException as error:  # noqa: BLE001 - a provider's fault is not the work's
             config.guard.failed(notify, "hook_status_task", error)
         if status == TypeStatus.FAILED:
@@ -196,7 +198,8 @@ class Task(TaskInstance):
         if status == TypeStatus.COMPLETED:
             metrics = config.metrics
             try:
-                metrics.task_completed(task=self)
+                if getattr(metrics.task_completed, "__func__", None) is not basic_function:
+                    metrics.task_completed(task=self)
             except BaseException as error:  # noqa: BLE001
                 config.guard.failed(metrics, "task_completed", error)
 

@@ -299,14 +299,13 @@ class Manager(Outcome):
 
     def _began(self, config: Config) -> RunBegan:
         said = self._description
-        plan = tuple(
-            PlannedTask(task.task_id, task.step.name, task.group_name) for task in self.tasks
-        )
+        # A list first: a generator would be entered once a task.
+        plan = [PlannedTask(task.task_id, task.step.name, task.group_name) for task in self.tasks]
         earlier = read_note(config, self.workflow_id) if said.resumed else None
         self._began_ns, self._began_at = time.time_ns(), time.perf_counter_ns()
         return RunBegan(
-            self._number, self._began_ns, said.name, said.managed, self.mode, said.resumed, plan,
-            earlier,
+            self._number, self._began_ns, said.name, said.managed, self.mode, said.resumed,
+            tuple(plan), earlier,
         )  # fmt: skip
 
     def _tell(self, fact: WorkflowFact) -> None:

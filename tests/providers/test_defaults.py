@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dotflow import Task, action
+from dotflow import Config, DotFlow, Task, action
 from dotflow.providers import (
     MetricsDefault,
     NotifyDefault,
@@ -60,3 +60,39 @@ def test_does_nothing(capfd, cls, method, arguments):
     arguments = {"task": task} if arguments is None else arguments
     assert getattr(cls(), method)(**arguments) is None
     assert capfd.readouterr() == ("", "")
+
+
+HEARD = [
+    ("notify", NotifyDefault, "hook_status_task"),
+    ("metrics", MetricsDefault, "task_completed"),
+    ("tracer", TracerDefault, "start_task"),
+    ("tracer", TracerDefault, "end_task"),
+]
+
+
+@pytest.mark.parametrize("where", ["subclass", "object", "class", "midway"])
+@pytest.mark.parametrize(("slot", "cls", "hook"), HEARD)
+def test_who_hears_something_is_called(monkeypatch, where, slot, cls, hook):
+    """The engine skips only the default's own hook: not one that stands in its place."""
+    heard = []
+
+    def hear(*_, task):
+        heard.append(task.status)
+
+    provider = type("Told", (cls,), {hook: hear})() if where == "subclass" else cls()
+    if where == "object":
+        setattr(provider, hook, hear)
+    elif where == "class":
+        monkeypatch.setattr(cls, hook, hear)
+    config = Config(**{slot: provider})
+
+    @action
+    def first():
+        if where == "midway":
+            setattr(provider, hook, hear)
+
+    workflow = DotFlow(config=config)
+    workflow.task.add([first, step])
+    workflow.start()
+    assert "Completed" in heard or hook == "start_task"
+    assert heard

@@ -15,7 +15,7 @@ import os
 import steady_program
 from dotflow.core.engine import TaskEngine
 
-run_step = TaskEngine._end
+run_step = TaskEngine._begin
 
 def planted(number):
     os.write(descriptor, b"a line")
@@ -26,7 +26,7 @@ def dearer(self):
     return run_step(self)
 
 descriptor = os.open(os.devnull, os.O_WRONLY)
-TaskEngine._end = dearer
+TaskEngine._begin = dearer
 steady_program.main()
 """
 
