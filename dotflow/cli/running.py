@@ -182,7 +182,7 @@ def _say_where(workflow: DotFlow, trace_id: str | None) -> None:
     places = config.guard.call(config.server, "places", wid) or {}
     known = {"workflow": str(wid), "trace": trace_id, "open": trace_link(trace_id), **places}
     if not places:
-        known["reported"] = "nowhere (--server and the variables that it names say where)"
+        known["reported"] = "nowhere (see --server in `dotflow start --help`)"
     if history.wanted() > 0 and run_log.is_durable and run_log.segments:
         known["show"] = f"dotflow trace {shlex.quote(str(wid))}"
     for name, value in known.items():

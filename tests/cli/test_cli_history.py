@@ -109,6 +109,18 @@ def test_the_list_is_filtered_and_said_as_json(dotflow, told):
     assert "older" in dotflow("runs", "--limit", "1")
 
 
+def test_a_narrow_list_cuts_names_and_nothing_else(dotflow, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("DOTFLOW_HISTORY", "1MB")
+    monkeypatch.setenv("COLUMNS", "80")
+    run(ServerDefault(), "penguins-of-all-islands", extract, fail, extract)
+    run_log.close()
+    head, line = dotflow("runs").splitlines()
+    assert line[head.index("status") :].startswith("✗ Failed ")
+    assert line.endswith("1 ✗ 1 ✓ 1 ○")
+    assert "  penguin" in line
+
+
 def test_an_empty_list_says_how_there_will_be_runs(dotflow, monkeypatch, tmp_path):
     monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
     assert "DOTFLOW_HISTORY=64MB" in dotflow("runs")
@@ -235,6 +247,6 @@ def test_many_bars_are_cut_to_what_tells_most(dotflow, tmp_path):
     path = tmp_path / "many.json"
     path.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}))
     text = dotflow("trace", str(path))
-    assert "and 100 more" in text
+    assert "and 100 more lines: --all shows all" in text
     assert "late failure" in text
-    assert "more: --all" not in dotflow("trace", str(path), "--all")
+    assert "more lines" not in dotflow("trace", str(path), "--all")

@@ -16,9 +16,9 @@ from dotflow.utils.trace_link import trace_link
 from dotflow.waterfall.texts import whole
 
 FIELDS: Mapping[str, str] = {
-    "current_context": "what it returned",
-    "previous_context": "what the task before it returned",
-    "initial_context": "what it was given when it was added",
+    "current_context": "what the task returned",
+    "previous_context": "what the task before returned",
+    "initial_context": "what the task was added with",
 }
 ERRORS = 20
 """Errors that are shown, the last ones."""
@@ -127,6 +127,8 @@ def _attempts(row: Row, errors: list[dict[str, Any]]) -> list[Attempt]:
     # The last twenty are known, whatever their number.
     first = max(row.retry_count + 1, len(row.attempts)) - len(row.attempts) + 1
     by_number = {error.get("attempt"): error for error in errors}
+    if row.status == "Failed" and None in by_number:  # what failed the task: the last attempt's
+        by_number.setdefault(first + len(row.attempts) - 1, by_number[None])
     start = min(began for began, _ in row.attempts)
     moments = [moment for attempt in row.attempts for moment in attempt if moment]
     end = max([*moments, row.finished_at or start])

@@ -32,10 +32,12 @@ MANY = 20
 SHORTEST_ID = 12
 """Characters that a shown id has at the least."""
 
-SHORTEST_NAME, BESIDE_NAME = 8, 52
-"""Columns that a name has at the least, and that all but ids and names take."""
+SHORTEST_NAME, GAP = 8, 2
+"""Columns that a name has at the least, and that are between two columns."""
 
 LONGEST_ID = 36
+
+HEADS = ("began", "run", "workflow", "status", "took", "tasks")
 
 STATUSES = {
     "completed": WorkflowStatus.COMPLETED, "failed": WorkflowStatus.FAILED,
@@ -43,13 +45,13 @@ STATUSES = {
 }  # fmt: skip
 
 EPILOG = """\
-A run is there while it goes on, and until all that it said is delivered. Programs with
-DOTFLOW_HISTORY=64MB, and `dotflow start`, keep it longer: that much, the oldest go first.
-`dotflow trace ID` shows one, `dotflow trace last` the newest."""
+The list has the runs that go on, and those whose reports are not all delivered yet. A program with
+DOTFLOW_HISTORY=64MB keeps its runs after that, up to 64 MB; the oldest go first. `dotflow start`
+keeps 16 MB. `dotflow trace ID` shows one run, `dotflow trace last` the newest."""
 
 NONE_YET = """\
-There are no runs on this machine. Those that go on are there at once; run a program with
-DOTFLOW_HISTORY=64MB in its environment, or by `dotflow start`, and they stay."""
+This machine keeps no runs. Set DOTFLOW_HISTORY=64MB for a program, or run its workflow with
+`dotflow start`: its runs are kept then. Runs that go on are listed in any case."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -97,25 +99,32 @@ def run(arguments: argparse.Namespace) -> int:
 def _table(shown: Sequence[LocalRun], everything: Sequence[LocalRun], width: int) -> Table:
     ids = {one.workflow for one in everything}
     digits = length_of_ids(ids)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("began", "run", "workflow"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("tasks", no_wrap=True)
-    room = max(SHORTEST_NAME, width - BESIDE_NAME - digits)
-    for one in shown:
-        look = look_of(one.status)
-        words = "Running" if one.status == WorkflowStatus.IN_PROGRESS else one.status
-        table.add_row(
-            local_time(one.began_at),
-            cell(one.workflow[:digits], LONGEST_ID),
-            cell(one.name or "", room),
-            Text(f"{look.mark} {words}", style=look.terminal),
-            "" if one.duration is None else lasting(int(one.duration * 1e9)),
-            _tasks(one),
-        )
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
+    for name in HEADS:
+        table.add_column(name, justify="right" if name == "took" else "left", no_wrap=True)
+    beside = [
+        (Text(local_time(one.began_at)), _status(one), Text(_took(one)), _tasks(one))
+        for one in shown
+    ]
+    # Ids and names give way: who reads the list looks for the other columns.
+    heads = [Text(name) for name in HEADS if name not in ("run", "workflow")]
+    columns = zip(heads, *beside, strict=True)
+    room = width - sum(max(map(len, one)) for one in columns) - GAP * (len(HEADS) - 1)
+    digits = max(SHORTEST_ID, min(digits, room - SHORTEST_NAME))
+    for one, (began, *rest) in zip(shown, beside, strict=True):
+        run_id = cell(one.workflow[:digits], LONGEST_ID)
+        table.add_row(began, run_id, cell(one.name or "", max(SHORTEST_NAME, room - digits)), *rest)
     return table
+
+
+def _status(run: LocalRun) -> Text:
+    look = look_of(run.status)
+    words = "Running" if run.status == WorkflowStatus.IN_PROGRESS else run.status
+    return Text(f"{look.mark} {words}", style=look.terminal)
+
+
+def _took(run: LocalRun) -> str:
+    return "" if run.duration is None else lasting(int(run.duration * 1e9))
 
 
 def _tasks(run: LocalRun) -> Text:
@@ -125,7 +134,8 @@ def _tasks(run: LocalRun) -> Text:
     for status in (*_ORDER, *sorted(set(counts) - set(_ORDER))):
         if counts[status]:
             look = look_of(status)
-            found.append(f"{counts[status]} {look.mark} ", style=look.terminal)
+            found.append(" " if found else "")
+            found.append(f"{counts[status]} {look.mark}", style=look.terminal)
     return found
 
 

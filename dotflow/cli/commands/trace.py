@@ -147,7 +147,7 @@ class _Shown:
         console.print(waterfall(by_group(bars), console.width, self.now))
         if len(bars) < len(self.bars):
             left = len(self.bars) - len(bars)
-            console.print(f"and {left} more: --all shows them", style="dim")
+            console.print(f"and {left} more lines: --all shows all", style="dim")
         for line, frames in self.errors():
             console.print(Text(line, style="red"), soft_wrap=True)
             if frames:
@@ -179,7 +179,7 @@ class _OfRun(_Shown):
         took = "" if found.duration is None else f" in {lasting(int(found.duration * 1e9))}"
         title = f"{fit(found.name or UNNAMED, LONGEST_NAME)} ({found.workflow}): {found.status}"
         began = f", began {local_time(found.began_at)}" if found.began_at else ""
-        lost = ", its process ended before it" if found.is_lost else ""
+        lost = ", its process ended before the run did" if found.is_lost else ""
         super().__init__(
             f"{title}{took}{began}{lost}", bars_of(found, said), found.trace_id, time.time_ns()
         )

@@ -126,6 +126,9 @@ def test_a_run_that_was_resumed_says_when(site):
     assert [one.one("time")["datetime"][:13] for one in opened] == [
         f"{ago(hours=hours):%Y-%m-%dT%H}" for hours in (3, 2)
     ]
+    # The process of the first was killed: the second goes on, and says nothing of the first's end.
+    states = [one.one("span", class_="status").text for one in opened]
+    assert states == ["No end reported", "In progress"]
     began = (ago(hours=2) - ago(hours=3)) / timedelta(milliseconds=1)
     assert site.get("/runs/resumed/rows").json()["openings"] == [0, began]
 

@@ -27,7 +27,12 @@ def site(served: ApiServer) -> Iterator[Site]:
         assert site.call("POST", f"{path}/tasks", json=body, headers=times(BEGIN)).ok
         errors = [
             {"attempt": 1, "exception": "OSError", "message": "no network", "traceback": TRACEBACK},
-            {"attempt": 2, "exception": "ValueError", "message": HOSTILE, "traceback": TRACEBACK},
+            {
+                "attempt": None,
+                "exception": "ValueError",
+                "message": HOSTILE,
+                "traceback": TRACEBACK,
+            },
         ]
         change = {
             "status": "Failed",

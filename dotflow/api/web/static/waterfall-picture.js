@@ -141,7 +141,8 @@ export class Picture {
 
   *#ticks({ view }) {
     const span = view.to - view.from;
-    const room = (this.right - this.left) / (view.from > HOUR ? 150 : 96);
+    const wide = this.right - this.left;
+    const room = wide / (view.from > HOUR ? 150 : wide < 300 ? 64 : 96); // a phone has a scale too
     const step = STEPS.find((one) => span / one <= room) ?? DAY * Math.ceil(span / room / DAY);
     for (let at = Math.ceil(view.from / step); at * step <= view.to; at += 1) yield at * step;
   }
