@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import faulthandler
 import multiprocessing
 import os
@@ -24,10 +25,30 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 mutants.switch_on()  # where the tests are run to see them fail
 
+# Images of containers forbid bytecode. Then each process of each run rewrites the asserts of all
+# tests anew, which is most of what collecting costs, and each program of a test compiles dotflow.
+# Only in here, and until all is collected: a test may write a module twice within a second, which
+# is the same module to whoever has its bytecode.
+BYTECODE_FORBIDDEN = sys.dont_write_bytecode
+sys.dont_write_bytecode = False
+COMPILED = ("dotflow", "tests/support")  # what programs of tests import
+
 OURS = ("DOTFLOW_", "SERVER_BASE_URL", "SERVER_USER_TOKEN", "WORKFLOW_ID", "OTEL_", "TRACEPARENT",
         "TRACESTATE", "BAGGAGE", "PYTHONUNBUFFERED")  # fmt: skip
 KEPT = ("DOTFLOW_TEST_",)
 GRACE = 30.0  # seconds, on a machine that has much else to do
+
+
+def pytest_configure(config):
+    """Compile once what many programs import; what is up to date stays."""
+    if not hasattr(config, "workerinput"):  # not in each worker of xdist
+        for folder in COMPILED:
+            compileall.compile_dir(Path(__file__).parent.parent / folder, quiet=2)
+
+
+def pytest_collection_finish():
+    """From here on it is as the environment says."""
+    sys.dont_write_bytecode = BYTECODE_FORBIDDEN
 
 
 def pytest_terminal_summary(terminalreporter):
