@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-MISSING = "It writes YAML with ruamel.yaml: pip install 'dotflow[cloud]'"
+MISSING = "This needs ruamel.yaml, which writes YAML: pip install 'dotflow[cloud]'"
 
 INDENT = 2
 

@@ -13,7 +13,7 @@ from dotflow.utils.masking import masked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MISSING = "It talks to Amazon by boto3: pip install 'dotflow[aws]'"
+MISSING = "This needs boto3, which talks to Amazon: pip install 'dotflow[aws]'"
 
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER, TRIES = 10, 30, 3
 
