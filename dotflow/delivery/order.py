@@ -46,12 +46,21 @@ def _has_turn(unit: Unit, key: int, active: list[Unit]) -> bool:
     """
     if any(key in other.flying for other in active if other is not unit):
         return False
-    number, log = unit.next_number(key), unit.source.log
+    number, log = _next_number(unit, key), unit.source.log
     return not any(
-        key in other.owing and other.source.log == log and other.next_number(key) < number
+        key in other.owing and other.source.log == log and _next_number(other, key) < number
         for other in _with_inner(active)
         if other is not unit
     )
+
+
+def _next_number(unit: Unit, key: int) -> int:
+    """The number by which a unit's next message about a task has its place among the others.
+
+    A task may be added long before its run begins. The run says so only once it has begun, and it
+    begins after what came before: a run that waited for such a message would wait for itself.
+    """
+    return max(unit.next_number(key), unit.source.run)
 
 
 def _with_inner(units: list[Unit]) -> Iterator[Unit]:

@@ -220,6 +220,21 @@ def test_a_run_within_a_run(outbox, log):
     assert heads == ["In progress", "Failed", "Completed"]
 
 
+def test_a_run_within_a_run_waits_for_no_task_of_the_next(outbox, log):
+    """A task is added before the run it is of begins: the run before it cannot wait for that."""
+    outer = WrittenRun("w", "managed", log).began(managed=True)
+    first = WrittenRun("w", "managed", log).created(managed=True).added(1).began(101, managed=True)
+    drain(outbox)
+    second = WrittenRun("w", "managed", log).created(managed=True).added(1)
+    first.task_began(101).task_ended(101).ended()
+    second.began(101, managed=True).task_began(101).task_ended(101, status="Failed").ended()
+    outer.ended()
+    delivered = drain(outbox, limit=9)
+    statuses = [json.loads(one.body)["status"] for one in delivered if one.task]
+    assert statuses == ["Completed", "Not started", "Failed"]
+    assert outbox.counts().pending == 0
+
+
 def test_try_later_waits_and_keeps_its_place(outbox, run):
     """A message that is tried later is due after a while, and a flush hurries it."""
     run.added(1)
