@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import NamedTuple
 
 FRAME = 300
 """Bytes of an item of a bulk without anything in it, and rather more."""
@@ -25,8 +25,7 @@ class Kind(Enum):
         return self in (Kind.WORKFLOW_POST, Kind.TASK_POST)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One call to dotflow-api, in no dialect yet.
 
     Attributes:
@@ -67,15 +66,14 @@ class Message:
 
     def with_body(self, body: bytes, key: str, kind: Kind | None = None) -> Message:
         """Another message that says as much, perhaps by another call."""
-        return replace(self, body=body, id=key, kind=kind or self.kind)
+        return self._replace(body=body, id=key, kind=kind or self.kind)
 
     def without_headers(self, key: str) -> Message:
         """Another message, without what leads to a span."""
-        return replace(self, headers="", id=key)
+        return self._replace(headers="", id=key)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """The message has arrived.
 
     Attributes:
@@ -85,8 +83,7 @@ class Delivered:
     server_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TryLater:
+class TryLater(NamedTuple):
     """The message was not taken, and may be another time.
 
     Attributes:
@@ -101,11 +98,10 @@ class TryLater:
     after: float | None = None
     everywhere: bool = False
     mend: str | None = None
-    is_too_much: bool = field(default=False, compare=False)
+    is_too_much: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The message will never be taken.
 
     Attributes:
@@ -117,8 +113,7 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Instead:
+class Instead(NamedTuple):
     """The message was not taken; another one may be, and says as much.
 
     Attributes:
@@ -128,8 +123,7 @@ class Instead:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class NotSent:
+class NotSent(NamedTuple):
     """The message was in a bulk in which an earlier one of its record was not taken."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,6 +36,8 @@ def trace_id_of(workflow: str) -> int:
         number = INVALID_TRACE_ID
     if number != INVALID_TRACE_ID:
         return number
+    import hashlib  # here, for most ids are UUIDs
+
     digest = hashlib.blake2b(workflow.encode("utf-8", "replace"), digest_size=16).digest()
     return int.from_bytes(digest, "big")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from dotflow.otel.export.children import step_child
 from dotflow.otel.export.ending import see_to_the_end
 from dotflow.otel.spans.carriers import carrier_of, warn_of
 from dotflow.otel.spans.origin import within_run
+from dotflow.process import at_exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ _w3c = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagato
 
 def be_a_child(carrier: Mapping[str, str]) -> None:
     """Have this process, a child that runs one step, leave its spans to its parent to send."""
-    if multiprocessing.parent_process() is not None:
+    if at_exit.is_child():
         step_child.begin(carrier)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -73,6 +72,8 @@ def claims_path(log: str, reader: str) -> Path:
 
 def reader_key(name: str) -> str:
     """What stands for a reader's name in lines and in names of files: 16 hex digits."""
+    import hashlib  # here, for OpenSSL comes with it
+
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import threading
 import time
 from functools import lru_cache
@@ -19,6 +18,7 @@ from dotflow.runlog.folder import LOG, NOWHERE, make_folder, segments_in, state_
 from dotflow.runlog.life import LOCK
 from dotflow.runlog.ownfile import OwnFile, opened_to_read, read_file, write_all
 from dotflow.utils.masking import has_stem, masked_name
+from dotflow.utils.patterns import later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ SLICE = 64 * 1024
 
 HEAD = 4096
 
-_SIZE = re.compile(r"(\d{1,12})\s*(b|k|kb|kib|m|mb|mib|g|gb|gib)?")
+_SIZE = later(r"(\d{1,12})\s*(b|k|kb|kib|m|mb|mib|g|gb|gib)?")
 _UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 _NONE = ("", "0", "off", "no", "false")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from itertools import islice
 from json import encoder
@@ -13,8 +12,10 @@ from dotflow.runlog import shown
 from dotflow.runlog.plain import Copy, Survey, storage_of
 from dotflow.runlog.shown import ValueTooLargeError
 from dotflow.utils import masking
+from dotflow.utils.patterns import later
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator
 
     from dotflow.abc.facts import RunBegan
@@ -52,7 +53,7 @@ NEAR = 4096
 
 
 # What a strict parser or a line of a file does not take, or a terminal obeys.
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSAFE = later("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def _escape(found: re.Match[str]) -> str:

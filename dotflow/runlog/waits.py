@@ -6,8 +6,7 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dotflow.runlog import files
 
@@ -28,8 +27,7 @@ WELL_FOR = 10.0
 _MOST_WORDS = 400
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """Why a destination takes nothing; times are seconds since the epoch.
 
     Attributes:
@@ -105,7 +103,7 @@ class Waits:
         file = files.OwnFile(aside, is_new=True)
         try:
             if file.is_open():  # else a step has closed all descriptors meanwhile
-                files.write_all(file.fd, json.dumps(asdict(wait)).encode())
+                files.write_all(file.fd, json.dumps(wait._asdict()).encode())
                 os.replace(aside, path)  # noqa: PTH105 - one call, which may replace another
         except OSError:
             aside.unlink(missing_ok=True)

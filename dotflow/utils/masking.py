@@ -7,6 +7,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from dotflow.utils.patterns import later
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -48,9 +50,9 @@ _KEYS = "|".join(
 )
 _CREDENTIAL = rf"{_WORDS}|{_ALONE}|{_KEYS}|session[ ._-]?id"
 # On small letters without IGNORECASE that is five times faster.
-_IN_SMALL_LETTERS = re.compile(_CREDENTIAL)
-_IN_ANY_LETTERS = re.compile(_CREDENTIAL, re.IGNORECASE)
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_IN_SMALL_LETTERS = later(_CREDENTIAL)
+_IN_ANY_LETTERS = later(_CREDENTIAL, re.IGNORECASE)
+_SURROGATE = later("[\ud800-\udfff]")
 
 BEFORE, LONGEST, WINDOW = 80, 300, 2000
 """Characters before a credential in which its name begins; of the longest name with what is around
@@ -118,7 +120,7 @@ def clean(text: str) -> str:
 
 
 # Every repetition is bounded or excludes what follows it, so that no text takes quadratic time.
-_NAMED = re.compile(
+_NAMED = later(
     # A name, in quotes or not, and `=`, `:` or `=>`; and `("name", value`.
     rf"(?:{_CREDENTIAL})(?:[^\"'\n]{{0,64}}(?=[\"'])|[\w.\-]{{0,64}})\\{{0,8}}[\"']?[\])]?"
     r"\s{0,16}[:=]{1,2}>?\s{0,16}"
@@ -129,30 +131,30 @@ _NAMED = re.compile(
     r"|passw[a-z]{0,8}\s{1,4}(?=[\"'])",
     re.IGNORECASE,
 )
-_CLASS = re.compile(r"(?:^|\s)[\w.]{0,256}(?:Error|Exception|Warning):\s{1,16}\Z")
-_HEADER = re.compile(r"(authorization|cookie)(\s{0,4}:\s{0,4})[^\s\"'][^\n]*", re.IGNORECASE)
-_BEARER = re.compile(r"(bearer\s{1,4})(?=[^\s\"']{0,256}\d)[\w.~+/=\-]{8,}", re.IGNORECASE)
+_CLASS = later(r"(?:^|\s)[\w.]{0,256}(?:Error|Exception|Warning):\s{1,16}\Z")
+_HEADER = later(r"(authorization|cookie)(\s{0,4}:\s{0,4})[^\s\"'][^\n]*", re.IGNORECASE)
+_BEARER = later(r"(bearer\s{1,4})(?=[^\s\"']{0,256}\d)[\w.~+/=\-]{8,}", re.IGNORECASE)
 # The password of a URL ends at the last `@` before the path; one with `/` in it, at the next.
-_USER = re.compile(
+_USER = later(
     r"://(?:[^\s:/@\"']{20,256}(?=@)|([^\s:/@\"']{0,256}:)(?!\d{0,5}(?:[/?#\s\"',)\]]|\Z))"
     r"(?:[^\s/\"']{1,256}(?=@)|[^\s\"'@]{1,256}(?=@)))"
 )
-_QUOTED = re.compile(
+_QUOTED = later(
     r"[bfru]{0,2}(?:(?P<three>\"{3}|'{3})(?:(?!(?P=three)).){0,4096}(?:(?P=three))?"
     r"|(?P<quote>\\{0,8}[\"'])(?:(?!(?P=quote))(?:\\.|[^\n]))*(?P=quote)?)",
     re.IGNORECASE | re.DOTALL,
 )
-_SCHEME = re.compile(r"(?:bearer|basic|digest|negotiate)\s{1,4}", re.IGNORECASE)
+_SCHEME = later(r"(?:bearer|basic|digest|negotiate)\s{1,4}", re.IGNORECASE)
 # A comma within goes along unless another name comes after it.
-_WORD = re.compile(
+_WORD = later(
     r"(?:[^\s,;&\"'()\[\]{}<]|[)\]}](?=[^\s,;&\"'()\[\]{}])|[\"'](?=\w)"
     r"|,(?=[^\s,;&\"'()\[\]{}<=:]{1,64}(?:[\s,;]|\Z)))+"
 )
-_ANGLE = re.compile(r"<[^<>\n]{0,256}>")
-_GOES_ON = re.compile(
+_ANGLE = later(r"<[^<>\n]{0,256}>")
+_GOES_ON = later(
     r"\s{0,4}=\s{0,4}(?!=)|\s{0,4}[+%]\s{0,4}|\s{1,4}or\s{1,4}(?=[bfru]?[\"'])|\s{1,4}(?=[\"'])"
 )
-_BRACKET = re.compile(r"[\[({]|[\])}]|[\"']")
+_BRACKET = later(r"[\[({]|[\])}]|[\"']")
 
 
 def masked(text: str) -> str:

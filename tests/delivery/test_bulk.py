@@ -242,7 +242,7 @@ def test_time_over_halves_the_portion_until_one_is_in_time(api, client):
     api.bulk = MOST
     api.on("POST /bulk", hang, times=1)
     outcomes = client.send_bulk(run(), timeout=0.1)
-    assert set(outcomes) == {TryLater("the server did not answer in time")}
+    assert set(outcomes) == {TryLater("the server did not answer in time", is_too_much=True)}
     assert client.bulk_limit == 3
     client.send_bulk(run()[:2])
     assert client.bulk_limit == 3  # that was no whole portion

@@ -60,7 +60,7 @@ def timed(url, *messages, timeout=TIMEOUT):
     return outcome
 
 
-LATE = TryLater("the server did not answer in time")
+LATE = TryLater("the server did not answer in time", is_too_much=True)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_server_that_floods(first, unit):
         outcome = send(server.url)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert outcome in (BROKEN, TryLater("the server's answer is too long"))
+    assert outcome in (BROKEN, TryLater("the server's answer is too long", is_too_much=True))
     assert peak < MEMORY
 
 

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 import tracemalloc
-from dataclasses import replace
 
 import pytest
 from support.written import NAME, WrittenRun, drain
@@ -102,7 +101,7 @@ def test_tasks_wait_for_the_opening_of_a_run_from_outside(outbox, log):
     run.began(101, 102, managed=True)
     [opening] = claim(outbox)
     assert opening.message.kind is Kind.WORKFLOW_OPEN
-    post = replace(opening.message, kind=Kind.WORKFLOW_POST, id="another")
+    post = opening.message._replace(kind=Kind.WORKFLOW_POST, id="another")
     settle(outbox, opening, Instead(post))
     [other] = claim(outbox)
     assert other.message == post

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,7 @@ def _reused(send: Callable[..., Any]) -> Callable[..., Any]:
     def mutant(self: Client, message: Any, *args: Any, **kwargs: Any) -> Any:
         record = f"{message.workflow} {message.task}"
         key = hashlib.sha256(record.encode()).hexdigest()[:32]
-        return send(self, replace(message, id=key), *args, **kwargs)
+        return send(self, message._replace(id=key), *args, **kwargs)
 
     return mutant
 
@@ -58,7 +57,7 @@ def _lost(settle: Callable[..., None]) -> Callable[..., None]:
 
     def bent(flight: Any, outcome: Any) -> Any:
         if isinstance(outcome, Delivered) and next(turns) % ONE_IN == 0:
-            return Instead(replace(flight.message, id=os.urandom(16).hex()))
+            return Instead(flight.message._replace(id=os.urandom(16).hex()))
         return outcome
 
     @wraps(settle)

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import weakref
-from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
@@ -45,7 +44,9 @@ def see_to_the_end() -> None:
     _seen_to = os.getpid()
     if _is_forked():
         begin_anew(_exporting())
-    util.Finalize(None, _flush_all, exitpriority=100)
+    from multiprocessing.util import Finalize  # here, for most processes are no children
+
+    Finalize(None, _flush_all, exitpriority=100)
 
 
 def _is_forked() -> bool:

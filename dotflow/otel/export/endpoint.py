@@ -9,18 +9,18 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import re
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from opentelemetry.util.re import parse_env_headers
 
 from dotflow.process.at_exit import LONGEST_TIMEOUT
 from dotflow.process.variables import mended, warn
+from dotflow.utils.patterns import later
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -34,17 +34,16 @@ PACKINGS = ("none", "gzip", "deflate")
 VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 _FOR_ALL = "OTEL_EXPORTER_OTLP_"
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e]*")
-_ODD = re.compile(r"[\t\";\\]")
+_NAME = later(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_VALUE = later(r"[\t\x20-\x7e]*")
+_ODD = later(r"[\t\";\\]")
 
 
 class Unusable(OSError):
     """No call can be made; the text says why, and names the variable to mend."""
 
 
-@dataclass(frozen=True)
-class Signal:
+class Signal(NamedTuple):
     """One of the things that OTLP carries.
 
     Attributes:

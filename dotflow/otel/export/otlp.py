@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from dotflow.otel.export.endpoint import (
     is_grpc,
     is_named,
 )
+from dotflow.process import at_exit
 from dotflow.process.forking import renew_in_child
 from dotflow.process.variables import warn
 
@@ -160,7 +160,7 @@ def tell_of_nowhere() -> None:
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
     # What is wrong with those was said; who wants metrics alone gets these.
     is_meant = is_disabled or _names() or is_named() or is_named(METRICS)
-    if not is_meant and multiprocessing.parent_process() is None:
+    if not is_meant and not at_exit.is_child():
         warn(
             "ServerOtel has no destination: set OTEL_EXPORTER_OTLP_ENDPOINT for traces "
             f"({DEFAULTS[HTTP]} for a Collector on this machine), or DOTFLOW_SERVER_URL and "

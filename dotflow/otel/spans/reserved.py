@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, overload
 
@@ -40,6 +39,8 @@ class Reserved(NamedTuple):
 
 def attempt_id(task: int, attempt: int) -> int:
     """The id (64 bits) of an attempt's span: it follows from that of its task, for any number."""
+    import hashlib  # here, for most runs need no executor
+
     seed = f"{task:016x}/{attempt}".encode()
     return int.from_bytes(hashlib.blake2b(seed, digest_size=8).digest(), "big") or 1
 

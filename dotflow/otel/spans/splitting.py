@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -100,6 +99,8 @@ def part_trace_id(workflow: str, number: int) -> int:
     own = trace_id_of(workflow)
     if number == 1:
         return own
+    import hashlib  # here, for most runs are one trace
+
     seed = f"{workflow}/{number}".encode("utf-8", "replace")
     hashed = int.from_bytes(hashlib.blake2b(seed, digest_size=_HASHED_BITS // 8).digest(), "big")
     return hashed << (128 - _HASHED_BITS) | own & _SHARED_MASK
