@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from dotflow.delivery.flight import Flight
     from dotflow.delivery.lanes import Lanes
-    from dotflow.delivery.unit import Flight, Unit
+    from dotflow.delivery.unit import Unit
     from dotflow.runlog.writer import RunLog
 
     Left = AdoptedLog | EarlierFile

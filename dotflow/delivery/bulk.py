@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 HEADER = "Dotflow-Bulk"
 """The header in which a server says how many messages it takes in one call."""
 
-MOST = 500
+MOST = 200
+"""Messages that one bulk has at most. More of them cost the server and us as much, and memory."""
 
 FAILED_DEPENDENCY = 424
 

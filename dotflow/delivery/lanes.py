@@ -12,13 +12,14 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import bodies
+from dotflow.delivery.flight import Flight, Key, slot_of
 from dotflow.delivery.held import HeldTasks
 from dotflow.delivery.later import Later, is_told
 from dotflow.delivery.message import Delivered, Instead, Kind, Outcome, Refused, TryLater
 from dotflow.delivery.order import is_before, is_open, leave_out, nest, sendable, unfinished
 from dotflow.delivery.records import OTEL
 from dotflow.delivery.server_ids import ServerIds
-from dotflow.delivery.unit import Flight, Key, Unit, slot_of
+from dotflow.delivery.unit import Unit
 from dotflow.runlog import lines
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dotflow.delivery.unit import Key, Unit
+    from dotflow.delivery.flight import Key
+    from dotflow.delivery.unit import Unit
 
 
 class Later:

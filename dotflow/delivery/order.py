@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Iterator, Mapping
 
+    from dotflow.delivery.flight import Key
     from dotflow.delivery.server_ids import ServerIds
-    from dotflow.delivery.unit import Key, Unit
+    from dotflow.delivery.unit import Unit
 
 
 def is_open(unit: Unit) -> bool:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from dotflow.delivery import dead_letters
+from dotflow.delivery import dead_letters, room
 from dotflow.delivery.adoption import Adoption
 from dotflow.delivery.ages import oldest
 from dotflow.delivery.lanes import Lanes
@@ -25,14 +25,10 @@ from dotflow.runlog.writer import RunLog, run_log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dotflow.delivery.flight import Flight
     from dotflow.delivery.left_behind import LeftBehind
-    from dotflow.delivery.unit import Flight
     from dotflow.runlog.reader import Fact
     from dotflow.runlog.writer import Segment
-
-MOST_RECORDS = 2500
-"""Records that are held in memory to be sent: enough for all calls that may be under way, each with
-a bulk. What is behind them waits on disk."""
 
 _NEWS = frozenset({
     lines.CREATED, lines.ADDED, lines.RUN_BEGAN, lines.TASK_BEGAN, lines.RETRIED, lines.TASK_ENDED,
@@ -133,7 +129,7 @@ class Outbox:
             seconds: The time to take for it; all that there is without.
         """
         deadline = None if seconds is None else time.perf_counter() + seconds
-        while sum(len(unit.owing) for unit in self.lanes) < MOST_RECORDS:
+        while not room.is_full(self.lanes):
             found = self._next_facts(SLICE if deadline is None else SLICE // 16)
             for fact, part in found:
                 self._take(fact, part)

@@ -6,8 +6,9 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from dotflow.delivery.earlier_words import worded
+from dotflow.delivery.flight import Key, slot_of
 from dotflow.delivery.message import Kind
-from dotflow.delivery.unit import Key, Unit, slot_of
+from dotflow.delivery.unit import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

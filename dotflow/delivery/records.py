@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.runlog import lines
+from dotflow.runlog.reader import SIZE
 
 if TYPE_CHECKING:
     from dotflow.runlog.reader import Fact
@@ -52,6 +53,8 @@ class TaskRecord:
         is_owed: Whether its process did not live to report that.
         is_restored: Whether it did not run, for an earlier run has its result.
         segments: Which files of the log have facts of it.
+        size: How many bytes those facts have in the log.
+        counted: How many of them its unit counts.
     """
 
     task: int
@@ -82,6 +85,8 @@ class TaskRecord:
     is_owed: bool = False
     is_restored: bool = False
     segments: set[int] = field(default_factory=set)
+    size: int = 0
+    counted: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -103,6 +108,7 @@ class TaskRecord:
             again: Whether the record may be there from an earlier run.
         """
         n, kind = fact["n"], fact["f"]
+        self.size += fact.get(SIZE, 0)
         _TAKES[kind](self, fact)
         if kind == lines.ADDED or (policy == OTEL and kind in (lines.TASK_BEGAN, lines.RESTORED)):
             self.made_by, self.made_as = n, self.status

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from dotflow.runlog import lines
+from dotflow.runlog.reader import SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 MOST = 64
 """Results that are kept for the lines that follow them; an older one is looked up in the file."""
 
+MOST_BYTES = 2**23
+"""Bytes of the lines that these are from; of the last one more."""
+
 _HAS_RESULT = frozenset({lines.TASK_ENDED, lines.RESTORED})
 _MISSING = object()
 
@@ -23,7 +27,8 @@ class References:
     """Puts what a line refers to into it; called for every line, in the order of the file."""
 
     def __init__(self) -> None:
-        self._results: OrderedDict[int, Any] = OrderedDict()
+        self._results: OrderedDict[int, tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
 
     def resolve(self, fact: Fact, all_facts: Callable[[], Iterable[Fact]]) -> None:
         """Give a fact the previous context that it refers to.
@@ -37,16 +42,19 @@ class References:
         number = fact.pop(lines.PREVIOUS_OF, None)
         if number is None:
             return
-        found = self._results.get(number, _MISSING)
+        found, _ = self._results.get(number, (_MISSING, 0))
         if found is _MISSING:
             of = (one for one in all_facts() if one["f"] in _HAS_RESULT and one["n"] == number)
             found = next((one.get("current") for one in of), None)
         fact["previous"] = found
 
     def _keep(self, fact: Fact) -> None:
-        self._results[fact["n"]] = fact.get("current")
-        if len(self._results) > MOST:
-            self._results.popitem(last=False)
+        size = fact.get(SIZE, 0)
+        self._results[fact["n"]] = fact.get("current"), size
+        self._bytes += size
+        while len(self._results) > MOST or (self._bytes > MOST_BYTES and len(self._results) > 1):
+            _, (_, size) = self._results.popitem(last=False)
+            self._bytes -= size
 
 
 def resolve_all(facts: list[Fact]) -> None:

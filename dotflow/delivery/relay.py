@@ -19,8 +19,8 @@ from dotflow.runlog import lateness
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dotflow.delivery.flight import Flight
     from dotflow.delivery.outbox import Counts, Outbox
-    from dotflow.delivery.unit import Flight
 
 WORKERS = 8
 LINGER = 10.0  # seconds that a thread and its connection are kept when there is nothing to send

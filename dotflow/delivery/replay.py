@@ -10,7 +10,8 @@ from dotflow.delivery.records import OF_TASKS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dotflow.delivery.unit import Slot, Unit
+    from dotflow.delivery.flight import Slot
+    from dotflow.delivery.unit import Unit
     from dotflow.runlog.reader import Fact
     from dotflow.runlog.receipts import Receipt
 

@@ -16,9 +16,9 @@ from dotflow.runlog import files
 from dotflow.runlog.waits import Waits
 
 if TYPE_CHECKING:
+    from dotflow.delivery.flight import Flight
     from dotflow.delivery.outbox import Outbox
     from dotflow.delivery.senders import Senders
-    from dotflow.delivery.unit import Flight
 
 BULK_BYTES = 5 * 2**20 - 2**10
 """Bytes that the messages of one bulk may have together."""

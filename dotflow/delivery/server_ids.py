@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ class ServerIds:
     def __init__(self, max_kept: int = MAX_KEPT) -> None:
         self._max_kept = max_kept
         self._ids: dict[str, dict[int, str]] = {}
-        # Those of workflows of which nothing is to be said for now, in a quarter of the memory.
-        self._packed: dict[str, str] = {}
+        # Those of workflows of which nothing is to be said for now, in little memory.
+        self._packed: dict[str, bytes] = {}
         self._refused: dict[str, set[int]] = {}
         self._over: set[str] = set()
         self._ended: OrderedDict[str, int] = OrderedDict()
@@ -124,10 +125,12 @@ class ServerIds:
     def _known(self, workflow: str) -> dict[int, str]:
         known = self._ids.get(workflow)
         if known is None and (packed := self._packed.get(workflow)) is not None:
-            return dict(zip(*json.loads(packed), strict=True))
+            return dict(zip(*json.loads(zlib.decompress(packed)), strict=True))
         # It may have been unpacked meanwhile.
         return self._ids.get(workflow, {}) if known is None else known
 
 
-def _packed(known: dict[int, str]) -> str:
-    return json.dumps([[*known], [*known.values()]], separators=(",", ":"))
+def _packed(known: dict[int, str]) -> bytes:
+    # Of ids that are random all but their bits is saved, of others nearly everything.
+    text = json.dumps([[*known], [*known.values()]], separators=(",", ":"))
+    return zlib.compress(text.encode(), 1)

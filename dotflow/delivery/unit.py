@@ -5,11 +5,11 @@ Run 0 is what was before the first run. Nothing here does I/O; one thread calls 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import bodies
-from dotflow.delivery.message import Kind, Message
+from dotflow.delivery.flight import Key, Slot, slot_of
+from dotflow.delivery.message import Kind
 from dotflow.delivery.numbers import Numbers
 from dotflow.delivery.records import OF_TASKS, TaskRecord, WorkflowRecord
 from dotflow.runlog.lines import ADDED, RUN_BEGAN
@@ -19,27 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dotflow.delivery.left_behind import LeftBehind
+    from dotflow.delivery.message import Message
     from dotflow.runlog.reader import Fact
-
-Key = int | None
-"""A record of a unit: a task's number, or None for the workflow."""
-
-Slot = tuple[Key, bool]
-"""A record, and whether the call is the one that all others about it wait for."""
-
-
-def slot_of(key: Key, kind: Kind, is_final: bool) -> Slot:
-    """Which of a record's two calls one is."""
-    return key, kind is Kind.TASK_POST or (key is None and not is_final)
-
-
-@dataclass(slots=True)
-class Flight:
-    """A message that is under way."""
-
-    unit: Unit
-    key: Key
-    message: Message
 
 
 class Unit:
@@ -56,6 +37,7 @@ class Unit:
         spoken: The tasks whose states it has said, or has to say.
         owing: The tasks that have something to say.
         pending: How many messages are to be sent still.
+        size: About how many bytes what its tasks have to say takes.
         flying: The messages that are under way.
         unanswered: The messages whose outcome is not known: they are repeated unchanged.
         outer: The unit whose run this one's began within.
@@ -75,7 +57,7 @@ class Unit:
         self.spoken = Numbers()
         self.owing: dict[int, int] = {}
         self._ready: dict[int, None] = {}
-        self._owed_by_tasks = 0
+        self._owed_by_tasks = self.size = 0
         self.flying: dict[Key, Message] = {}
         self.unanswered: dict[Slot, Message] = {}
         self.delayed: set[Key] = set()
@@ -120,6 +102,7 @@ class Unit:
         """Keep the books on what a task has to say."""
         owed = (bool(record.made_by) and not record.posted) + (record.said < record.due)
         self._owed_by_tasks += owed - self.owing.get(task, 0)
+        self._weigh(record, record.size if owed else 0)
         if not owed:
             self.owing.pop(task, None)
             self._ready.pop(task, None)
@@ -127,6 +110,10 @@ class Unit:
         self.owing[task] = owed
         if task not in self.flying and task not in self.delayed:
             self._ready[task] = None
+
+    def _weigh(self, record: TaskRecord, size: int) -> None:
+        self.size += size - record.counted
+        record.counted = size
 
     def _use(self, record: TaskRecord | WorkflowRecord, segment: int) -> None:
         if segment not in record.segments:
@@ -365,6 +352,7 @@ class Unit:
         self._ready.pop(task, None)
         record = self.tasks.pop(task, None)
         if record is not None:
+            self._weigh(record, 0)
             self._let_go(record)
 
     def release(self) -> None:

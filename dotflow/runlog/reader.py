@@ -23,6 +23,9 @@ Fact = dict[str, Any]
 SLICE = 64 * 1024
 """Bytes that are read at a time; a longer line is read whole."""
 
+SIZE = "size"
+"""Under this a fact has the bytes of its line."""
+
 LONGEST = 64 * 2**20
 """Bytes of the longest line that is believed."""
 
@@ -111,6 +114,7 @@ class SegmentReader:
                 self.damaged += 1
                 fact = _behind(text)
             if fact is not None:
+                fact[SIZE] = len(text)
                 found.append(fact)
         return found
 

@@ -85,13 +85,15 @@ def _n():
 def drain(outbox, limit=1):
     """Deliver all that can be, and return it in its order."""
     delivered = []
-    outbox.read()
-    while flights := outbox.claim(limit):
+    while True:
+        outbox.read()
+        flights = outbox.claim(limit)
+        if not flights:
+            return delivered
         for flight in flights:
             given = None if flight.key is None else f"srv-{flight.key}"
             outbox.settle([flight], [Delivered(given)])
             delivered.append(flight.message)
-    return delivered
 
 
 def said(messages):
