@@ -53,7 +53,7 @@ class StepError(Exception):
 
 
 class StepTraceback(Exception):
-    """Never by itself: it carries the text of a step's traceback, below the step's exception.
+    """Never by itself: it is the cause of a step's exception, and has the text of its traceback.
 
     dotflow does not keep the frames, because they would keep all that the step held.
 

@@ -26,7 +26,7 @@ class Metric(NamedTuple):
 # Attributes, and the values of those that have a few.
 
 WORKFLOW_ID = "dotflow.workflow.id"
-"""The id of the workflow, the same in each run of it."""
+"""The id of the workflow, the same in each of its runs."""
 
 WORKFLOW_NAME = "dotflow.workflow.name"
 """The name that the workflow was given."""
@@ -57,7 +57,7 @@ WORKFLOW_PART_COUNT = "dotflow.workflow.part_count"
 """How many traces the run is in."""
 
 WORKFLOW_PART = "dotflow.workflow.part"
-"""Which of the traces of a run it is; the first one has the run's root."""
+"""The number of this trace among the traces of a run; the first one has the run's root."""
 
 TASK_ID = "dotflow.task.id"
 """The number of the task in its workflow."""
@@ -113,7 +113,7 @@ TASK_CONTEXT_CURRENT_TRUNCATED = "dotflow.task.context.current_truncated"
 """Whether the current context is cut."""
 
 ATTEMPT_NUMBER = "dotflow.attempt.number"
-"""Which attempt it is; the first is 1."""
+"""The number of the attempt; the first is 1."""
 
 REPORTED = "dotflow.reported"
 """Whether the run is reported to a dotflow-api without this span; dotflow's exporters skip it."""
