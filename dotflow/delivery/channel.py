@@ -38,11 +38,15 @@ class Channel:
 
     Args:
         destination: Which dotflow-api, and how it is talked to.
+
+    Attributes:
+        poke: Tells it that the run log has something new; called on the workflow's path.
     """
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
         self._relay = _shared.join(self, destination)
+        self.poke = self._relay.poke
         self._client = Client(destination)
         self._before = self._relay.counts()
         renew_in_child(self)
@@ -56,10 +60,6 @@ class Channel:
     def name(self) -> str:
         """What people call it; without credentials."""
         return self._relay.name
-
-    def poke(self) -> None:
-        """Learn that the run log has something new for it; called on the workflow's path."""
-        self._relay.poke()
 
     def adopt(self) -> None:
         """Look now for what dead processes left for this dotflow-api; `flush` delivers it."""

@@ -42,21 +42,20 @@ class Pace:
 
     Reading costs more than reporting, and both share one interpreter: a thread that reads holds up
     the workflow. So in a burst of reports little is read and sent, and the rest when it is over:
-    what waits is on disk. Takes no lock. Times are of the monotonic clock.
+    what waits is on disk. Takes no lock.
+
+    Attributes:
+        last: When the last report came, by the monotonic clock; the workflow's path sets it.
     """
 
-    __slots__ = ("_last",)
+    __slots__ = ("last",)
 
     def __init__(self) -> None:
-        self._last = float("-inf")
-
-    def report(self) -> None:
-        """Note a report; called on the workflow's path."""
-        self._last = time.monotonic()
+        self.last = float("-inf")
 
     def is_burst(self, now: float) -> bool:
         """Whether the last report is so fresh that another one may follow at once."""
-        return now < self._last + QUIET
+        return now < self.last + QUIET
 
 
 class _Marked(threading.local):
@@ -132,7 +131,7 @@ class Relay:
 
     def poke(self) -> None:
         """Learn that there is something new in the log; called on the workflow's path."""
-        self._pace.report()
+        self._pace.last = time.monotonic()
         if self._is_asleep:
             self._is_asleep = False
             self._bell.put(None)

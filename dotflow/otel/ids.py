@@ -15,7 +15,7 @@ from opentelemetry.trace import INVALID_TRACE_ID
 from dotflow.logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 VARIABLE = "OTEL_PYTHON_ID_GENERATOR"
 ENTRY_POINT = "dotflow"
@@ -91,6 +91,13 @@ class WorkflowIdGenerator(IdGenerator):
         """Whether the low 56 bits are random: those of most UUIDs, and of a hash, are."""
         pinned_id = _pinned.get()
         return pinned_id is None or UUID(int=pinned_id).version not in NOT_RANDOM
+
+
+def span_ids_of(generator: IdGenerator) -> Callable[[], int]:
+    """What gives the ids of spans that nobody pins: of our generator the SDK's own."""
+    if type(generator) is WorkflowIdGenerator:
+        return generator._random.generate_span_id
+    return generator.generate_span_id
 
 
 class PinnedSpanIds(IdGenerator):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
@@ -61,18 +61,3 @@ def context_of(carrier: Mapping[str, str]) -> Context:
 
 def _speaks_w3c_alone() -> bool:
     return propagate.get_global_textmap().fields <= _w3c.fields
-
-
-class Active(AbstractContextManager[None]):
-    """Makes a context current, and what was current before it again."""
-
-    __slots__ = ("_context", "_token")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        self._token = otel_context.attach(self._context)
-
-    def __exit__(self, *_: object) -> None:
-        otel_context.detach(self._token)

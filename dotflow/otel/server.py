@@ -25,7 +25,7 @@ from dotflow.otel.spans.exceptions import Exceptions
 from dotflow.otel.spans.light import LightSpan
 from dotflow.otel.spans.markers import are_wanted
 from dotflow.otel.spans.origin import TraceContinuation
-from dotflow.otel.spans.runs import OpenRuns
+from dotflow.otel.spans.runs import Active, OpenRuns
 from dotflow.otel.spans.splitting import Splitter
 from dotflow.otel.spans.starting import is_sampled
 from dotflow.otel.spans.tasks import TaskTeller
@@ -234,7 +234,7 @@ class ServerOtel(FlushedServer):
     def activate(self, task: TaskView) -> AbstractContextManager[Any]:
         """Make the attempt's span, or the task's, current in this thread."""
         state = self._run_of(task)
-        return nullcontext() if state is None else propagation.Active(state.innermost)
+        return nullcontext() if state is None else Active(state.innermost)
 
     def carrier(self, task: TaskView) -> Carrier:
         """What leads another process to the attempt's span, or the task's."""
@@ -317,7 +317,7 @@ class ServerOtel(FlushedServer):
             return self._exporter
 
     def _run_of(self, task: TaskView) -> TaskRun | None:
-        run = self._runs.of_task(task)
+        run = self._runs.by_number.get(task.run) or self._runs.of_task(task)
         return None if run is None else run.tasks.get(task.task_id)
 
 

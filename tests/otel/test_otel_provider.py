@@ -23,7 +23,7 @@ from dotflow import DotFlow, action
 from dotflow.otel import ServerOtel, WorkflowIdGenerator
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import QUEUE_SIZE, SpanCounts
-from dotflow.otel.export.own import span_processors
+from dotflow.otel.export.own import OwnTracerProvider, span_processors
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.sampling import UuidFairSampler, fair
 
@@ -357,3 +357,21 @@ def test_a_program_that_dropped_its_server_ends_once_all_is_sent(otlp):
         [sys.executable, "-c", program], check=True, timeout=40, env={**os.environ, **environment}
     )
     assert len(otlp.wait_for(2)) == 2
+
+
+def test_a_server_that_is_closed_in_mid_run_begins_anew_for_the_next_task(servers, quiet, otlp):
+    """On a provider of ours the tasks after that are exported as those before it."""
+    provider = OwnTracerProvider(Resource({"service.name": "ours"}))
+    server = servers(endpoint=otlp.http_url, tracer_provider=provider)
+
+    @action
+    def closes():
+        server.close(10)
+
+    flow = DotFlow(config=quiet(server), name="etl")
+    flow.task.add([step, closes, step, step])
+    flow.start()
+    server.flush(20)
+    names = sorted(span.name for span in otlp.wait_for(4) if span.name != "closes")
+    assert names == ["etl", "step", "step", "step"]
+    provider.shutdown()

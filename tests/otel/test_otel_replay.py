@@ -65,13 +65,13 @@ tries: list[int] = []
 def exported(monkeypatch):
     """The spans that leave, and never arrive: each is what an exporter was given."""
     seen: list[ReadableSpan] = []
-    put = OtlpProcessor._put
+    put = OtlpProcessor.put
 
-    def seeing(self, item):
-        seen.append(item.what)
-        put(self, item)
+    def seeing(self, what, n, base):
+        seen.append(what)
+        put(self, what, n, base)
 
-    monkeypatch.setattr(OtlpProcessor, "_put", seeing)
+    monkeypatch.setattr(OtlpProcessor, "put", seeing)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
     return seen
 

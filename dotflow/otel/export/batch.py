@@ -9,10 +9,8 @@ from opentelemetry.sdk.trace import SpanProcessor
 from dotflow.abc.facts import next_number
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
-from dotflow.otel.export.children import step_child
 from dotflow.otel.export.endpoint import TRACES
 from dotflow.otel.export.outgoing import Outgoing
-from dotflow.otel.export.sending import Item
 from dotflow.otel.spans.fields import Writer
 from dotflow.runlog.writer import run_log
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
     from dotflow.otel.export.endpoint import OtlpSettings
     from dotflow.otel.export.otlp import SpanCounts
-    from dotflow.otel.spans.light import LightSpan
 
 SPANS = TRACES.what
 """What a reader of the run log makes of lines that are for spans."""
@@ -59,13 +56,7 @@ class OtlpProcessor(Outgoing, SpanProcessor):
             return
         n = self._write_down(span)
         base = self._log.opened.pop(context.span_id, n)
-        if not step_child.only_writes:
-            self._put(Item(span, n, base, None))
-
-    def on_end_of_light(self, span: LightSpan) -> None:
-        """Take a light span, which the fact that ended it has written down."""
-        if not self.has_ended and not step_child.only_writes:
-            self._put(Item(span, span.said.n, span.place.run, None))
+        self.put(span, n, base)
 
     def _write_down(self, span: ReadableSpan) -> int:
         """Write a span down whole; the line's number."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dotflow.otel.export.endpoint import OtlpSettings
+    from dotflow.otel.export.sending import Sent
 
 STEP_TIMEOUT = 2.0
 """Seconds for an export in a child that runs one step: the run waits for its end."""
@@ -113,8 +114,17 @@ class Outgoing:
 
     # On the workflow's path.
 
-    def _put(self, item: Item) -> None:
-        """Have one be sent, which is in the run log; takes no lock."""
+    def put(self, what: Sent, n: int, base: int) -> None:
+        """Have one be sent, which is in the run log; takes no lock.
+
+        Args:
+            what: A span, or a log record.
+            n: The number of the line that ended it, or tells of it.
+            base: The first number that it follows from.
+        """
+        if self.has_ended or (step_child.is_one and step_child.only_writes):
+            return
+        item = Item(what, n, base, None)
         queue = self._queue
         if len(queue) >= self.limit:
             self._log.owe(item)

@@ -29,6 +29,8 @@ from dotflow.otel.spans.sampling import UuidFairSampler
 from dotflow.otel.spans.wording import reworded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
 
@@ -45,11 +47,13 @@ class SpanProcessors(SpanProcessor):
 
     Attributes:
         are_light: Whether all of them are ours: then spans of tasks need not be the SDK's.
+        puts: Take the light spans that end.
     """
 
     def __init__(self) -> None:
         self._processors: tuple[SpanProcessor, ...] = ()
         self._ours: tuple[OtlpProcessor, ...] = ()
+        self.puts: tuple[Callable[[Any, int, int], None], ...] = ()
         self.are_light = True
         self._texts: tuple[Texts, ...] = ()
         self._last_texts: tuple[Texts, ...] = ()
@@ -68,6 +72,7 @@ class SpanProcessors(SpanProcessor):
     def _set(self, processors: tuple[SpanProcessor, ...]) -> None:
         self._processors = processors
         self._ours = tuple(one for one in processors if isinstance(one, OtlpProcessor))
+        self.puts = tuple(one.put for one in self._ours)
         self.are_light = all(
             isinstance(one, (OtlpProcessor, OwnSpanProcessor)) for one in processors
         )
@@ -99,15 +104,11 @@ class SpanProcessors(SpanProcessor):
         ours = (OtlpProcessor, OwnSpanProcessor)
         return tuple(one for one in self._processors if not isinstance(one, ours))
 
-    def on_end_of_light(self, span: LightSpan) -> None:
-        """Hand on the end of a light span."""
-        if span.is_changed:
-            ended = reworded(span, self._texts or self._last_texts)
-            for processor in self._ours:
-                processor.on_end(ended)
-            return
+    def on_end_of_changed(self, span: LightSpan) -> None:
+        """Hand on the end of a light span on which a step has put something."""
+        ended = reworded(span, self._texts or self._last_texts)
         for processor in self._ours:
-            processor.on_end_of_light(span)
+            processor.on_end(ended)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Hand on the start."""

@@ -27,10 +27,10 @@ from dotflow.otel.export.otlp import SpanCounts
 from dotflow.otel.export.outgoing import Outgoing
 from dotflow.otel.export.own import OwnTracerProvider, make, processors_of, span_processors
 from dotflow.otel.export.served import is_served
-from dotflow.otel.ids import WorkflowIdGenerator
+from dotflow.otel.ids import WorkflowIdGenerator, span_ids_of
 from dotflow.otel.logs import installed
 from dotflow.otel.logs.installed import Logs
-from dotflow.otel.spans.light import Place
+from dotflow.otel.spans.place import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
 from dotflow.otel.workers.told import for_a_worker
 from dotflow.process import at_exit, watch
@@ -81,6 +81,8 @@ class Pipeline:
         tracer: Its tracer for dotflow's spans.
         pins_trace_ids: Whether the trace id of a root can be chosen.
         counts: The spans that left through OTLP, where this pipeline sees that.
+        new_span_id: Gives an id for a light span.
+        is_open: Whether it is not closed.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Pipeline:
         self._processor = processor
         self._begun, self._closed = threading.Lock(), threading.Event()
         self._has_complained = False
+        self.is_open = True
         self._taken_out: list[Any] | None = None
         self._runner = DeadlineRunner()
         self._sending: list[Wait] = []
@@ -122,7 +125,7 @@ class Pipeline:
         if self.pins_trace_ids:
             make_fair(self.tracer)
         if self._own is not None:
-            self.new_span_id = self._own.id_generator.generate_span_id
+            self.new_span_id = span_ids_of(self._own.id_generator)
         # The SDK counts its own spans, where that is wanted.
         self._may_be_light = (
             self._own is not None
@@ -156,8 +159,10 @@ class Pipeline:
             return None
         if not isinstance(parent, ReadableSpan):
             return None
-        end = own.processors.on_end_of_light
-        return Place(found, parent.resource, parent.instrumentation_scope, own.limits, end, run)
+        return Place(
+            found, parent.resource, parent.instrumentation_scope, own.limits, own.processors, self,
+            run,
+        )  # fmt: skip
 
     def readers(self) -> dict[str, str]:
         """Which endpoints read spans from the run log, by their keys."""
@@ -251,6 +256,7 @@ class Pipeline:
 
         Takes no lock that it could wait for: the garbage collector may call it anywhere.
         """
+        self.is_open = False
         if self._begun.acquire(blocking=False):
             self._sending = self._begin_to_send(at_exit.flush_timeout())
             self._runner.begin(self._close_others)

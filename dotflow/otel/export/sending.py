@@ -302,7 +302,7 @@ def _taken_from(queue: deque[Item], most: int) -> list[Item]:
 def _size(what: Sent) -> int:
     if isinstance(what, Record):
         return what.size
-    if isinstance(what, LightSpan) and not what.is_changed:
+    if isinstance(what, LightSpan) and what.body is None:
         # Without its attributes: they are made once, by the exporter.
         return SPAN_BYTES + 4 * what.said.length()
     return size_of(what)

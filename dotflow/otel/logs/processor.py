@@ -10,7 +10,6 @@ from dotflow.abc.facts import next_number
 from dotflow.logging import logger
 from dotflow.otel.export.children import step_child
 from dotflow.otel.export.outgoing import Outgoing
-from dotflow.otel.export.sending import Item
 from dotflow.otel.logs.past import Writer
 from dotflow.otel.logs.record import Record, fields_of
 from dotflow.process.variables import warn
@@ -82,5 +81,4 @@ class OtlpRecords(Outgoing, LogRecordProcessor):
             return
         if run_log.is_durable:
             self._write(self._lines.record(n, self._writer.write(record)))
-        if not step_child.only_writes:
-            self._put(Item(record, n, n, None))
+        self.put(record, n, n)

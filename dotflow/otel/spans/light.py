@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from dotflow.otel import attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-ROOM = 32
-"""Attributes and links that a limit must allow for light spans to need no look at it."""
+    from dotflow.otel.spans.place import Place
 
 UNSET = Status(StatusCode.UNSET)
 
@@ -57,59 +56,6 @@ class Said(Protocol):
         """About how many characters it says in words of its own."""
 
 
-class Place:
-    """Where light spans are: what the children of one span share.
-
-    Args:
-        parent: The parent's context.
-        resource: What produces the spans.
-        scope: Their instrumentation scope.
-        limits: The provider's limits.
-        ended: Called with each span that ended.
-        run: The number of the run that they are of; 0 where nobody needs to know.
-
-    Attributes:
-        extra: What lines of the run log say of the parent.
-        traceparent: What leads to one of the spans, up to its id.
-    """
-
-    __slots__ = ("ended", "extra", "is_wide", "limits", "parent", "resource", "run", "scope",
-                 "traceparent")  # fmt: skip
-
-    def __init__(
-        self,
-        parent: SpanContext,
-        resource: Resource,
-        scope: InstrumentationScope | None,
-        limits: SpanLimits,
-        ended: Callable[[LightSpan], None],
-        run: int = 0,
-    ) -> None:
-        self.parent = parent
-        self.resource = resource
-        self.scope = scope
-        self.limits = limits
-        self.ended = ended
-        self.run = run
-        self.extra = f',"in":"{parent.span_id:016x}"'
-        self.traceparent = f"00-{parent.trace_id:032x}-"
-        self.is_wide = _is_wide(limits)
-
-    def below(self, parent: SpanContext) -> Place:
-        """The place of another parent's children."""
-        return Place(parent, self.resource, self.scope, self.limits, self.ended, self.run)
-
-
-def _is_wide(limits: SpanLimits) -> bool:
-    """Whether what we say of a span by ourselves is within the limits."""
-    counts = (
-        limits.max_span_attributes, limits.max_links, limits.max_events,
-        limits.max_event_attributes, limits.max_link_attributes,
-    )  # fmt: skip
-    lengths = (limits.max_attribute_length, limits.max_span_attribute_length)
-    return all(one is None or one >= ROOM for one in counts) and lengths == (None, None)
-
-
 class _Body(sdk.Span):
     """The SDK's span that a light one becomes when a step puts something on it."""
 
@@ -129,9 +75,13 @@ class LightSpan(ReadableSpan, trace.Span):
         start_time: When it began, in nanoseconds since the epoch.
         said: What it says.
         links: The spans that it is linked to.
+
+    Attributes:
+        body: The SDK's span that it has become, because it says more, or other things, than follow
+            from what happened; None until then.
     """
 
-    __slots__ = ("_body", "_context", "_end_time", "_links", "_name", "_start_time", "place",
+    __slots__ = ("_context", "_end_time", "_links", "_name", "_start_time", "body", "place",
                  "said", "span_id")  # fmt: skip
 
     def __init__(
@@ -151,7 +101,7 @@ class LightSpan(ReadableSpan, trace.Span):
         self.said: Said = said
         self._links = links
         self._context: SpanContext | None = None
-        self._body: _Body | None = None
+        self.body: sdk.Span | None = None
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(name="{self._name}", context={self.context})'
@@ -176,7 +126,7 @@ class LightSpan(ReadableSpan, trace.Span):
     @property
     def name(self) -> str:
         """Its name."""
-        return self._name if self._body is None else self._body.name
+        return self._name if self.body is None else self.body.name
 
     @property
     def kind(self) -> SpanKind:
@@ -274,11 +224,6 @@ class LightSpan(ReadableSpan, trace.Span):
 
     # What a step, or whoever has it, does to it.
 
-    @property
-    def is_changed(self) -> bool:
-        """Whether it says more, or other things, than follow from what happened."""
-        return self._body is not None
-
     def is_recording(self) -> bool:
         """Whether it has not ended."""
         return self._end_time is None
@@ -330,9 +275,14 @@ class LightSpan(ReadableSpan, trace.Span):
             _logger.warning("Calling end() on an ended span.")
             return
         self._end_time = time.time_ns() if end_time is None else end_time
-        if self._body is not None:
-            self._finish(self._body)
-        self.place.ended(self)
+        place = self.place
+        if self.body is not None:
+            self._finish(self.body)
+            place.way.on_end_of_changed(self)
+            return
+        # The fact that ended it has written it down.
+        for put in place.way.puts:
+            put(self, self.said.n, place.run)
 
     def __exit__(
         self,
@@ -354,19 +304,19 @@ class LightSpan(ReadableSpan, trace.Span):
 
     # Its body.
 
-    def whole(self) -> _Body:
+    def whole(self) -> sdk.Span:
         """Make it a span of the SDK's own, where it is none yet, and return that."""
-        if self._body is None:
-            self._body = self._begun()
-        return self._body
+        if self.body is None:
+            self.body = self._begun()
+        return self.body
 
-    def _readable(self) -> _Body | None:
+    def _readable(self) -> sdk.Span | None:
         """The span of the SDK's own to be read; None where that would say nothing else."""
-        if self._body is not None or self.place.is_wide:
-            return self._body
+        if self.body is not None or self.place.is_wide:
+            return self.body
         return self._whole()
 
-    def _whole(self) -> _Body:
+    def _whole(self) -> sdk.Span:
         body = self._begun()
         if self._end_time is not None:
             self._finish(body)
@@ -382,7 +332,7 @@ class LightSpan(ReadableSpan, trace.Span):
         body.start(self._start_time)
         return body
 
-    def _finish(self, body: _Body) -> None:
+    def _finish(self, body: sdk.Span) -> None:
         """Say how it ended on its body."""
         told = self.said.event()
         if told is not None:

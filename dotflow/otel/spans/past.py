@@ -10,7 +10,8 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 
 from dotflow.otel import attributes as names
 from dotflow.otel.spans import fields
-from dotflow.otel.spans.light import LightSpan, Place
+from dotflow.otel.spans.light import LightSpan
+from dotflow.otel.spans.place import Place
 from dotflow.otel.spans.record import (
     COMPLETED,
     AttemptSaid,
@@ -25,7 +26,7 @@ from dotflow.otel.spans.values import short
 from dotflow.runlog import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dotflow.runlog.reader import Fact
 
@@ -180,7 +181,7 @@ class PastSpans:
         if place is None:
             span = self._whole[parent]
             place = self._places[parent] = Place(
-                span.context, span.resource, span.instrumentation_scope, self._limits, _nobody
+                span.context, span.resource, span.instrumentation_scope, self._limits, _NOBODY
             )
         return place
 
@@ -212,9 +213,17 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-def _nobody(span: LightSpan) -> None:
-    """Whoever makes it has it."""
+class _Nobody:
+    """Nobody is handed one that ended: whoever makes it has it."""
 
+    are_light = True
+    puts: tuple[Callable[[Any, int, int], None], ...] = ()
+
+    def on_end_of_changed(self, span: LightSpan) -> None:
+        """Do nothing."""
+
+
+_NOBODY = _Nobody()
 
 _TAKES: dict[str, Any] = {
     lines.SPAN: PastSpans._span,

@@ -116,7 +116,7 @@ class Reserver:
         found = run.reserved.get(task.task_id)
         if found is None:
             pipeline = self._opened()
-            part = self._splitter.enter(run, pipeline, None)
+            part = self._splitter.enter(run, self._opened, None)
             span_id = reserve_span_id(pipeline.tracer)
             carrier = step_carrier_of(context_of(part, span_id))
             found = run.reserved[task.task_id] = Reserved(part, span_id, carrier)

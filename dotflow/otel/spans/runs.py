@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as otel_context
@@ -216,11 +217,30 @@ class TaskRun:
         return self.context if self.attempt is None else with_span(self.attempt, self.context)
 
 
+class Active(AbstractContextManager[None]):
+    """Makes a context current, and what was current before it again."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = otel_context.attach(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        otel_context.detach(self._token)
+
+
 class OpenRuns:
-    """The runs that are under way, and the roots of those that were."""
+    """The runs that are under way, and the roots of those that were.
+
+    Attributes:
+        by_number: Those that are under way, by their numbers.
+    """
 
     def __init__(self) -> None:
-        self._by_number: dict[int, WorkflowRun] = {}
+        self.by_number: dict[int, WorkflowRun] = {}
         # Several under one id where a step starts a run under it (WORKFLOW_ID): the last is inner.
         self._by_workflow: dict[str, list[WorkflowRun]] = {}
         self._roots: OrderedDict[str, SpanContext] = OrderedDict()
@@ -232,7 +252,7 @@ class OpenRuns:
         """Add one that began; return those that are taken for ones whose ends never came."""
         runs = self._by_workflow.setdefault(run.workflow, [])
         runs.append(run)
-        self._by_number[run.number] = run
+        self.by_number[run.number] = run
         _remember(self._roots, run.workflow, run.span.get_span_context(), KNOWN_ROOTS)
         lost = []
         if len(runs) > MOST_NESTED:
@@ -240,25 +260,25 @@ class OpenRuns:
         while len(self._by_workflow) > OPEN_RUNS:
             lost += self._by_workflow.pop(next(iter(self._by_workflow)))
         for one in lost:
-            self._by_number.pop(one.number, None)
+            self.by_number.pop(one.number, None)
         return lost
 
     def forget(self) -> None:
         """Forget what is under way: it is another process's."""
-        self._by_number, self._by_workflow = {}, {}
+        self.by_number, self._by_workflow = {}, {}
 
     def take(self, workflow: str, number: int | None = None) -> WorkflowRun | None:
         """Take out one that ended: the innermost under an id, or the one of a number."""
         runs = self._by_workflow.get(workflow)
         if not runs:
             return None
-        run = self._by_number.get(number) if number else None
+        run = self.by_number.get(number) if number else None
         if run is None or run not in runs:
             run = runs[-1]
         runs.remove(run)
         if not runs:
             del self._by_workflow[workflow]
-        self._by_number.pop(run.number, None)
+        self.by_number.pop(run.number, None)
         return run
 
     def of_workflow(self, workflow: str) -> WorkflowRun | None:
@@ -268,12 +288,12 @@ class OpenRuns:
 
     def of_task(self, task: TaskView) -> WorkflowRun | None:
         """The run that a task is in."""
-        run = self._by_number.get(task.run)
+        run = self.by_number.get(task.run)
         return run if run is not None else self.of_workflow(str(task.workflow_id))
 
     def under_way(self, tally: Tally) -> list[Run]:
         """The runs that a tally counts; any thread may ask."""
-        runs = [run for run in list(self._by_number.values()) if run.tally is tally]
+        runs = [run for run in list(self.by_number.values()) if run.tally is tally]
         return [
             (
                 run.given_name,
@@ -333,7 +353,7 @@ def whole(span: Span) -> Span:
 
 def is_changed(span: Span) -> bool:
     """Whether a span is written down whole: then before the fact that would end it."""
-    return isinstance(span, LightSpan) and span.is_changed
+    return isinstance(span, LightSpan) and span.body is not None
 
 
 def end(span: Span, said: Said, at_ns: int | None) -> None:

@@ -19,13 +19,13 @@ from dotflow.otel.spans.values import short
 from dotflow.runlog.lines import compact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from dotflow.otel.export.provider import Pipeline
-    from dotflow.otel.spans.light import Place
+    from dotflow.otel.spans.place import Place
     from dotflow.otel.spans.record import FailedTask, TaskSaid
     from dotflow.otel.spans.runs import WorkflowRun
 
@@ -119,7 +119,7 @@ class Splitter:
         self._limit = _limit_from_environment() if limit is None else limit
         self._has_markers = has_markers
 
-    def enter(self, run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part:
+    def enter(self, run: WorkflowRun, opened: Callable[[], Pipeline], began_ns: int | None) -> Part:
         """The part that has room for one more task, which is counted in it; a new one, if need be.
 
         A run that is not sampled is in no trace, and its parts are not to be either. Where the
@@ -127,7 +127,7 @@ class Splitter:
         """
         part = run.part
         if 0 < self._limit <= part.weight and is_sampled(run.span):
-            part = self._next(run, pipeline, began_ns)
+            part = self._next(run, opened(), began_ns)
         part.weight += 1
         part.running += 1
         return part

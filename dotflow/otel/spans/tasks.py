@@ -95,7 +95,7 @@ class TaskTeller:
 
     def began(self, fact: TaskBegan, task: TaskView) -> None:
         """A task began."""
-        run = self._runs.of_task(task)
+        run = self._runs.by_number.get(task.run) or self._runs.of_task(task)
         if run is None or fact.task_id in run.tasks:
             return
         initial = self._text("initial", task.initial_context.storage)
@@ -146,9 +146,8 @@ class TaskTeller:
         said, extra = AttemptSaid(fact.attempt, run.channel is not None), ""
         given = attempt_id(state.reserved, fact.attempt) if state.reserved else 0
         if isinstance(state.span, LightSpan):
-            pipeline = self._opened()
             place = state.span.place.below(state.span.context)
-            span_id = given or pipeline.new_span_id()
+            span_id = given or self._opened().new_span_id()
             attempt = LightSpan(place, span_id, names.SPAN_ATTEMPT, fact.at_ns, said)
             extra = f',"span":"{attempt.span_id:016x}"'
             state.attempt = attempt
@@ -202,7 +201,7 @@ class TaskTeller:
 
     def ended(self, fact: TaskEnded, task: TaskView) -> None:
         """A task ended."""
-        run = self._runs.of_task(task)
+        run = self._runs.by_number.get(task.run) or self._runs.of_task(task)
         if run is None:
             return
         state = run.tasks.get(fact.task_id)
@@ -298,12 +297,13 @@ class TaskTeller:
         self, run: WorkflowRun, n: int, at_ns: int, task: TaskView, step: StepSaid,
         initial: str, previous: str, links: Sequence[Link] = (),
     ) -> TaskRun:  # fmt: skip
-        pipeline = self._opened()
         reserved = run.reserved.pop(task.task_id, None) if run.reserved else None
-        part = self._splitter.enter(run, pipeline, at_ns) if reserved is None else reserved.part
+        part = reserved.part if reserved else self._splitter.enter(run, self._opened, at_ns)
         said = TaskSaid(
             run.short, step, task.task_id, self._name(str(task.group_name)), n,
-            shown(initial, self._limit), shown(previous, self._limit), run.channel is not None,
+            None if initial == NULL else shown(initial, self._limit),
+            None if previous == NULL else shown(previous, self._limit),
+            run.channel is not None,
         )  # fmt: skip
         state = TaskRun(run, part, said)
         place = getattr(task, "place", None)
@@ -311,13 +311,18 @@ class TaskTeller:
             said.worker = WorkerSaid.of(place, at_ns)
         if reserved is not None:
             state.reserved = reserved.span_id
-        if part.place is not None and pipeline.is_light:
+        place = part.place
+        source = None if place is None else place.source
+        if source and place and not (source.is_open and place.way.are_light):
+            pipeline = self._opened()
+            source = pipeline if pipeline.is_light else None
+        if source is not None and place is not None:
             state.span = LightSpan(
-                part.place, state.reserved or pipeline.new_span_id(), step.name, at_ns, said, links
+                place, state.reserved or source.new_span_id(), step.name, at_ns, said, links
             )
         else:
             state.span = started(
-                pipeline.tracer, step.name, context=part.context, span_id=state.reserved,
+                self._opened().tracer, step.name, context=part.context, span_id=state.reserved,
                 attributes=said.at_start(), links=links, start_time=at_ns,
             )  # fmt: skip
         run.tasks[task.task_id] = state
@@ -341,7 +346,8 @@ class TaskTeller:
                 said.error = error
             if run.first_failed is None and fact.status == FAILED:
                 run.first_failed = FailedTask(said.task_id, said.step.name, error)
-        if is_changed(state.span):
+        span = state.span
+        if type(span) is LightSpan and span.body is not None:  # written down before its fact is
             self._leave(run, state, fact.at_ns)
         lines = run.lines
         if lines is not None:
@@ -355,8 +361,12 @@ class TaskTeller:
 
     def _leave(self, run: WorkflowRun, state: TaskRun, at_ns: int) -> None:
         said = state.said
+        span = state.span
         try:
-            end(state.span, said, at_ns)
+            if type(span) is LightSpan:
+                span.end(at_ns)
+            else:
+                end(span, said, at_ns)
         finally:  # a processor of the application may raise
             run.tasks.pop(said.task_id, None)
             run.ended.add(said.task_id)
