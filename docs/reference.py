@@ -98,10 +98,10 @@ PUBLIC: dict[str, dict[str, str]] = {
 """Where people import each name from, and which of its members are theirs: `*` for all."""
 
 EXCEPTIONS = _plain(
-    "WorkflowFailed MissingActionDecorator NotCallableObject ImportModuleError ModuleNotFound "
-    "ExecutionModeNotExist InvalidWorkflowFactory WorkflowFlagConflict InputChangedError "
-    "InvalidOnInputChange AmbiguousResume ValueNotKept StepError StepTraceback Interrupted "
-    "ProblemOrdering ExecutionWithClassError"
+    "WorkflowFailed MissingActionDecorator UnknownParameter NotCallableObject ImportModuleError "
+    "ModuleNotFound ExecutionModeNotExist InvalidWorkflowFactory WorkflowFlagConflict "
+    "InputChangedError InvalidOnInputChange AmbiguousResume ValueNotKept StepError StepTraceback "
+    "Interrupted ProblemOrdering ExecutionWithClassError"
 )
 """Those of `dotflow.core.exception`: those of every day first."""
 

@@ -12,6 +12,7 @@ from dotflow.core.exception import (
     MissingActionDecorator,
     ModuleNotFound,
     NotCallableObject,
+    UnknownParameter,
     WorkflowFlagConflict,
 )
 
@@ -35,6 +36,7 @@ MENDABLE = (
     MissingActionDecorator,
     ModuleNotFound,
     NotCallableObject,
+    UnknownParameter,
     WorkflowFlagConflict,
 )
 """What is said in one line: it names the remedy itself."""

@@ -58,6 +58,10 @@ MESSAGE_INVALID_WORKFLOW_FACTORY = (
 MESSAGE_WORKFLOW_FLAG_CONFLICT = (
     "'{flag}' goes with '--step' only. With '--workflow' write it in the function that is named."
 )
+MESSAGE_UNKNOWN_PARAMETER = (
+    "Step '{step}' has a parameter '{parameter}', for which a run passes nothing: a step gets its "
+    "contexts by name, as initial_context and previous_context. {remedy}"
+)
 MESSAGE_INPUT_CHANGED = (
     "Workflow '{workflow_id}' ran before with another initial_context, or with other steps. Start "
     "it with on_input_change='reset' to begin anew, or 'reuse' to go on with what is there."
@@ -84,6 +88,23 @@ class MissingActionDecorator(Exception):
     def __init__(self, step: str = "") -> None:
         which = f"'{step}' is no step. " if step else ""
         super().__init__(f"{which}{MESSAGE_MISSING_STEP_DECORATOR}")
+
+
+class UnknownParameter(Exception):
+    """A step has a parameter for which a run passes nothing.
+
+    Remedy: Rename it to `initial_context` or `previous_context`, or give it a default value.
+    """
+
+    __reduce__ = reduced
+
+    def __init__(self, step: str, parameter: str) -> None:
+        remedy = "Rename it to one of them, or give it a default value."
+        if parameter in ("self", "cls"):
+            remedy = "Add the step of an instance, as in task.add(step=Jobs().load)."
+        super().__init__(
+            MESSAGE_UNKNOWN_PARAMETER.format(step=step, parameter=parameter, remedy=remedy)
+        )
 
 
 class ExecutionModeNotExist(Exception):

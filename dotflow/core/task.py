@@ -66,6 +66,7 @@ class Task(TaskInstance):
 
     Raises:
         MissingActionDecorator: The step is not under `@action`.
+        UnknownParameter: The step has a parameter for which a run passes nothing.
         NotCallableObject: The callback cannot be called.
         ImportModuleError: An import string leads to no object.
     """
@@ -373,6 +374,7 @@ class TaskBuilder:
 
         Raises:
             MissingActionDecorator: A step is not under `@action`.
+            UnknownParameter: A step has a parameter for which a run passes nothing.
             NotCallableObject: The callback cannot be called.
             ImportModuleError: An import string leads to no object.
         """

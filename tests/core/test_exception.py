@@ -23,6 +23,7 @@ from dotflow.core.exception import (
     ModuleNotFound,
     NotCallableObject,
     ProblemOrdering,
+    UnknownParameter,
     ValueNotKept,
     WorkflowFlagConflict,
 )
@@ -41,6 +42,8 @@ MESSAGES = [
             "'croniter'", "pip install 'dotflow[scheduler]'",
         ]),
         (ExecutionWithClassError(), ["Unknown"]),
+        (UnknownParameter("load", "rows"), ["'load'", "'rows'", "initial_context", "default"]),
+        (UnknownParameter("load", "self"), ["'load'", "'self'", "of an instance"]),
         (InvalidWorkflowFactory("pkg.make"), ["'pkg.make'", "callable", "DotFlow"]),
         (WorkflowFlagConflict("--callback"), ["'--callback'", "--step", "--workflow"]),
         (InputChangedError("nightly"), ["'nightly'", "reset", "reuse"]),
@@ -65,7 +68,7 @@ def test_constants():
     assert str(ExecutionModeNotExist()) == exception.MESSAGE_EXECUTION_NOT_EXIST
     assert exception.MESSAGE_UNKNOWN_ERROR == "Unknown"
     names = [name for name in vars(exception) if name.startswith("MESSAGE_")]
-    assert len(names) == 14
+    assert len(names) == 15
     assert all(isinstance(getattr(exception, name), str) for name in names)
 
 

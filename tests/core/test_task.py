@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 
 import pytest
 from core_doubles import echo, fail, recording_config
 
 from dotflow import Config, Context, DotFlow, Task, action
-from dotflow.core.exception import ImportModuleError, MissingActionDecorator, NotCallableObject
+from dotflow.core.action import Action
+from dotflow.core.exception import (
+    ImportModuleError,
+    MissingActionDecorator,
+    NotCallableObject,
+    UnknownParameter,
+)
 from dotflow.core.task import TaskBuilder, TaskError, TaskInstance
 from dotflow.core.types import TypeStatus
 from dotflow.utils import basic_callback
@@ -79,6 +86,85 @@ def test_what_is_no_step_is_named(step, named):
     """Who adds a list of steps sees which of them lacks the decorator."""
     with pytest.raises(MissingActionDecorator, match=f"'{named}' is no step.*'@action'"):
         DotFlow().task.add([echo, step])
+
+
+def takes_rows(rows):
+    """A step that takes its context by another name."""
+
+
+def takes_more(previous_context, *, rows):
+    """The same, by name only."""
+
+
+class TakesPath:
+    """The same, a class."""
+
+    def __init__(self, path, initial_context):
+        pass
+
+    def load(self, rows):
+        pass
+
+    def read(self, previous_context):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (action(takes_rows), "'takes_rows' has a parameter 'rows'"),
+        (action(retry=3)(takes_more), "'takes_more' has a parameter 'rows'"),
+        (action(staticmethod(takes_rows)), "'takes_rows' has a parameter 'rows'"),
+        (action(TakesPath), "'TakesPath' has a parameter 'path'"),
+        (action(TakesPath.load).__get__(TakesPath(1, 2)), "'load' has a parameter 'rows'"),
+        (action(TakesPath.read), "'read' has a parameter 'self'.*of an instance"),
+    ],
+)
+def test_a_parameter_that_is_no_context_is_refused(step, words, quiet):
+    """Where the task is added, with the step's name, the parameter's and the remedy."""
+    builder = TaskBuilder(config=quiet)
+    for _ in range(2):  # what was refused once is not taken for checked
+        with pytest.raises(UnknownParameter, match=words):
+            builder.add(step=step)
+    assert builder.count() == 0
+
+
+def filling(func):
+    """A decorator that passes what the step does not get of a run."""
+
+    @functools.wraps(func)
+    def filled(**contexts):
+        return func([1], **contexts)
+
+    return filled
+
+
+def filled_by(rows, previous_context):
+    return rows
+
+
+class Calling(Action):
+    """An action with a call of its own."""
+
+    def __call__(self, **contexts):
+        return Context(self.func(2))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        action(filling(filled_by)),
+        action(functools.partial(takes_rows, rows=1)),
+        action(lambda rows=1, *args, **more: rows),
+        Calling(takes_rows),
+        action(TakesPath.read).__get__(TakesPath(1, 2)),
+    ],
+)
+def test_a_parameter_that_something_else_fills_is_taken(step, quiet):
+    """A decorator, a partial, a default, a call of a subclass: such steps run."""
+    flow = DotFlow(config=quiet)
+    flow.task.add(step=step)
+    assert flow.start().ok
 
 
 def test_a_task_shows_what_it_is(quiet):

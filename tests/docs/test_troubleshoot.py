@@ -163,7 +163,8 @@ HERE = {
     "which is no http or https address": lambda: error_of(
         lambda: ServerOtel(endpoint="localhost:4318", set_global=False)),
     "A step needs the '@action' decorator": lambda: error_of(lambda: workflow(len)),
-    "missing 1 required positional argument": lambda: failure(other_name),
+    "has a parameter 'rows', for which a run passes nothing": lambda: error_of(
+        lambda: workflow(other_name)),
     "There is no such mode": lambda: error_of(lambda: workflow().start(mode="paralel")),
     "is not an object of the kind that is needed here": lambda: error_of(
         lambda: Config(storage={})),
