@@ -192,8 +192,9 @@ class InvalidWorkflowFactory(Exception):
 
     __reduce__ = reduced
 
-    def __init__(self, factory: Any) -> None:
-        super().__init__(MESSAGE_INVALID_WORKFLOW_FACTORY.format(factory=factory))
+    def __init__(self, factory: Any, found: str = "") -> None:
+        message = MESSAGE_INVALID_WORKFLOW_FACTORY.format(factory=factory)
+        super().__init__(f"{message} {found}".rstrip())
 
 
 class WorkflowFlagConflict(Exception):

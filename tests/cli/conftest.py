@@ -143,6 +143,12 @@ def needs_an_argument(name):
 def gives_five():
     return 5
 
+def starts_it():
+    started = DotFlow()
+    started.task.add(step=extract)
+    started.start()
+    return started
+
 def broken():
     raise RuntimeError("from the factory")
 '''

@@ -90,6 +90,9 @@ def test_the_default_storage_takes_no_path(command):
         (["-w", "{}.not_callable"], "'steps_of_a_user.not_callable' must be a callable"),
         (["-w", "{}.gives_five"], "'steps_of_a_user.gives_five' must be a callable"),
         (["-w", "{}.needs_an_argument"], "must be a callable without arguments"),
+        (["-w", "{}.gives_five"], "It returned int."),
+        (["-w", "{}.extract"], "It is a step: run it with '--step'."),
+        (["-w", "a_workflow.made"], "It is a DotFlow: write a function that returns it."),
         (["-w", "{}.pipeline", "-c", "{}.callback"], "'--callback' goes with '--step' only"),
         (["-w", "{}.pipeline", "-i", "x"], "'--initial-context' goes with '--step' only"),
         (["-s", "{}.extract", "-o", "file", "-p", "taken"], "'--path taken' cannot be used"),
@@ -101,11 +104,20 @@ def test_the_default_storage_takes_no_path(command):
 def test_what_can_be_mended_is_one_clear_line(command, capsys, words, expected):
     """A wrong name or flag is one line that says what to do; flags that do not fit are status 2."""
     Path("taken").touch()
+    Path("a_workflow.py").write_text("from dotflow import DotFlow\nmade = DotFlow()\n")
     assert command("start", *words) == (2 if "goes with" in expected else 1)
     said = capsys.readouterr().err
     assert said.startswith("Error: ")
     assert said.count("\n") == 1
     assert expected in said
+
+
+def test_a_function_that_starts_its_workflow_is_told_of_the_second_run(command, caplog):
+    assert command("start", "-w", "{}.starts_it") == 0
+    assert "starts_it' starts the workflow that it returns" in caplog.text
+    caplog.clear()
+    assert command("start", "-w", "{}.pipeline") == 0
+    assert "starts the workflow" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,14 @@ def failure(what, **start):
     return workflow(what).start(**start).failed_tasks[0].errors[-1].message
 
 
-def command(*words):
-    assert Command(words).run() == 1
+def starts_its_workflow():
+    made = workflow()
+    made.start()
+    return made
+
+
+def command(*words, status=1):
+    assert Command(words).run() == status
 
 
 def resumed(count, **start):
@@ -184,6 +190,8 @@ HERE = {
     "must be a callable without arguments that returns a DotFlow": lambda: command(
         "start", "--workflow", "json:decoder"),
     "There is no run": lambda: command("trace", "no-such-run"),
+    "starts the workflow that it returns": lambda: command(
+        "start", "--workflow", f"{__name__}:starts_its_workflow", status=0),
 }  # fmt: skip
 """Symptoms that happen in this process, within milliseconds."""
 

@@ -17,7 +17,7 @@ _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
 _FORM_PATHS = frozenset({LOGIN_PATH, "/logout"})
 
-_NO_TOKEN = "no token, or a wrong one: send X-User-Token or Authorization: Bearer"  # noqa: S105
+_NO_TOKEN = "no token, or a wrong one: send the header X-User-Token or Authorization"  # noqa: S105
 _ELSEWHERE = (
     "a page of another site may change nothing here; if a proxy stands in front, have it send the "
     "Host that the browser asked for, or X-Forwarded-Host and start with --behind-proxy"

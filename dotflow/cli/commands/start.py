@@ -11,10 +11,11 @@ from dotflow.cli.errors import CommandError
 from dotflow.cli.running import deliver, errors_only, run_workflow, shows_tasks
 from dotflow.cli.signals import interrupting
 from dotflow.core import interrupt
+from dotflow.core.action import Action
 from dotflow.core.config import Config
 from dotflow.core.dotflow import DotFlow
 from dotflow.core.exception import InvalidWorkflowFactory, WorkflowFlagConflict
-from dotflow.core.types import TypeStorage
+from dotflow.core.types import TypeStatus, TypeStorage
 from dotflow.logging import logger
 from dotflow.runlog import history
 
@@ -145,6 +146,10 @@ def factory_of(path: str) -> Callable[[], object]:
         InvalidWorkflowFactory: It is no callable without arguments.
     """
     factory: Callable[[], object] = flags.load(path)
+    if isinstance(factory, DotFlow):
+        raise InvalidWorkflowFactory(path, "It is a DotFlow: write a function that returns it.")
+    if isinstance(factory, Action):
+        raise InvalidWorkflowFactory(path, "It is a step: run it with '--step'.")
     if not callable(factory) or not _takes_nothing(factory):
         raise InvalidWorkflowFactory(path)
     return factory
@@ -164,7 +169,13 @@ def made_by(path: str) -> DotFlow:
     """
     workflow = factory_of(path)()
     if not isinstance(workflow, DotFlow):
-        raise InvalidWorkflowFactory(path)
+        raise InvalidWorkflowFactory(path, f"It returned {type(workflow).__name__}.")
+    if any(task.status != TypeStatus.NOT_STARTED for task in workflow.task.queue):
+        logger.warning(
+            "'%s' starts the workflow that it returns, so each step runs twice now. "
+            "Leave start() out there: the command starts the workflow.",
+            path,
+        )
     return workflow
 
 
