@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import mutants
+from support import measured, mutants
 
 # Children measure coverage too, and tests run in folders of their own: one place for all.
 os.environ.setdefault("COVERAGE_FILE", str(Path(__file__).parent.parent / ".coverage"))
@@ -47,8 +47,9 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
-    """From here on it is as the environment says."""
+    """From here on bytecode is as the environment says, and children begin quickly."""
     sys.dont_write_bytecode = BYTECODE_FORBIDDEN
+    measured.lighten_children()
 
 
 def pytest_terminal_summary(terminalreporter):
