@@ -27,10 +27,10 @@ ELSEWHERE = (TypeExecution.PARALLEL, TypeExecution.SEQUENTIAL_GROUP)
 """The modes whose steps may run on an executor."""
 
 
-def flow_of(mode: str, groups: dict[str, list[Task]]) -> type[Flow]:
-    """What runs tasks in a mode: several groups are never run one after the other."""
-    cls = FLOWS[mode]
-    return SequentialGroup if cls is Sequential and len(groups) > 1 else cls
+def mode_of(asked: str, groups: dict[str, list[Task]]) -> str:
+    """The mode in which tasks run: several groups are never run one after the other."""
+    is_grouped = asked == TypeExecution.SEQUENTIAL and len(groups) > 1
+    return TypeExecution.SEQUENTIAL_GROUP if is_grouped else asked
 
 
 def check_options(

@@ -21,7 +21,7 @@ from dotflow.core.flows import (
 )
 from dotflow.core.forked import getpid, is_ending
 from dotflow.core.guard import Guard
-from dotflow.core.options import check_is_no_child, check_options, executor_for, flow_of
+from dotflow.core.options import FLOWS, check_is_no_child, check_options, executor_for, mode_of
 from dotflow.core.outcome import Outcome
 from dotflow.core.task_error import TaskError
 from dotflow.core.types import TypeExecution, TypeInputChange
@@ -88,6 +88,8 @@ class Manager(Outcome):
     Attributes:
         workflow_id: The id of the run.
         tasks: The tasks of the outcome: in sequential mode those that ran, else all.
+        mode: How the tasks ran: "sequential_group" also where "sequential" was asked for and there
+            are several groups.
         status: "In progress" until the run ends, then "Completed" or "Failed".
         started: When the run began (datetime, local, without a zone).
         duration: Seconds from the run's beginning to its end; None until the run ends.
@@ -129,13 +131,13 @@ class Manager(Outcome):
             mode, on_input_change, on_success, on_failure, start_method, executor
         )
         groups = grouper(tasks)
-        flow = flow_of(mode, groups)
+        self.mode = mode_of(mode, groups)
+        flow = FLOWS[self.mode]
         self._executor = executor_for(flow, executor, config, start_method is not None)
         check_is_no_child(flow, self._start_method, self._executor)
         self.tasks = tasks
         self.on_success = on_success
         self.on_failure = on_failure
-        self.mode = mode
         if workflow_id is None:
             from uuid import uuid4  # here, for a DotFlow gives its own id
 
@@ -148,7 +150,7 @@ class Manager(Outcome):
         self.started = datetime.now()  # noqa: DTZ005 - the contract's dates are naive
         self._started = time.perf_counter()
         self._description = (description or WorkflowDescription())._replace(
-            mode=mode, resumed=resume
+            mode=self.mode, resumed=resume
         )
         self._name = self._description.name
         self._planned = len(tasks)

@@ -464,6 +464,15 @@ def test_the_config_of_a_program(doctor, setup, otlp, fake, tmp_path, monkeypatc
     assert "callable without arguments" in broken[0]["remedy"]
 
 
+def test_a_value_commands_no_terminal(setup, monkeypatch, capsys):
+    """Control characters of a variable are written out, and it stays in its line."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop\x1b[2J\nAll is well.\x9b1m")
+    Command(["doctor"]).run()
+    page = capsys.readouterr().out
+    assert not {"\x1b", "\x9b"} & set(page)
+    assert "shop\\x1b[2J\\nAll is well.\\x9b1m" in page
+
+
 def test_nothing_secret_is_shown(setup, otlp, fake, monkeypatch, capsys):
     """No password, header, token or key is on the page, whoever is asked."""
     host = otlp.http_url.removeprefix("http://")

@@ -143,6 +143,7 @@ def test_groups_run_in_processes_of_their_own(flow, mode):
     assert len({first_a, first_b, os.getpid()}) == 3
     assert last[1] == second_a
     assert manager.tasks == flow.task.queue
+    assert manager.mode == "sequential_group"  # so it is said to each provider and destination
 
 
 def test_groups_run_at_the_same_time(flow):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from dotflow.utils.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,8 @@ def show(report: Report) -> None:
     console = Console(highlight=False)
 
     def say(*parts: str | tuple[str, str]) -> None:
-        console.print(Text.assemble(*parts), soft_wrap=True)
+        safe = [printable(one) if isinstance(one, str) else one for one in parts]
+        console.print(Text.assemble(*safe), soft_wrap=True)
 
     say(("Configured", "bold"))
     rows = [
@@ -38,7 +41,8 @@ def show(report: Report) -> None:
         say(
             "  ",
             word,
-            f"  {one.kind:7}  {one.destination}: {one.did or 'see below'} ({one.seconds:.3f} s)",
+            f"  {one.kind:7}  {_one_line(one.destination)}: {one.did or 'see below'}"
+            f" ({one.seconds:.3f} s)",
         )
     if not report.destinations:
         say("  nothing: no destination is configured")
@@ -66,9 +70,14 @@ def _columns(rows: Sequence[tuple[str | None, ...]]) -> list[str]:
     """Rows as lines, each column as wide as its longest value, the last one as it is."""
     if not rows:
         return []
-    widths = [max(len(row[at] or "") for row in rows) for at in range(len(rows[0]) - 1)]
+    cells = [[_one_line(one or "") for one in row] for row in rows]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(cells[0]) - 1)]
     return [
-        "  ".join((row[at] or "").ljust(width) for at, width in enumerate(widths))
-        + f"  {row[-1] or ''}"
-        for row in rows
+        "  ".join(row[at].ljust(width) for at, width in enumerate(widths)) + f"  {row[-1]}"
+        for row in cells
     ]
+
+
+def _one_line(text: str) -> str:
+    """A value as it is, but for what would end its line or command a terminal."""
+    return printable(text).replace("\n", "\\n")
