@@ -6,11 +6,10 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from dotflow.delivery import earlier
 from dotflow.delivery.adopted import AdoptedLog, is_done
 from dotflow.delivery.calls import Calls
-from dotflow.delivery.earlier_file import EarlierFile
 from dotflow.delivery.mentions import Mentions
+from dotflow.delivery.waiting import BEFORE
 from dotflow.logging import logger
 from dotflow.runlog import files
 from dotflow.runlog.claims import Claims
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from dotflow.delivery.earlier import EarlierMessages
+    from dotflow.delivery.earlier_file import EarlierFile
     from dotflow.delivery.flight import Flight
     from dotflow.delivery.lanes import Lanes
     from dotflow.delivery.unit import Unit
@@ -54,7 +55,8 @@ class Adoption:
         self._lanes = lanes
         self._log = log
         self._look_at = float("-inf")
-        self._earlier = earlier.EarlierMessages(key)
+        self._earlier: EarlierMessages | None = None
+        self._of_before()
         self._adopted: dict[str, Left] = {}
         self._not_ours: set[str] = set()
         self._unreadable: set[str] = set()
@@ -77,10 +79,13 @@ class Adoption:
         self._look_at = now + LOOK_EVERY
         self._close_done()
         self.go_on()
-        is_anything = self._adopted or self._earlier.are_there() or self._is_anything_dead()
+        is_anything = self._adopted or self._are_earlier_there() or self._is_anything_dead()
         if not self._may_adopt() or not is_anything:
             return
-        earlier.move_dead_letters(is_thorough=False)
+        if self._of_before() is not None:
+            from dotflow.delivery.earlier import move_dead_letters
+
+            move_dead_letters(is_thorough=False)
         me = self._claimant()
         if me is not None:
             self._leave_lost()
@@ -90,7 +95,7 @@ class Adoption:
         self._close_done()
 
     def _may_adopt(self) -> bool:
-        is_there = files.folder().is_dir() or self._earlier.are_there()
+        is_there = files.folder().is_dir() or self._are_earlier_there()
         return self._log.is_durable and is_there
 
     def _claimant(self) -> str | None:
@@ -106,7 +111,28 @@ class Adoption:
     @property
     def is_more_left(self) -> bool:
         """Whether there are files that wait until others are delivered."""
-        return self._earlier.are_more
+        return self._earlier is not None and self._earlier.are_more
+
+    # What the version before left: most users never had it, so what reads it is loaded for it.
+
+    def _of_before(self) -> EarlierMessages | None:
+        if self._earlier is None and (files.state_dir() / BEFORE).is_dir():
+            from dotflow.delivery.earlier import EarlierMessages
+
+            self._earlier = EarlierMessages(self._key)
+        return self._earlier
+
+    def _are_earlier_there(self) -> bool:
+        earlier = self._of_before()
+        return earlier is not None and earlier.are_there()
+
+    def _take_earlier(self) -> list[EarlierFile]:
+        """Take what is new of it; all that was taken, of which something is left."""
+        earlier = self._of_before()
+        if earlier is None:
+            return []
+        self._adopted |= {found.id: found for found in earlier.take(self._adopted)}
+        return [one for one in self._adopted.values() if not isinstance(one, AdoptedLog)]
 
     def _dead_logs(self) -> dict[str, list[Path]]:
         """The logs of dead processes that may have something for this reader, unopened."""
@@ -129,7 +155,7 @@ class Adoption:
                 others[log] = segments
             else:
                 self._open(log, segments)
-        self._adopted |= {found.id: found for found in self._earlier.take(self._adopted)}
+        self._take_earlier()
         claims = self._claims = {log: self._claims_of(log) for log in (*others, *self._adopted)}
         theirs = self._not_free(claims, me) | self._with_others(others)
         logs: dict[str, list[Left]] = {}
@@ -226,7 +252,7 @@ class Adoption:
             return
         me = self._claimant()
         others = list(self._mentions.logs_about(workflow, self._log.id))
-        if me is None or not (others or self._earlier.are_there()):
+        if me is None or not (others or self._are_earlier_there()):
             return
         dead: list[Left] = []
         with files.alone():
@@ -247,9 +273,8 @@ class Adoption:
 
     def _earlier_about(self, workflow: str, me: str) -> Iterator[EarlierFile]:
         """Claim a workflow in the files of the version before that speak of it."""
-        self._adopted |= {found.id: found for found in self._earlier.take(self._adopted)}
-        for found in list(self._adopted.values()):
-            if isinstance(found, EarlierFile) and found.knows(workflow):
+        for found in self._take_earlier():
+            if found.knows(workflow):
                 with contextlib.suppress(OSError):
                     Claims(found.id, self._key).claim([workflow], me)
                 yield found

@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from dotflow.delivery import dead_letters, room
+from dotflow.delivery import room
 from dotflow.delivery.adoption import Adoption
 from dotflow.delivery.ages import oldest
 from dotflow.delivery.lanes import Lanes
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from dotflow.delivery.flight import Flight
     from dotflow.delivery.left_behind import LeftBehind
+    from dotflow.delivery.message import Message
     from dotflow.runlog.reader import Fact
     from dotflow.runlog.writer import Segment
 
@@ -36,8 +36,7 @@ _NEWS = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """How many messages there are, and were.
 
     Attributes:
@@ -230,7 +229,7 @@ class Outbox:
         unsent, self.lanes.unsent = self.lanes.unsent, []
         self.lanes.dead += len(unsent)
         for message, why in unsent:
-            dead_letters.bury(self.name, message, why, None)
+            _bury(self.name, message, why, None)
 
     def settle(self, flights: list[Flight], outcomes: list[Outcome]) -> None:
         """Take note of what became of messages; on disk before anything follows from it."""
@@ -250,7 +249,7 @@ class Outbox:
             server_id = self.lanes.ids.get(flight.message.workflow, flight.key)
             buried += [(*one, server_id) for one in self.lanes.settle(flight, outcome)]
         for message, why, server_id in buried:  # before anything says that they were refused
-            dead_letters.bury(self.name, message, why, server_id)
+            _bury(self.name, message, why, server_id)
         self._write(said)
         self._adoption.sent(flights)
         if self._adoption.is_more_left and not self.lanes.pending:
@@ -356,6 +355,12 @@ class Outbox:
             )
         self._parts = []
         self._log.leave(self.key)
+
+
+def _bury(destination: str, message: Message, why: Refused, server_id: str | None) -> None:
+    from dotflow.delivery import dead_letters  # here, for with it comes SQLite
+
+    dead_letters.bury(destination, message, why, server_id)
 
 
 def _receipt(what: str, flight: Flight) -> Receipt:

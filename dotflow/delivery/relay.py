@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -282,7 +281,7 @@ class Relay:
         counts = self._rounds.counts
         if flush.is_drained or counts.pending or self._closing:
             return counts
-        return replace(counts, pending=int(bool(self._rounds.under_way or self._outbox.has_news)))
+        return counts._replace(pending=int(bool(self._rounds.under_way or self._outbox.has_news)))
 
     # What the relay's thread does.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BEFORE = "outbox"
 """The folder in which the version before kept what waited."""
@@ -21,8 +21,7 @@ def unit_of(destination: str) -> str:
     return "span" if destination.startswith(OTLP) else "message"
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """What waits for one destination in one log, or file of the version before.
 
     Attributes:

@@ -31,6 +31,7 @@ from dotflow.otel.spans.starting import is_sampled
 from dotflow.otel.spans.tasks import TaskTeller
 from dotflow.otel.spans.values import CONTEXT_LIMIT
 from dotflow.otel.spans.workflows import WorkflowTeller
+from dotflow.process.at_exit import is_child
 from dotflow.process.forking import renew_in_child
 from dotflow.runlog.texts import Redact, Texts
 
@@ -114,7 +115,6 @@ class ServerOtel(FlushedServer):
         super().__init__()
         self._continuation = TraceContinuation.chosen(trace_continuation)
         self._otlp = OtlpSettings(endpoint, protocol)
-        load(self._otlp)
         self._destination = find_destination(base_url, user_token, dialect)
         self._provider_choice = (set_global, tracer_provider, service_name)
         self._exporter: DotflowSpanExporter | None = None
@@ -124,6 +124,8 @@ class ServerOtel(FlushedServer):
             self._runs, self._otlp, meter_provider, set_global, service_name
         )
         self._has_logs = logs
+        if not is_child():  # one that runs a step only writes
+            load(self._otlp, self._metrics, self._destination is not None)
         self._texts = texts = Texts(contexts, redact, whole_values)
         exceptions = Exceptions()
         has_markers = are_wanted(markers)

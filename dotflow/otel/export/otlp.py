@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from dotflow.otel.export.endpoint import Endpoint, Signal
     from dotflow.otel.export.outcome import Outcome
+    from dotflow.otel.metrics.of_server import ServerMetrics
 
 OTLP = "otlp"
 PROTOCOLS = {"otlp_proto_http": HTTP, "otlp_proto_grpc": GRPC}
@@ -179,11 +180,20 @@ def exporter_of(endpoint: Endpoint) -> Exporter:
     return HttpExporter(endpoint)
 
 
-def load(settings: OtlpSettings) -> None:
-    """Load the library that exports, if there is to be an export: a run need not wait for that."""
-    if settings.endpoint is None and OTLP not in _named():
-        return
-    load_exporter(settings)
+def load(settings: OtlpSettings, metrics: ServerMetrics, has_records: bool) -> None:
+    """Load what reports, where there is anything to report to: else the first run has to wait.
+
+    Args:
+        settings: What the arguments say of OTLP.
+        metrics: What counts runs.
+        has_records: Whether a dotflow-api gets records of them.
+    """
+    if settings.endpoint is not None or OTLP in _named():
+        load_exporter(settings)
+        import_module("dotflow.otel.export.provider")
+        metrics.load()
+    if has_records:
+        import_module("dotflow.delivery.channel")
 
 
 def load_exporter(settings: OtlpSettings) -> None:

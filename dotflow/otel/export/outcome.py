@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dotflow.delivery.mask import masked
 
@@ -17,8 +16,7 @@ SHORTEST = 4
 """Characters of a header's value that is kept out of what an endpoint says."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a batch.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What one ServerOtel counts and measures; nothing is loaded for it before the first run."""
+"""What one ServerOtel counts and measures; nothing is begun for it before the first run."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ class ServerMetrics:
         self._choice = set_global, service_name
         self._tally: Tally | None = None
         self._runner: DeadlineRunner | None = None
+
+    def load(self) -> None:
+        """Load what a run is counted with: no run is to wait for that."""
+        if self._provider is None:
+            from dotflow.otel.metrics import provider as found
+
+            found.load(found.settings_of(self._otlp))
 
     def tally(self) -> Tally | None:
         """What counts a run that begins now; None where nobody wants metrics. Never raises."""

@@ -16,7 +16,7 @@ from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from dotflow.otel.attributes import SCHEMA_URL, SCOPE
 from dotflow.otel.export import declarative
 from dotflow.otel.export.endpoint import METRICS, OtlpSettings, has_path, is_grpc, is_named
-from dotflow.otel.export.otlp import OTLP, PROTOCOLS
+from dotflow.otel.export.otlp import OTLP, PROTOCOLS, load_exporter
 from dotflow.otel.metrics.tally import Tally
 from dotflow.process.variables import mended, warn
 from dotflow.version import __version__
@@ -121,6 +121,18 @@ def ways_out(settings: OtlpSettings) -> tuple[list[str], bool]:
         named = [OTLP]
     is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
     return [one for one in named if one != "none" and not is_disabled], is_asked_for
+
+
+def load(settings: OtlpSettings) -> None:
+    """Load what measures and exports, if metrics are to leave by OTLP.
+
+    Args:
+        settings: What the arguments say of where they go.
+    """
+    if OTLP in ways_out(settings)[0]:
+        with mended():
+            from dotflow.otel.metrics import out, own  # noqa: F401
+        load_exporter(settings)
 
 
 def _make(settings: OtlpSettings, service_name: str) -> OwnMeterProvider | None:
