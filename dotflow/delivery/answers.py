@@ -24,7 +24,7 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 from dotflow.delivery.message import TryLater
 
 if TYPE_CHECKING:
-    from dotflow.delivery.connections import Call
+    from dotflow.delivery.bounds import Call
 
 LONGEST_RETRY_AFTER = 3600
 """Seconds that a Retry-After is believed."""

@@ -15,7 +15,8 @@ from urllib3.exceptions import HTTPError
 from dotflow.delivery import bulk
 from dotflow.delivery.answers import LONGEST_RETRY_AFTER, Answer, failure, is_for_later, read_answer
 from dotflow.delivery.bodies import as_post, without_contexts, without_headers
-from dotflow.delivery.connections import Call, Connections
+from dotflow.delivery.bounds import Call
+from dotflow.delivery.connections import Connections
 from dotflow.delivery.dialect import BULK_PATH, UNNAMED, Destination, Dialect
 from dotflow.delivery.headers import headers_of
 from dotflow.delivery.mask import masked
@@ -29,7 +30,6 @@ from dotflow.delivery.message import (
     Refused,
     TryLater,
 )
-from dotflow.delivery.untraced import untraced
 
 MAX_ANSWER = 2**16
 """Bytes of an answer that are read: an id, or the server's reason."""
@@ -316,7 +316,7 @@ class Client:
             _Failed: There was no answer.
         """
         seconds = max(0.001, self.timeout if timeout is None else timeout)
-        with untraced(), Call(seconds, most) as call:
+        with Call(seconds, most) as call:
             try:
                 connections = self._mine()
                 headers = {**self._headers, **headers}

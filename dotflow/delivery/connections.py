@@ -4,7 +4,7 @@ A timeout of `requests` is one of each wait: a server that sends a byte a second
 ever. Here it is one of the call, whatever takes the time: the connection, a proxy's tunnel, TLS,
 the request, interim answers, headers, chunks and trailers. Redirects are not followed, cookies not
 kept, `.netrc` not read: `requests` does that above what is used here. It only says, once a thread,
-what the environment wants of proxies and CA bundles: the calls themselves are urllib3's.
+what the environment wants of proxies and CA bundles. urllib3 connects and makes the first call.
 
 A socket that is not ours any more is neither used nor closed (see dotflow.delivery.sockets); over
 SOCKS connections are not ours to guard.
@@ -17,8 +17,6 @@ import http.client
 import io
 import os
 import socket
-import threading
-import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -29,90 +27,16 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from dotflow.delivery.bounds import Call, within
+from dotflow.delivery.exchange import PlainAnswer, as_protocol_errors, request_of
 from dotflow.delivery.sockets import Identity, close_ours, forget, guard, identity_of, is_ours
+from dotflow.delivery.untraced import untraced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
-
-MAX_BYTES = 2**18
-"""Bytes of all that a server may say in one call: headers and what frames the body too."""
-
-FIRST = 16
-"""Bytes of an answer that are kept, whatever becomes of it."""
 
 PART = 2**14
 """Bytes that are sent at a time: one record of TLS, so that the time is looked at between them."""
-
-
-class Call:
-    """What one call may cost, and how far it came; within it, this thread's calls are bounded.
-
-    It ends within twice its seconds: half of that for the connection, no single wait longer.
-
-    Args:
-        seconds: The time for an answer.
-        most: Bytes that the body of the answer may have.
-        in_all: Seconds for all of it, in place of twice as many.
-
-    Attributes:
-        identity: The device and the inode of the socket that the call is on.
-        first: The first bytes of the last answer: they show who speaks another protocol.
-    """
-
-    def __init__(self, seconds: float, most: int = 0, in_all: float | None = None) -> None:
-        self.identity: Identity | None = None
-        self.is_connecting = False
-        self.is_too_long = False
-        self.first = b""
-        self._seconds = seconds
-        began = time.monotonic()
-        self._connected_by = began + seconds
-        self._ends = began + (2 * seconds if in_all is None else in_all)
-        self._bytes = MAX_BYTES + most
-
-    def __enter__(self) -> Self:
-        self._outer = getattr(_thread, "call", None)  # a signal's handler may call in a call
-        _thread.call = self
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _thread.call = self._outer
-
-    def left(self) -> float:
-        """Seconds that the next wait may take.
-
-        Raises:
-            TimeoutError: None are left.
-        """
-        ends = self._connected_by if self.is_connecting else self._ends
-        left = min(self._seconds, ends - time.monotonic())
-        if left <= 0:
-            raise TimeoutError("the call is out of time")
-        return left
-
-    def count(self, size: int, part: Any) -> None:
-        """Take note of bytes that came.
-
-        Raises:
-            OSError: They were too many.
-        """
-        if len(self.first) < FIRST:
-            self.first += bytes(part[: min(size, FIRST - len(self.first))])
-        self._bytes -= size
-        if self._bytes < 0:
-            self.is_too_long = True
-            raise OSError("the answer is too long")
-
-
-_thread = threading.local()
 
 _made: weakref.WeakSet[_InBounds] = weakref.WeakSet()
 _let_go: list[BoundedAdapter] = []
@@ -144,11 +68,10 @@ class Connections:
         target = self._adapter.request_url(request, settings["proxies"])
         self._target, self._base = target, target.rstrip("/")
 
-    @contextlib.contextmanager
     def call(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], seconds: float
-    ) -> Iterator[Any]:
-        """Make a call; the answer's headers have come, and its body can be read.
+    ) -> contextlib.AbstractContextManager[Any]:
+        """Make a call; within it the answer's headers have come, and its body can be read.
 
         Args:
             method: The method.
@@ -158,11 +81,42 @@ class Connections:
             seconds: How long one wait may take.
         """
         target = self._base + path if path else self._target
-        response = self._pool.urlopen(
-            method, target, body=body, headers=headers, redirect=False,
-            assert_same_host=False, preload_content=False, decode_content=False, retries=_ONCE,
-            timeout=seconds,
-        )  # fmt: skip
+        connection: Any = None if self._pool.proxy else self._pool._get_conn()
+        if isinstance(connection, _InBounds) and connection.sock is not None:
+            request = request_of(method, target, connection.host_said, headers, body)
+            if request is not None:
+                return self._plain(connection, method, request)
+        if connection is not None:
+            self._pool._put_conn(connection)
+        return self._usual(method, target, body, headers, seconds)
+
+    @contextlib.contextmanager
+    def _plain(self, connection: Any, method: str, request: bytes) -> Iterator[PlainAnswer]:
+        """A call on a connection that is open."""
+        answer = None
+        try:
+            with as_protocol_errors(), contextlib.suppress(BrokenPipeError):  # the answer says why
+                connection.send(request)
+            answer = PlainAnswer(_Answer(connection.sock, method=method))
+            yield answer
+        finally:
+            if answer is not None:
+                answer.close()
+            if answer is None or not answer.is_over:
+                connection.close()
+            self._pool._put_conn(connection)
+
+    @contextlib.contextmanager
+    def _usual(
+        self, method: str, target: str, body: bytes | None, headers: dict[str, str], seconds: float
+    ) -> Iterator[Any]:
+        """A call by urllib3, which connects where that is needed."""
+        with untraced():
+            response = self._pool.urlopen(
+                method, target, body=body, headers=headers, redirect=False,
+                assert_same_host=False, preload_content=False, decode_content=False,
+                retries=_ONCE, timeout=seconds,
+            )  # fmt: skip
         try:
             yield response
         finally:
@@ -231,8 +185,8 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        _thread.call.first = b""
-        self.fp = io.BufferedReader(_Bounded(sock, self.fp.detach(), _thread.call))
+        within.call.first = b""
+        self.fp = io.BufferedReader(_Bounded(sock, self.fp.detach(), within.call))
 
     def _read_status(self) -> tuple[str, int, str]:
         """The status of the answer itself; interim ones may come before it (RFC 9110, 15.2)."""
@@ -286,6 +240,14 @@ class _InBounds(HTTPConnection):
     debuglevel = 0  # http.client's, where a program sets it for all, prints headers: the token too
     identity: Identity | None = None
     process = 0  # the one that made it
+    host_said = ""  # the header, as a call of urllib3 has it
+
+    def putheader(self, header: Any, *values: Any) -> None:
+        """Take a header of a request."""
+        if header == "Host" and values:
+            said = values[0]
+            self.host_said = said.decode("latin-1") if isinstance(said, bytes) else said
+        super().putheader(header, *values)
 
     def look(self) -> None:
         """Forget a socket that is not ours any more; the next call connects anew."""
@@ -308,17 +270,17 @@ class _InBounds(HTTPConnection):
 
     def connect(self) -> None:
         """Connect, with the proxy's tunnel and TLS where there are any."""
-        _thread.call.is_connecting = True
+        within.call.is_connecting = True
         super().connect()
-        _thread.call.is_connecting = False
+        within.call.is_connecting = False
 
     def send(self, data: Any) -> None:
         """Send a part of a request."""
         for start in range(0, len(data), PART):
             if self.sock is not None:
                 guard(self.sock, self.identity)
-                _thread.call.identity = self.identity
-                self.sock.settimeout(_thread.call.left())
+                within.call.identity = self.identity
+                self.sock.settimeout(within.call.left())
             super().send(data[start : start + PART])
 
     def _new_conn(self) -> socket.socket:
@@ -346,7 +308,7 @@ class _InBounds(HTTPConnection):
         return self._first(found[1:])
 
     def _connected(self, sock: socket.socket, address: Any, sharers: int) -> socket.socket:
-        call: Call = _thread.call
+        call: Call = within.call
         identity = identity_of(sock)
         try:
             for option in self.socket_options or ():

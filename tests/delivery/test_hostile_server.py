@@ -52,10 +52,35 @@ def reference(tmp_path):
         yield server
 
 
-def timed(url, *messages, timeout=TIMEOUT):
+KEPT = pytest.mark.parametrize("is_kept", [False, True], ids=["first", "kept"])
+"""Whether the call is the first one of its connection: the others are made in another way."""
+
+
+def hostile(script, is_kept):
+    """A server that does it with a connection, or after one good answer on that."""
+
+    def after_one(connection, stopped):
+        request(connection)
+        connection.sendall(CREATED)
+        script(connection, stopped)
+
+    return HostileServer(after_one if is_kept else script)
+
+
+def ask(url, is_kept, *messages, timeout=30):
+    """What became of messages, after a first one that went well on the connection."""
+    messages = messages or (workflow_post(),)
+    if not is_kept:
+        return send(url, *messages, timeout=timeout)
+    first, *others = send(url, workflow_post(), *messages, timeout=timeout)
+    assert first == Delivered()
+    return others if others[1:] else others[0]
+
+
+def timed(url, *messages, timeout=TIMEOUT, is_kept=False):
     """What became of it, which it did within twice the timeout."""
     started = time.monotonic()
-    outcome = send(url, *messages, timeout=timeout)
+    outcome = ask(url, is_kept, *messages, timeout=timeout)
     assert time.monotonic() - started < 2 * timeout + GRACE
     return outcome
 
@@ -82,10 +107,11 @@ LATE = TryLater("the server did not answer in time", is_too_much=True)
     ids=["status", "reason", "header", "headers", "100", "103", "body", "endless", "chunks",
          "extension", "trailers", "nothing"],
 )  # fmt: skip
-def test_a_server_that_drips(script):
+@KEPT
+def test_a_server_that_drips(script, is_kept):
     """A call ends in its time also where every single byte comes in time."""
-    with HostileServer(script) as server:
-        assert timed(server.url) == LATE
+    with hostile(script, is_kept) as server:
+        assert timed(server.url, is_kept=is_kept) == LATE
 
 
 @pytest.mark.parametrize(
@@ -166,11 +192,12 @@ def test_a_server_that_reads_slowly_over_tls(tls, trusted):
         (CHUNKED, b"-1\r\n"),
     ],
 )
-def test_a_server_that_floods(first, unit):
+@KEPT
+def test_a_server_that_floods(first, unit, is_kept):
     """What a server may say before and around its answer has an end, long before the time has."""
-    with HostileServer(flood(first, unit)) as server:
+    with hostile(flood(first, unit), is_kept) as server:
         tracemalloc.start()
-        outcome = send(server.url)
+        outcome = ask(server.url, is_kept)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert outcome in (BROKEN, TryLater("the server's answer is too long", is_too_much=True))
@@ -188,11 +215,12 @@ def test_a_server_that_floods(first, unit):
         (b"HTTP/1.1 503 No\r\n\r\n", TryLater),
     ],
 )
-def test_an_answer_without_end(first, expected):
+@KEPT
+def test_an_answer_without_end(first, expected, is_kept):
     """Of an answer only as much is read as an id or a reason needs; the status counts."""
-    with HostileServer(flood(first, b"x" * 1000)) as server:
+    with hostile(flood(first, b"x" * 1000), is_kept) as server:
         tracemalloc.start()
-        outcome = send(server.url)
+        outcome = ask(server.url, is_kept)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert isinstance(outcome, expected)
@@ -201,12 +229,13 @@ def test_an_answer_without_end(first, expected):
 
 @pytest.mark.parametrize("code", [201, 302, 400, 503])
 @pytest.mark.parametrize("coding", [b"gzip", b"gzip, gzip", b"deflate"])
-def test_a_bomb_is_not_unpacked(code, coding, bomb):
+@KEPT
+def test_a_bomb_is_not_unpacked(code, coding, bomb, is_kept):
     """A compressed answer, for which nobody asked, is not unpacked."""
     head = b"HTTP/1.1 %d X\r\nLocation: /x\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n"
-    with HostileServer(say(head % (code, coding, len(bomb)) + bomb)) as server:
+    with hostile(say(head % (code, coding, len(bomb)) + bomb), is_kept) as server:
         tracemalloc.start()
-        send(server.url)
+        ask(server.url, is_kept)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < MEMORY
@@ -232,10 +261,11 @@ def test_a_bomb_is_not_unpacked(code, coding, bomb):
         b"",
     ],
 )
-def test_garbage_is_tried_again(answer):
+@KEPT
+def test_garbage_is_tried_again(answer, is_kept):
     """What is no answer says nothing of the message: it is kept."""
-    with HostileServer(say(answer)) as server:
-        outcome = send(server.url)
+    with hostile(say(answer), is_kept) as server:
+        outcome = ask(server.url, is_kept)
     assert isinstance(outcome, TryLater)
     assert not outcome.everywhere
 
@@ -247,10 +277,11 @@ def test_garbage_is_tried_again(answer):
      b"no header at all", b": x", b"X\0Y: z", b" folded: x", b"X: \xff\xfe",
      b"Content-Type: \xff; charset=\0", b"Transfer-Encoding: x"],
 )  # fmt: skip
-def test_odd_headers_do_no_harm(headers):
+@KEPT
+def test_odd_headers_do_no_harm(headers, is_kept):
     """The status counts, whatever stands beside it."""
-    with HostileServer(say(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n\r\n")) as server:
-        assert send(server.url) == Delivered()
+    with hostile(say(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n\r\n"), is_kept) as server:
+        assert ask(server.url, is_kept) == Delivered()
 
 
 HTML = b"<!DOCTYPE html><title>Log in</title>"
@@ -258,12 +289,13 @@ HTML = b"<!DOCTYPE html><title>Log in</title>"
 
 @pytest.mark.parametrize("kind", [b"text/html; charset=utf-8", b"TEXT/HTML", b"text/plain", None])
 @pytest.mark.parametrize("code", [b"200 OK", b"201 Created", b"409 Conflict"])
-def test_a_page_is_no_answer(kind, code):
+@KEPT
+def test_a_page_is_no_answer(kind, code, is_kept):
     """A login page is no success: what was sent is kept, and everything waits."""
     head = b"" if kind is None else b"Content-Type: " + kind + b"\r\n"
     page = b"HTTP/1.1 " + code + b"\r\n" + head + b"Content-Length: %d\r\n\r\n" % len(HTML) + HTML
-    with HostileServer(say(page)) as server:
-        outcome = send(server.url)
+    with hostile(say(page), is_kept) as server:
+        outcome = ask(server.url, is_kept)
     assert isinstance(outcome, TryLater)
     assert outcome.everywhere
     assert outcome.reason.startswith(code[:3].decode())
@@ -272,33 +304,40 @@ def test_a_page_is_no_answer(kind, code):
 
 @pytest.mark.parametrize("kind", [b"application/json", b"application/json; charset=utf-8",
                                   b"application/problem+json", b"Text/JSON"])  # fmt: skip
-def test_json_is_an_answer_by_all_its_names(kind):
+@KEPT
+def test_json_is_an_answer_by_all_its_names(kind, is_kept):
     """An answer in JSON counts, whatever its content type adds to that."""
     answer = CREATED.replace(b"\r\n", b"\r\nContent-Type: " + kind + b"\r\n", 1)
-    with HostileServer(say(answer)) as server:
-        assert send(server.url) == Delivered()
+    with hostile(say(answer), is_kept) as server:
+        assert ask(server.url, is_kept) == Delivered()
 
 
 @pytest.mark.parametrize("code", [100, 102, 103, 199])
-def test_an_interim_answer_is_none(code):
+@KEPT
+def test_an_interim_answer_is_none(code, is_kept):
     """The answer is what comes after interim ones; where nothing does there was none."""
     interim = b"HTTP/1.1 %d X\r\nLink: </x>\r\n\r\n" % code
-    with HostileServer(say(interim * 3 + CREATED, interim)) as server:
-        assert send(server.url, workflow_post(), workflow_post()) == [Delivered(), BROKEN]
+    with hostile(say(interim * 3 + CREATED, interim), is_kept) as server:
+        assert ask(server.url, is_kept, workflow_post(), workflow_post()) == [Delivered(), BROKEN]
 
 
-def test_another_protocol_is_no_answer():
+@KEPT
+def test_another_protocol_is_no_answer(is_kept):
     """A server that changes the protocol has not said what became of the message."""
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
-    with HostileServer(say(answer)) as server:
-        assert isinstance(send(server.url), TryLater)
+    with hostile(say(answer), is_kept) as server:
+        assert isinstance(ask(server.url, is_kept), TryLater)
 
 
-def test_more_than_one_answer_does_not_answer_the_next():
+@KEPT
+def test_more_than_one_answer_does_not_answer_the_next(is_kept):
     """What a server says unasked is not taken for the answer to the next message."""
     refused = b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"
-    with HostileServer(say(CREATED + refused, CREATED, stays=True)) as server:
-        assert send(server.url, workflow_post(), workflow_post()) == [Delivered(), Delivered()]
+    with hostile(say(CREATED + refused, CREATED, stays=True), is_kept) as server:
+        assert ask(server.url, is_kept, workflow_post(), workflow_post()) == [
+            Delivered(),
+            Delivered(),
+        ]
 
 
 def test_an_answer_before_the_message_is_read():

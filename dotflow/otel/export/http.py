@@ -18,7 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from requests.structures import CaseInsensitiveDict
 
 from dotflow.delivery.answers import read_body, retry_after
-from dotflow.delivery.connections import BoundedAdapter, Call
+from dotflow.delivery.bounds import Call
+from dotflow.delivery.connections import BoundedAdapter
 from dotflow.otel.export import mistakes
 from dotflow.otel.export.endpoint import Unusable, as_exporters_read, credentials_of
 from dotflow.otel.export.outcome import Outcome, told

@@ -25,7 +25,7 @@ from dotflow.otel.export.endpoint import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from dotflow.delivery.connections import Call
+    from dotflow.delivery.bounds import Call
     from dotflow.otel.export.endpoint import Endpoint
 
 
