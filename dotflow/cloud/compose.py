@@ -53,7 +53,7 @@ def files(plan: ComposePlan) -> dict[str, str]:
     if plan.with_api:
         services[API] = _api(plan)
         volumes["records"] = Noted(None, "The database of dotflow-api.")
-        texts |= api_image_files()
+        texts |= api_image_files(plan)
     document = {"name": plan.name, "services": services, "volumes": volumes}
     above = "\n".join([f"{plan.workflow} with Docker Compose:", *next_steps(plan)])
     return {FILE: yaml_text(document, above=above), **texts}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from dotflow.cloud.image import requirement
+from dotflow.cloud.image import OTHERS, requirement
 from dotflow.cloud.plan import ADDRESS, ATTRIBUTES, RUN, STATE, Plan, attributes_text
 from dotflow.cloud.yaml_text import Block, Noted, yaml_text
 from dotflow.otel.attributes import CICD_PIPELINE_NAME
@@ -98,7 +98,7 @@ def _job(plan: Plan) -> dict[str, Any]:
         "steps": [
             {"uses": "actions/checkout@v6", "with": {"persist-credentials": False}},
             {"uses": "actions/setup-python@v6", "with": _python(plan)},
-            {"run": f"pip install {requirement(plan)}"},
+            Noted({"run": f"pip install {requirement(plan)}"}, OTHERS),
             Noted(_cache(plan, "restore"), "There is no volume: the next run gets what is left."),
             start,
             flush,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import TYPE_CHECKING
 
 from dotflow.cloud.plan import STATE, USER
-from dotflow.version import __version__
 
 if TYPE_CHECKING:
     from dotflow.cloud.plan import Plan
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 NAME = "Dockerfile"
 API_NAME = "Dockerfile.api"
 API_PORT = 8000
+NAME_OF_PACKAGE = "dotflow"
+WHEEL = "dotflow-*.whl"
+CLONE = "a clone of dotflow's repository"
+OTHERS = (
+    "The public index has another package of this name: this one comes from a wheel, or a clone."
+)
+_NAMED = re.compile(r"dotflow\s*($|[=<>!~@;])")
 
 IGNORED = """\
 # What the image does not need, or must not have.
@@ -39,9 +46,13 @@ def image_files(plan: Plan, *extras: str) -> dict[str, str]:
     return {NAME: _dockerfile(plan, extras), f"{NAME}.dockerignore": IGNORED}
 
 
-def api_image_files() -> dict[str, str]:
-    """The Dockerfile of dotflow-api."""
-    return {API_NAME: api_dockerfile(f"RUN pip install 'dotflow[postgres]=={__version__}'")}
+def api_image_files(plan: Plan) -> dict[str, str]:
+    """The Dockerfile of dotflow-api.
+
+    Args:
+        plan: What is to run, beside it.
+    """
+    return {API_NAME: api_dockerfile(_of_dotflow(plan, "postgres").rstrip("\n"))}
 
 
 def build_step(plan: Plan, name: str = NAME) -> str:
@@ -61,13 +72,60 @@ def requirement(plan: Plan, *extras: str) -> str:
         plan: What is to run.
         extras: The extras of dotflow that it needs there.
     """
-    if plan.requirements == "requirements.txt":
-        return "-r requirements.txt"
-    return "." if plan.requirements else f"'{_dotflow(extras)}=={__version__}'"
+    own = [shlex.quote(with_extras(plan.install, _text(extras)))] if plan.install else []
+    if plan.requirements:
+        named = "-r requirements.txt" if plan.requirements == "requirements.txt" else "."
+        return " ".join([*own, named])
+    return own[0] if own else shlex.quote(plan.path("")) + f"/{WHEEL}"
 
 
-def _dotflow(extras: tuple[str, ...]) -> str:
-    return f"dotflow[{','.join(extras)}]" if extras else "dotflow"
+def needs_wheel(plan: Plan) -> bool:
+    """Whether the wheel of dotflow is installed that is put beside the files."""
+    return not plan.install and not plan.requirements
+
+
+def wheel_step(plan: Plan) -> str:
+    """The command line that puts it there.
+
+    Args:
+        plan: What is to run.
+    """
+    return f"pip wheel --no-deps --wheel-dir {shlex.quote(plan.folder)} CLONE  # CLONE: {CLONE}"
+
+
+def _of_dotflow(plan: Plan, *extras: str) -> str:
+    """The lines that install dotflow alone."""
+    extra = _text(extras)
+    if plan.install:
+        return f"RUN pip install {shlex.quote(with_extras(plan.install, extra))}\n"
+    copied = json.dumps([plan.path(WHEEL), "/tmp/"])  # noqa: S108 - within the image
+    return f"""\
+# {OTHERS}
+#   {wheel_step(plan)}
+# '--install REQUIREMENT' of 'dotflow cloud' names where pip gets it from instead.
+COPY {copied}
+RUN for wheel in /tmp/{WHEEL}; do pip install "${{wheel}}{extra}"; done
+"""
+
+
+def _text(extras: tuple[str, ...]) -> str:
+    return f"[{','.join(extras)}]" if extras else ""
+
+
+def with_extras(install: str, extra: str) -> str:
+    """A requirement that names extras too, if it names none.
+
+    Args:
+        install: As pip reads it.
+        extra: As "[scheduler]".
+    """
+    if not extra or "[" in install:
+        return install
+    if _NAMED.match(install):
+        return install.replace(NAME_OF_PACKAGE, f"{NAME_OF_PACKAGE}{extra}", 1)
+    if "://" in install:
+        return f"{NAME_OF_PACKAGE}{extra} @ {install}"
+    return f"{install}{extra}"  # a file, or a folder
 
 
 def push_step(plan: Plan) -> str:
@@ -130,8 +188,8 @@ def _dockerfile(plan: Plan, extras: tuple[str, ...]) -> str:
 #   {build_step(plan)}
 {_base(plan.python)}
 {installed(plan, *extras)}
-# An image without dotflow ends here, and not at night.
-RUN dotflow --version
+# An image without this dotflow ends here, and not at night.
+RUN dotflow doctor --help > /dev/null
 
 USER {USER}:{USER}
 
@@ -147,10 +205,11 @@ def installed(plan: Plan, *extras: str) -> str:
         plan: What is to run.
         extras: The extras of dotflow that it needs there.
     """
+    if not plan.requirements:
+        return f"{_of_dotflow(plan, *extras)}COPY . .\n"
+    name = f"{NAME_OF_PACKAGE}{_text(extras)}"
     install = f"RUN pip install {requirement(plan, *extras)}\n"
     if plan.requirements == "requirements.txt":
-        reason = f"# {_dotflow(extras)} is among them. What changes seldom comes first."
-        return f"{reason}\nCOPY requirements.txt ./\n{install}COPY . .\n"
-    if plan.requirements:
-        return f"# {_dotflow(extras)} is among the project's own.\nCOPY . .\n{install}"
-    return f"{install}COPY . .\n"
+        reason = f"# {name} is among them. What changes seldom comes first."
+        return f"{reason}\n# {OTHERS}\nCOPY requirements.txt ./\n{install}COPY . .\n"
+    return f"# {name} is among the project's own.\n# {OTHERS}\nCOPY . .\n{install}"

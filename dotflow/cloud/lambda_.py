@@ -155,8 +155,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \\
     PIP_NO_CACHE_DIR=1
 
 {installed(plan, "aws")}
-# An image without dotflow, or without boto3, ends here, and not at night.
-RUN dotflow --version && python -c 'import boto3'
+# An image without this dotflow, or without boto3, ends here, and not at night.
+RUN dotflow doctor --help > /dev/null && python -c 'import boto3'
 
 CMD ["{HANDLER}"]
 """

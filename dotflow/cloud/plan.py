@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from dotflow.core.types import TypeExecution
 from dotflow.utils.masking import masked, verdict
+from dotflow.utils.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +79,8 @@ class Plan:
         cpu: What it gets, in processors.
         python: The version of Python in the image.
         requirements: The file of the project that names its packages; "" where there is none.
+        install: What pip installs as dotflow in the image, as its command line has it; "" for what
+            `requirements` names, or a wheel beside the files.
         folder: Where the files are, relative to the project, with slashes.
 
     Raises:
@@ -103,6 +106,7 @@ class Plan:
     cpu: float = 0.5
     python: str = "3.13"
     requirements: str = ""
+    install: str = ""
     folder: str = "."
 
     def __post_init__(self) -> None:
@@ -241,6 +245,16 @@ def _check(plan: Plan) -> None:
     ):
         if not pattern.fullmatch(value):
             raise PlanError(f"'{value}' is no name of a {what}, as '{example}'")
+    if not plan.install.isprintable() or plan.install.startswith("-"):
+        raise PlanError(
+            f"'{printable(plan.install)}' is nothing that pip installs: name a version, a wheel, a "
+            "folder or an address, as 'dotflow==2.0.0'"
+        )
+    if masked(plan.install) != plan.install or _has_user(plan.install):
+        raise PlanError(
+            "what is to be installed has a user or a password in it, which these files would show: "
+            "give it to pip by its own means (PIP_INDEX_URL, a .netrc) where the image is built"
+        )
     if not plan.folder.isprintable():
         raise PlanError("the folder has a name that cannot be printed")
     _check_variables(plan)
@@ -248,6 +262,12 @@ def _check(plan: Plan) -> None:
     for name, url in ((API, plan.api_url), ("OTLP", plan.otlp_endpoint)):
         if url is not None:
             _check_url(name, url)
+
+
+def _has_user(requirement: str) -> bool:
+    """Whether an address in a requirement has a user: that of git over SSH is no secret."""
+    address = requirement.rpartition(" ")[2]
+    return "://" in address and urlsplit(address).password is not None
 
 
 def _check_amounts(plan: Plan) -> None:

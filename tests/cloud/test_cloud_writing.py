@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -73,3 +74,53 @@ def test_packages_of_the_project():
     Path("requirements.txt").write_text("")
     cloud("compose", "-w", "etl:p", "--out", "two")
     assert "pip install -r requirements.txt\n" in Path("two/Dockerfile").read_text()
+
+
+OURS = "# The public index has another package of this name"
+
+
+def test_the_image_has_this_dotflow(capsys):
+    """A wheel beside the files, unless it is said where pip gets it from; no bare name."""
+    assert (
+        cloud("compose", "-w", "etl:p", "--out", "one", "--with-api", "--schedule", "@daily") == 0
+    )
+    assert "pip wheel --no-deps --wheel-dir one CLONE" in capsys.readouterr().out
+    for name, extra in (("Dockerfile", "scheduler"), ("Dockerfile.api", "postgres")):
+        text = Path("one", name).read_text()
+        assert OURS in text
+        assert 'COPY ["one/dotflow-*.whl", "/tmp/"]' in text
+        assert f'pip install "${{wheel}}[{extra}]"' in text
+        assert "pip install dotflow" not in text
+        assert "pip install 'dotflow" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "installed"),
+    [
+        ("dotflow==2.0.0", "dotflow[scheduler]==2.0.0"),
+        ("dotflow", "dotflow[scheduler]"),
+        ("dotflow[all]==2.0.0", "dotflow[all]==2.0.0"),
+        ("dotflow @ https://h/dotflow-2.whl", "dotflow[scheduler] @ https://h/dotflow-2.whl"),
+        ("git+ssh://git@h/dotflow", "dotflow[scheduler] @ git+ssh://git@h/dotflow"),
+        ("./dotflow-2.0.0-py3-none-any.whl", "./dotflow-2.0.0-py3-none-any.whl[scheduler]"),
+    ],
+)
+def test_what_is_installed_can_be_said(given, installed, capsys):
+    """With the extra that the schedule needs, and with what the project names."""
+    words = ("-w", "etl:p", "--schedule", "@daily", "--install", given)
+    assert cloud("compose", *words, "--out", "one") == 0
+    assert "pip wheel" not in capsys.readouterr().out
+    assert shlex.join(["pip", "install", installed]) in Path("one/Dockerfile").read_text()
+    Path("requirements.txt").write_text("")
+    assert cloud("compose", *words, "--out", "two") == 0
+    both = f"pip install {shlex.quote(installed)} -r requirements.txt"
+    assert both in Path("two/Dockerfile").read_text()
+
+
+@pytest.mark.parametrize(
+    "given", ["--pre", "dotflow\nRUN evil", "dotflow @ https://me:secret@h/dotflow.whl"]
+)
+def test_what_pip_is_not_to_be_told(given, capsys):
+    """A flag, another line, a password: refused, and not repeated where it is a secret."""
+    assert cloud("compose", "-w", "etl:p", f"--install={given}") == 2
+    assert "secret" not in capsys.readouterr().err

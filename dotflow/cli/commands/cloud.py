@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cli.errors import CommandError, UsageError
+from dotflow.cloud.image import needs_wheel, wheel_step
 from dotflow.cloud.plan import MODES, PROTOCOLS, Plan, PlanError, label_of
 from dotflow.cloud.platforms import PLATFORMS, platform
 from dotflow.cloud.writing import FilesChangedError, write
@@ -49,6 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         one.add_argument(
             "--python", default="3.13", metavar="VERSION", help="Python of the image (3.13)"
         )
+        one.add_argument(
+            "--install", default="", metavar="REQUIREMENT",
+            help="what pip installs as dotflow: a version, a wheel, an address (what the project's "
+            "requirements name, else a wheel in the folder of the files)",
+        )  # fmt: skip
         one.add_argument("--force", action="store_true", help="overwrite files that were changed")
 
 
@@ -123,7 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"'--out {arguments.out}' cannot be used: {error.strerror or error}."
         ) from error
     _look_for(arguments.workflow)
-    _say(arguments.out, written, chosen.next_steps(plan))
+    first = [wheel_step(plan)] if needs_wheel(plan) else []
+    _say(arguments.out, written, [*first, *chosen.next_steps(plan)])
     return 0
 
 
