@@ -13,6 +13,7 @@ import os
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 SLOW = 0.002
@@ -42,12 +43,14 @@ class Calls(NamedTuple):
     """How a file is looked at and written to.
 
     Attributes:
-        look: Takes a descriptor; what it leads to, as `os.fstat` has it.
+        look: Takes a descriptor; what it leads to, as `os.fstat` has it, until the next look.
         write: Takes a descriptor and bytes; how many were written, as `os.write` does.
+        device: What a look at the file calls its device.
     """
 
     look: Any
     write: Any
+    device: int
 
 
 def calls_for(fd: int) -> Calls | None:
@@ -55,15 +58,19 @@ def calls_for(fd: int) -> Calls | None:
     if sys.platform != "linux" or struct.calcsize("l") != 8:  # noqa: PLR2004 - as laid out below
         return None
     with contextlib.suppress(ImportError, AttributeError, OSError, ValueError):
-        found = _made()
-        if _file_system(fd) in LOCAL and _agree(found.look(fd), os.fstat(fd)):
-            return found
+        new_look, write = _made()
+        look = new_look()
+        if _file_system(fd) in LOCAL and _agree(look(fd), os.fstat(fd)):
+            return Calls(look, write, look(fd).st_dev)
     return None
 
 
 def _agree(one: Any, other: os.stat_result) -> bool:
-    names = ("st_dev", "st_ino", "st_nlink", "st_size")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+    names = ("st_ino", "st_nlink", "st_size")
+    device = os.makedev(one.st_dev & 0xFFFFFFFF, one.st_dev >> 32)
+    return device == other.st_dev and all(
+        getattr(one, name) == getattr(other, name) for name in names
+    )
 
 
 def _file_system(fd: int) -> int:
@@ -76,28 +83,28 @@ def _file_system(fd: int) -> int:
     return int(kind)
 
 
-_calls: Calls | None = None
+Made = tuple[Callable[[], Callable[[int], Any]], Callable[[int, bytes], int]]
+"""What makes a look for one file, and what writes to any."""
+
+_calls: Made | None = None
 
 
-def _made() -> Calls:
+def _made() -> Made:
     global _calls  # noqa: PLW0603 - made once, by the first file
     if _calls is None:
         _calls = _make()
     return _calls
 
 
-def _make() -> Calls:
+def _make() -> Made:
     import ctypes  # here, for most programs have no run log
 
     libc = ctypes.PyDLL(None, use_errno=True)
-    get_errno, address_of, makedev, clock = (
-        ctypes.get_errno, ctypes.addressof, os.makedev, time.perf_counter,
-    )  # fmt: skip
+    get_errno, clock = ctypes.get_errno, time.perf_counter
 
     class Look(ctypes.Structure):
-        """`struct statx`, which is the same on all machines."""
+        """`struct statx`, which is the same on all machines; `st_dev` is two numbers in one."""
 
-        st_dev: int
         _fields_ = (
             ("_before", ctypes.c_uint32 * 4),
             ("st_nlink", ctypes.c_uint32),
@@ -106,8 +113,7 @@ def _make() -> Calls:
             ("st_ino", ctypes.c_uint64),
             ("st_size", ctypes.c_uint64),
             ("_between", ctypes.c_uint64 * 11),
-            ("_major", ctypes.c_uint32),
-            ("_minor", ctypes.c_uint32),
+            ("st_dev", ctypes.c_uint64),
             ("_after", ctypes.c_uint64 * 14),
         )
 
@@ -119,12 +125,18 @@ def _make() -> Calls:
         (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t), ctypes.c_ssize_t,
     )  # fmt: skip
 
-    def look(fd: int) -> Look:
+    def new_look() -> Callable[[int], Look]:
+        # One for all looks at a file: whoever comes between a look and what is made of it, another
+        # thread or a signal handler, leaves what is newer.
         found = Look()
-        if statx(fd, b"", _EMPTY_PATH, _BASIC, address_of(found)):
-            raise OSError(get_errno(), "statx")
-        found.st_dev = makedev(found._major, found._minor)
-        return found
+        address = ctypes.addressof(found)
+
+        def look(fd: int) -> Look:
+            if statx(fd, b"", _EMPTY_PATH, _BASIC, address):
+                raise OSError(get_errno(), "statx")
+            return found
+
+        return look
 
     def write(fd: int, data: bytes) -> int:
         global _spent  # noqa: PLW0603 - of the process
@@ -139,4 +151,4 @@ def _make() -> Calls:
             raise OSError(get_errno(), "write")
         return int(size)
 
-    return Calls(look, write)
+    return new_look, write

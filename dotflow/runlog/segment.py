@@ -11,7 +11,7 @@ from dotflow.runlog.ownfile import OwnFile, looked_at, read_file
 from dotflow.runlog.quick import Calls, calls_for
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
 LATE = b" "
@@ -65,8 +65,7 @@ class Segment:
         self.is_final = False
         self.lines: list[bytes | None] = []
         self._file = None if path is None else OwnFile(path, is_new=True)
-        quick = None if self._file is None else calls_for(self._file.fd)
-        self._calls = quick or Calls(looked_at, os.write)
+        self._calls = None if self._file is None else _calls(self._file)
         self._size = 0
         self._is_torn = False
         self._late = self._freed = 0
@@ -89,31 +88,30 @@ class Segment:
             # Who came before this is waited for (see `is_quiet`), and who comes after it goes on.
             if self.is_final:
                 raise LostFileError
-            file = self._file
-            if file is None:
+            file, calls = self._file, self._calls
+            if file is None or calls is None:
                 self.lines.append(line)
                 self._size += len(line)
                 return True
             known = self._size  # before the look: another thread may write after it
             try:
-                found = self._calls.look(file.fd)
+                found = calls.look(file.fd)
             except OSError:
                 raise LostFileError("was closed") from None
-            if found.st_ino != file.inode or found.st_dev != file.device:
+            if found.st_ino != file.inode or found.st_dev != calls.device:
                 raise LostFileError("was closed")  # and another opened under its number
             if not found.st_nlink:
                 raise LostFileError("was deleted")
             if found.st_size < known:
                 raise LostFileError("was truncated")
             self._size = found.st_size
-            return self._written(file.fd, line)
+            return self._written(file.fd, line, calls.write)
         finally:
             under_way.pop()
 
-    def _written(self, fd: int, line: bytes) -> bool:
+    def _written(self, fd: int, line: bytes, put: Callable[[int, bytes], int]) -> bool:
         if self._is_torn:  # so that readers skip the piece, and nothing else
             self._is_torn, line = False, b"\n" + line
-        put = self._calls.write
         try:
             # After a short write once more: it may have been a signal, or else says what it is.
             if put(fd, line) == len(line) or put(fd, b"\n" + line) > len(line):
@@ -210,3 +208,8 @@ class Segment:
         """Release the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _calls(file: OwnFile) -> Calls:
+    """What looks at a file and writes to it."""
+    return calls_for(file.fd) or Calls(looked_at, os.write, file.device)

@@ -8,9 +8,11 @@ from itertools import islice
 from json import encoder
 from typing import TYPE_CHECKING, Any
 
+from dotflow.core.context import Context
 from dotflow.runlog import shown
 from dotflow.runlog.plain import Copy, Survey, storage_of
 from dotflow.runlog.shown import ValueTooLargeError
+from dotflow.runlog.small import SMALL, has_words
 from dotflow.utils import masking
 from dotflow.utils.patterns import later
 
@@ -136,10 +138,12 @@ class Texts:
         if value is None or not self._contexts:
             return NULL
         try:
-            value = storage_of(value)
+            if issubclass(type(value), Context):
+                value = storage_of(value)
             if self._redact is not None and value is not None:
                 value = self._redact(role, value)
-            return self._text(value)
+            text = self._of_small(value)
+            return self._text(value) if text is None else text
         except ValueTooLargeError:
             return EXCEEDED
         except BaseException as error:
@@ -209,6 +213,20 @@ class Texts:
     def of_parent(cls, whole_values: bool, is_hidden: bool) -> Texts:
         """The Texts of a child that has no `redact`: what that would have shaped is not said."""
         return cls(redact=_hide if is_hidden else None, whole_values=whole_values)
+
+    def _of_small(self, value: Any) -> str | None:
+        """The text of a small value; None where something in it may need a mask or an escape."""
+        words = has_words(value) if self._limit >= SMALL else None
+        if words is None:
+            return None
+        try:
+            text = _encode(value)
+        except (ValueError, TypeError, RecursionError):
+            return None  # another thread changed the value
+        if words and (not text.isascii() or "\x7f" in text):
+            return None
+        is_looked_at = words and self.is_masking
+        return None if is_looked_at and masking.has_stem(text.casefold()) else text
 
     def _text(self, value: Any) -> str:
         survey = Survey(self._limit, self.is_masking)

@@ -120,16 +120,12 @@ class TaskTeller:
                     initial, extra = self._only_cut("initial", initial, extra)
                 if said_before is None and len(previous) > self._limit:
                     previous, extra = self._only_cut("previous", previous, extra)
-            run_log.append(
-                lines.task_began(
-                    fact,
-                    known[3],
-                    self._name(clean(task.group_name)),
-                    initial,
-                    said_before or previous,
-                    extra,
-                )
-            )
+            group = task.group_name
+            line = lines.task_began(
+                fact, known[3], self._name(group if group.isascii() else clean(group)), initial,
+                said_before or previous, extra,
+            )  # fmt: skip
+            run_log.append(line)
             if run.channel is not None:
                 run.channel.poke()
         if self._has_markers:
