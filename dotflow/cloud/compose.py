@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cloud.image import API_NAME, API_PORT, NAME, api_image_files, image_files
-from dotflow.cloud.plan import API, STATE, TOKEN, Plan
+from dotflow.cloud.plan import API, STATE, Plan
 from dotflow.cloud.yaml_text import Noted, yaml_text
 from dotflow.version import __version__
 
@@ -100,7 +100,8 @@ def _environment(plan: ComposePlan) -> dict[str, Any]:
     if plan.schedule:
         open_ones.setdefault("TZ", plan.time_zone)
     asked: dict[str, Any] = {name: _asked(name) for name in plan.secret_variables}
-    asked[TOKEN] = Noted(asked[TOKEN], "Of the environment of `docker compose`: no value is here.")
+    why = "Of the environment of `docker compose`: no value is here."
+    asked[plan.token] = Noted(asked[plan.token], why)
     return open_ones | asked | dict.fromkeys(plan.optional_secrets)
 
 
@@ -108,7 +109,7 @@ def _api(plan: ComposePlan) -> dict[str, Any]:
     return {
         "image": f"{API}:{__version__}",
         "build": {"context": plan.to_project, "dockerfile": plan.path(API_NAME)},
-        "environment": {"DOTFLOW_API_TOKEN": _asked(TOKEN)},
+        "environment": {"DOTFLOW_API_TOKEN": _asked(plan.token)},
         "volumes": [f"records:{STATE}"],
         "ports": Noted([f"127.0.0.1:{API_PORT}:{API_PORT}"], "For this machine only."),
         "restart": "unless-stopped",

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from dotflow.cloud.image import OTHERS, requirement
-from dotflow.cloud.plan import ADDRESS, ATTRIBUTES, RUN, STATE, Plan, attributes_text
+from dotflow.cloud.plan import ADDRESSES, ATTRIBUTES, RUN, STATE, Plan, attributes_text
 from dotflow.cloud.yaml_text import Block, Noted, yaml_text
 from dotflow.otel.attributes import CICD_PIPELINE_NAME
 
@@ -57,10 +57,10 @@ def files(plan: Plan) -> dict[str, str]:
 
 def next_steps(plan: Plan) -> list[str]:
     """What is to be done with the files."""
-    secrets = [name for name in plan.secret_variables if name != ADDRESS]
+    secrets = [name for name in plan.secret_variables if name != plan.address]
     steps = [f"gh secret set {name}" for name in secrets]
-    if ADDRESS in plan.secret_variables:
-        steps.append(f"gh variable set {ADDRESS}")
+    if plan.address in plan.secret_variables:
+        steps.append(f"gh variable set {plan.address}")
     return [
         *steps,
         f"# commit {plan.path(f'.github/workflows/{_file(plan)}')} to the default branch, then:",
@@ -137,7 +137,7 @@ def _cache(plan: Plan, verb: str) -> dict[str, Any]:
 
 
 def _secret(name: str) -> str:
-    return f"${{{{ {'vars' if name == ADDRESS else 'secrets'}.{name} }}}}"
+    return f"${{{{ {'vars' if name in ADDRESSES else 'secrets'}.{name} }}}}"
 
 
 def _literal(text: str) -> str:

@@ -104,6 +104,7 @@ def _of_dotflow(plan: Plan, *extras: str) -> str:
 #   {wheel_step(plan)}
 # '--install REQUIREMENT' of 'dotflow cloud' names where pip gets it from instead.
 COPY {copied}
+# hadolint ignore=DL3013
 RUN for wheel in /tmp/{WHEEL}; do pip install "${{wheel}}{extra}"; done
 """
 

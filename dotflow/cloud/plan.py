@@ -22,7 +22,14 @@ STATE = "/var/lib/dotflow"
 USER = 10001
 """The number of the user that the images run as."""
 
-TOKEN, ADDRESS, RUN = "SERVER_USER_TOKEN", "SERVER_BASE_URL", "WORKFLOW_ID"
+RUN = "WORKFLOW_ID"
+PAIRS = {
+    "managed": ("SERVER_BASE_URL", "SERVER_USER_TOKEN"),
+    "default": ("DOTFLOW_SERVER_URL", "DOTFLOW_USER_TOKEN"),
+}
+"""The variables with address and token of dotflow-api, by the dialect that they stand for."""
+
+ADDRESSES, TOKENS = zip(*PAIRS.values(), strict=True)
 HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 LONGEST_NAME = 52  # Kubernetes adds 11 characters to the name of a CronJob, and takes 63
@@ -68,6 +75,8 @@ class Plan:
         time_zone: That of the schedule, as "Europe/Lisbon".
         resume: Whether it restores what an earlier run has done.
         api_url: The address of dotflow-api; None: the platform's secret has it.
+        dialect: How dotflow-api is spoken to: "managed", or "default" for a workflow whose id is in
+            its code, of which each run that resumes goes on with the same record.
         secret: The name that the platform's secret has; its keys are the variables' names.
         workflow_id: The record of dotflow-api that the runs are of; None: one a run.
         otlp_endpoint: Where OpenTelemetry's signals go; None: nowhere.
@@ -95,6 +104,7 @@ class Plan:
     time_zone: str = "Etc/UTC"
     resume: bool = False
     api_url: str | None = None
+    dialect: str = "managed"
     secret: str = "dotflow"  # noqa: S105 - a name
     workflow_id: str | None = None
     otlp_endpoint: str | None = None
@@ -127,7 +137,7 @@ class Plan:
     def variables(self) -> dict[str, str]:
         """The variables whose values may be read by anybody."""
         own: dict[str, str | None] = {
-            ADDRESS: self.api_url,
+            self.address: self.api_url,
             RUN: self.workflow_id,
             "DOTFLOW_SERVER": "otel",
             "DOTFLOW_STATE_DIR": f"{STATE}/state",
@@ -143,6 +153,16 @@ class Plan:
         )
 
     @property
+    def address(self) -> str:
+        """The variable with the address of dotflow-api."""
+        return PAIRS[self.dialect][0]
+
+    @property
+    def token(self) -> str:
+        """The variable with its token."""
+        return PAIRS[self.dialect][1]
+
+    @property
     def _processes(self) -> str | None:
         """As many as its share of a machine can use, for Python sees the whole machine."""
         is_wide = self.mode == TypeExecution.PARALLEL
@@ -151,8 +171,8 @@ class Plan:
     @property
     def secret_variables(self) -> tuple[str, ...]:
         """The variables whose values come from the platform's secret, which has to have them."""
-        address = () if self.api_url else (ADDRESS,)
-        return (TOKEN, *address, *self.secrets)
+        address = () if self.api_url else (self.address,)
+        return (self.token, *address, *self.secrets)
 
     @property
     def optional_secrets(self) -> tuple[str, ...]:
@@ -271,7 +291,9 @@ def _has_user(requirement: str) -> bool:
 
 
 def _check_amounts(plan: Plan) -> None:
-    for value, allowed in ((plan.mode, MODES), (plan.otlp_protocol, PROTOCOLS)):
+    for value, allowed in (
+        (plan.mode, MODES), (plan.otlp_protocol, PROTOCOLS), (plan.dialect, tuple(PAIRS)),
+    ):  # fmt: skip
         if value not in allowed:
             raise PlanError(f"'{value}' is none of {', '.join(allowed)}")
     if min(plan.grace, plan.memory, plan.cpu) <= 0:
@@ -303,7 +325,7 @@ def _check_variables(plan: Plan) -> None:
         if not _VARIABLE.fullmatch(name):
             raise PlanError(f"'{name}' cannot be a variable: letters, digits and '_'")
     for name, value in plan.environment.items():
-        if name in (TOKEN, HEADERS) or verdict(name) or masked(value) != value:
+        if name in (*TOKENS, HEADERS) or verdict(name) or masked(value) != value:
             raise PlanError(
                 f"{name} looks like a secret, and these files are no place for one: name it with "
                 f"'--secret-env {name}', and put its value into the secret '{plan.secret}'"

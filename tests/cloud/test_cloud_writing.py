@@ -76,6 +76,19 @@ def test_packages_of_the_project():
     assert "pip install -r requirements.txt\n" in Path("two/Dockerfile").read_text()
 
 
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_the_variables_of_the_default_dialect(name, capsys):
+    """An id that is in the code needs the other pair, and nothing of the managed one is left."""
+    words = (name, "-w", "etl:p", "--dialect", "default", "--resume", "--out", "there")
+    assert cloud(*words) == 0
+    texts = [path.read_text() for path in Path("there").rglob("*") if path.is_file()]
+    said = "\n".join([*texts, capsys.readouterr().out])
+    assert "DOTFLOW_USER_TOKEN" in said
+    assert "DOTFLOW_SERVER_URL" in said
+    assert "SERVER_BASE_URL" not in said
+    assert "SERVER_USER_TOKEN" not in said
+
+
 OURS = "# The public index has another package of this name"
 
 

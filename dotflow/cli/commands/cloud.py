@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.cli.errors import CommandError, UsageError
 from dotflow.cloud.image import needs_wheel, wheel_step
-from dotflow.cloud.plan import MODES, PROTOCOLS, Plan, PlanError, label_of
+from dotflow.cloud.plan import MODES, PAIRS, PROTOCOLS, Plan, PlanError, label_of
 from dotflow.cloud.platforms import PLATFORMS, platform
 from dotflow.cloud.writing import FilesChangedError, write
 from dotflow.cloud.yaml_text import MISSING
@@ -26,7 +26,8 @@ REQUIREMENTS = ("requirements.txt", "pyproject.toml")
 EPILOG = """\
   dotflow cloud kubernetes --workflow etl:pipeline --out deploy --schedule '0 3 * * *'
 Read, change and keep the files. They hold no secret: the platform's own secret has
-SERVER_USER_TOKEN, and SERVER_BASE_URL too if you give no '--api-url'.
+SERVER_USER_TOKEN, and SERVER_BASE_URL too if you give no '--api-url'
+(DOTFLOW_USER_TOKEN and DOTFLOW_SERVER_URL with '--dialect default').
 
 The command overwrites a file that was changed only with '--force'."""
 
@@ -82,6 +83,10 @@ def add_plan_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--resume", action="store_true", help="restore what an earlier run completed")
     add("--api-url", metavar="URL", help="address of dotflow-api (the platform's secret has it)")
+    add(
+        "--dialect", choices=list(PAIRS), default=next(iter(PAIRS)),
+        help="default: for a workflow whose id is in its code (managed)",
+    )  # fmt: skip
     add("--secret", default="dotflow", metavar="NAME", help="the platform's secret (dotflow)")
     add(
         "--workflow-id", metavar="ID",
