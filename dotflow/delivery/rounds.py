@@ -204,7 +204,7 @@ class Rounds:
     def _hand_over(self, senders: Senders[list[Flight]], flights: list[Flight]) -> None:
         self.under_way += 1
         if not senders.hand_over(flights, self.under_way):
-            self._settle(flights, self._send(flights, None))
+            self._settle([(flights, self._send(flights, None))])
 
     def send(self, flights: list[Flight]) -> None:
         """Send what was handed over; the only method that the sending threads call.
@@ -229,20 +229,25 @@ class Rounds:
             return [TryLater(type(error).__name__)] * len(flights)
 
     def _take_answers(self) -> None:
+        answers = []
         while self._answers:
-            self._settle(*self._answers.popleft())
+            answers.append(self._answers.popleft())
+        if answers:
+            self._settle(answers)
 
-    def _settle(self, flights: list[Flight], outcomes: list[Outcome]) -> None:
-        self.under_way -= 1
+    def _settle(self, answers: list[tuple[list[Flight], list[Outcome]]]) -> None:
+        """Note what became of calls: their receipts are one write."""
+        self.under_way -= len(answers)
+        flights = [flight for of_call, _ in answers for flight in of_call]
         try:
-            self._outbox.settle(flights, outcomes)
+            self._outbox.settle(flights, [outcome for _, of_call in answers for outcome in of_call])
         except Exception:  # noqa: BLE001 - what has no receipt is repeated
             self.patience.complain(
                 "settle", "A report could not be noted as delivered.", fault=True
             )
             self._outbox.lanes.put_back(flights)
-        messages = [one.message for one in flights]
-        self.patience.learn(messages, outcomes, time.monotonic())
+        for of_call, outcomes in answers:
+            self.patience.learn([one.message for one in of_call], outcomes, time.monotonic())
 
     def alone(self, flush: Flush, left: float) -> None:
         """Send one call's messages from this thread, if no other can be started.
@@ -260,7 +265,8 @@ class Rounds:
         if flights:
             # To connect may take that long, and to answer too.
             self.under_way += 1
-            self._settle(flights, self._send(flights, min(left / 2, self._sender.timeout)))
+            outcomes = self._send(flights, min(left / 2, self._sender.timeout))
+            self._settle([(flights, outcomes)])
         self.counts = counts = self._outbox.counts()
         if flights:
             return

@@ -19,6 +19,7 @@ Receipt = dict[str, Any]
 DONE = "done"
 """The receipt of a reader that needs a dead log, or a workflow of it, no more."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _SAID = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT)
 
 
@@ -39,7 +40,7 @@ class Receipts:
 
     def write(self, receipts: Iterable[Receipt]) -> bool:
         """Write receipts; False where that failed: then a later process repeats what was said."""
-        text = "".join(f"{json.dumps(one, separators=(',', ':'))}\n" for one in receipts)
+        text = "".join([f"{_encode(one)}\n" for one in receipts])
         if not text or self._path is None:
             return True
         data = text.encode()
