@@ -269,9 +269,9 @@ def exceptions() -> str:
 
 def commands() -> str:
     """The commands, their actions and their flags."""
-    from dotflow.cli.setup import COMMANDS
+    from dotflow.cli.setup import COMMANDS, module_of
 
-    return "\n".join(_command(name, module) for name, module in COMMANDS.items())
+    return "\n".join(_command(name, module_of(name)) for name in COMMANDS)
 
 
 def _command(name: str, module: Any) -> str:
