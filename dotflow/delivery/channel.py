@@ -18,6 +18,7 @@ from dotflow.delivery.relay import Relay
 from dotflow.logging import logger
 from dotflow.process.at_exit import flush_timeout, seconds_from_environment
 from dotflow.process.forking import renew_in_child
+from dotflow.process.late import renew_when_used
 from dotflow.runlog import leftovers
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Channel:
         self.poke = self._relay.poke
         self._client = Client(destination)
         self._before = self._relay.counts()
-        renew_in_child(self)
+        renew_when_used(self)
 
     @property
     def key(self) -> str:

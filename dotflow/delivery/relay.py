@@ -12,7 +12,7 @@ from dotflow.delivery.patience import FIRST_PAUSE
 from dotflow.delivery.rounds import POLL, Flush, Rounds, Sender
 from dotflow.delivery.senders import Senders
 from dotflow.process import at_exit, watch
-from dotflow.process.forking import renew_in_child
+from dotflow.process.late import renew_when_used
 from dotflow.runlog import lateness
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Relay:
         self._linger = linger
         self._closing = False
         self._begin()
-        renew_in_child(self)
+        renew_when_used(self)
         at_exit.close_at_exit(self)
 
     def _begin(self) -> None:

@@ -8,6 +8,8 @@ import threading
 import weakref
 from typing import Any, Protocol
 
+from dotflow.process import late
+
 
 class Renewable(Protocol):
     """Something with threads, locks or sockets."""
@@ -20,7 +22,10 @@ _known: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def renew_in_child(one: Renewable) -> None:
-    """Have `one.renew()` called in every forked child, as long as it is there."""
+    """Have `one.renew()` called in every forked child, as long as it is there.
+
+    What most children never use is for `dotflow.process.late.renew_when_used`.
+    """
     _known.add(one)
 
 
@@ -43,6 +48,7 @@ def forget_imports_of_others() -> None:
 
 def _renew_all() -> None:
     forget_imports_of_others()
+    late.mark()
     for one in list(_known):
         one.renew()
 

@@ -19,6 +19,7 @@ from dotflow.otel.export.anew import begin_anew
 from dotflow.otel.export.beside import processors
 from dotflow.otel.export.children import step_child
 from dotflow.process.at_exit import flush_timeout
+from dotflow.process.late import is_unused
 from dotflow.process.variables import mended
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def _exporting() -> list[Any]:
         found = [*providers, trace.get_tracer_provider(), *_logger_providers(), *_meters()]
     if not _is_forked():
         found += _made_here()
-    different = {id(one): one for one in found}
+    # What this process has not used has nothing to say here.
+    different = {id(one): one for one in found if not is_unused(one)}
     return [one for one in different.values() if hasattr(one, "force_flush")]
 
 

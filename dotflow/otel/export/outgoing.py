@@ -28,7 +28,7 @@ from dotflow.otel.export.rhythm import (
 from dotflow.otel.export.sending import Item, Sender
 from dotflow.process import watch
 from dotflow.process.at_exit import say_left
-from dotflow.process.forking import renew_in_child
+from dotflow.process.late import renew_when_used
 from dotflow.runlog import files
 from dotflow.runlog.lines import RunLines
 from dotflow.runlog.waits import Waits
@@ -85,7 +85,7 @@ class Outgoing:
         run_log.read_by(self.key, left_for or self.name)
         processors.add(self)
         self._begin()
-        renew_in_child(self)
+        renew_when_used(self)
         if not step_child.only_writes:
             self._start()
 

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from dotflow.logging import logger
 from dotflow.otel.export import declarative
+from dotflow.otel.export.anew import begin_anew
 from dotflow.otel.export.batch import OtlpProcessor
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import ProcessExporter, SpanCounts, exports, queue_size
@@ -27,6 +28,7 @@ from dotflow.otel.ids import chosen_generator
 from dotflow.otel.processor import OwnSpanProcessor
 from dotflow.otel.spans.sampling import UuidFairSampler
 from dotflow.otel.spans.wording import reworded
+from dotflow.process.late import renew_when_used
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +161,22 @@ class OwnTracerProvider(TracerProvider):
         if self.sampler not in (ALWAYS_ON, ALWAYS_OFF):
             self.sampler = UuidFairSampler(self.sampler)
         self._shared: dict[OtlpSettings, tuple[list[Exporting], SpanCounts, int]] = {}
+        renew_when_used(self, self.processors)
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+        """A tracer, as the SDK makes it."""
+        tracer = super().get_tracer(*args, **kwargs)
+        renew_when_used(self, tracer)
+        return tracer
+
+    def _handle_fork(self) -> None:
+        """Nothing at the fork: see `renew`."""
+
+    def renew(self) -> None:
+        """Have what exports begin anew in a forked child, when it is first used there."""
+        begin_anew([self])
+        if hasattr(TracerProvider, "_handle_fork"):  # releases of the SDK before 1.44 have none
+            super()._handle_fork()
 
     def acquire(self, settings: OtlpSettings) -> tuple[list[Exporting], SpanCounts]:
         """Have spans exported as the settings say; users with the same settings share."""

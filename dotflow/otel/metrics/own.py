@@ -20,7 +20,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 from dotflow.logging import logger
 from dotflow.otel.export.anew import begin_anew
 from dotflow.process import at_exit
-from dotflow.process.forking import renew_in_child
+from dotflow.process.late import renew_when_used
 from dotflow.process.variables import warn
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class OwnMeterProvider(MeterProvider):
         self._is_theirs_alone = len(outs) == len(readers)
         self._seconds = milliseconds(OTEL_METRIC_EXPORT_INTERVAL, INTERVAL) / 1000
         self._begin()
-        renew_in_child(self)
+        # Instruments go by the consumer, and whoever flushes all meters by the readers.
+        renew_when_used(self, self._measurement_consumer, *readers)
 
     def _begin(self) -> None:
         self._theirs: dict[Any, MetricsData] = {}
@@ -78,9 +79,22 @@ class OwnMeterProvider(MeterProvider):
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    def get_meter(self, *args: Any, **kwargs: Any) -> Any:
+        """A meter, as the SDK makes it."""
+        meter = super().get_meter(*args, **kwargs)
+        renew_when_used(self, meter)
+        return meter
+
+    def _handle_fork(self) -> None:
+        """Nothing at the fork: see `renew`. But the lock is one that all providers share."""
+        if MeterProvider._all_metric_readers_lock.locked():
+            MeterProvider._all_metric_readers_lock = threading.Lock()
+
     def renew(self) -> None:
-        """Begin with nothing in a forked child."""
+        """Begin with nothing in a forked child, when it is first used there."""
         begin_anew([self])
+        if hasattr(MeterProvider, "_handle_fork"):  # releases of the SDK before 1.44 have none
+            super()._handle_fork()
         for out in self._outs:
             out.let_go()
         self._begin()
