@@ -50,9 +50,10 @@ def find_destination(
                 *(names if url else reversed(names)),
             )
     if base_url or user_token:
+        otlp = "" if user_token else ". For an OTLP endpoint write ServerOtel(endpoint=...)"
         raise ValueError(
             "dotflow-api needs an address and a token: give base_url and user_token, or set "
-            f"{' and '.join(VARIABLES[wanted[-1]])}"
+            f"{' and '.join(VARIABLES[wanted[-1]])}{otlp}"
         )
     return None
 

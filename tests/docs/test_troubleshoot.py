@@ -56,6 +56,16 @@ def step(initial_context):
 
 
 @action
+def takes_the_context_for_its_value(initial_context):
+    return initial_context["rows"]
+
+
+@action
+def adds_to_the_context(initial_context):
+    return initial_context + 1
+
+
+@action
 def other_name(rows):
     return rows
 
@@ -168,6 +178,10 @@ HERE = {
     "DOTFLOW_SERVER is 'otle', which is none of": with_variables(DOTFLOW_SERVER="otle"),
     "which is no http or https address": lambda: error_of(
         lambda: ServerOtel(endpoint="localhost:4318", set_global=False)),
+    "dotflow-api needs an address and a token": lambda: error_of(
+        lambda: ServerOtel("http://localhost:4318")),
+    "'Context' object is not subscriptable": lambda: failure(takes_the_context_for_its_value),
+    "unsupported operand type(s) for +: 'Context' and ...": lambda: failure(adds_to_the_context),
     "A step needs the '@action' decorator": lambda: error_of(lambda: workflow(len)),
     "has a parameter 'rows', for which a run passes nothing": lambda: error_of(
         lambda: workflow(other_name)),
