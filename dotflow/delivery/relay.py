@@ -110,7 +110,7 @@ class Relay:
         self._is_running = self._is_asleep = False
         self._has_worked = False
         self._flushes: set[Flush] = set()
-        self._owes_hurry = False
+        self._owes_hurry = self._is_read = False
         self._pace = Pace()
         self._is_ours = _Marked()
         self._rounds = Rounds(self._outbox, self._sender, self._workers)
@@ -198,7 +198,7 @@ class Relay:
             is_told: Whether a line says what is left.
         """
         if not self._ending.acquire(blocking=False):  # somebody closes it, or has closed it
-            return self._rounds.counts
+            return self._last_counts()
         deadline = time.monotonic() + (at_exit.flush_timeout() if timeout is None else timeout)
         self._outbox.is_ending = True
         try:
@@ -218,14 +218,20 @@ class Relay:
         self._close_outbox(max(0.05, deadline - time.monotonic()))
         if is_told:
             self._rounds.say_what_is_left()
-        return self._rounds.counts
+        return self._last_counts()
 
     def _close_outbox(self, timeout: float) -> None:
         if self._turn.acquire(timeout=timeout):
             try:
                 self._rounds.close(timeout)
+                self._is_read = not self._rounds.owes_look
             finally:
                 self._turn.release()
+
+    def _last_counts(self) -> Counts:
+        """The counts; they do not say that nothing waits if not all was read before the end."""
+        counts = self._rounds.counts
+        return counts if counts.pending or self._is_read else counts._replace(pending=1)
 
     def renew(self) -> None:
         """Begin anew in a forked child."""
@@ -279,8 +285,10 @@ class Relay:
     def _counts_after(self, flush: Flush) -> Counts:
         """The counts; they do not say that nothing waits if that is not known."""
         counts = self._rounds.counts
-        if flush.is_drained or counts.pending or self._closing:
+        if flush.is_drained or counts.pending:
             return counts
+        if self._closing:
+            return self._last_counts()
         return counts._replace(pending=int(bool(self._rounds.under_way or self._outbox.has_news)))
 
     # What the relay's thread does.

@@ -15,6 +15,7 @@ from support.reports import put_workflow
 
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.errand import Errand
 from dotflow.delivery.numbering import next_task_id
 
 
@@ -63,6 +64,26 @@ def test_flush_is_not_complete_before_the_log_was_read(api, default, channels):
         assert not channel.flush(0.1).complete
         assert not channel.deliver(0.1).complete
     assert channel.flush(60).complete
+
+
+def test_close_is_not_complete_if_the_log_was_not_read(api, default, channels):
+    """Nor is a second close, while the first one has not read it either."""
+    channel = channels(default)
+    with channel._relay._turn:  # the thread that reads is in the midst of something long
+        put_workflow(channel)
+        assert not channel.close(0.1).complete
+        assert channel._relay.close(0.1).pending
+
+
+def test_an_errand_that_has_not_looked_is_not_complete(default):
+    """Without time to look for what dead processes left, nobody says that they left nothing."""
+    errand = Errand(default)
+    with errand._relay._starting:  # its thread is about to start
+        errand.adopt()
+        assert not errand.close(0).complete
+    errand = Errand(default)
+    errand.adopt()
+    assert errand.close(60).complete
 
 
 def test_without_a_timeout_the_variable_counts(api, default, channels, monkeypatch):
