@@ -104,8 +104,13 @@ def leave_out(queue: deque[Unit]) -> None:
             if not is_within(later, unit):
                 spoken.update(later.spoken)
                 is_over = is_over or later.head.begun
-        is_there = any(one.head.opened or None in one.flying for one in units if one is not unit)
+        is_there = any(_has_record(one) for one in units if one is not unit)
         unit.leave_out(spoken, is_over, is_there)
+
+
+def _has_record(unit: Unit) -> bool:
+    """Whether dotflow-api has the record from this unit, or is about to."""
+    return (unit.head.opened and not unit.head.is_left_out) or None in unit.flying
 
 
 def nest(queue: deque[Unit], adopted: list[Unit]) -> None:

@@ -194,7 +194,8 @@ class WorkflowRecord:
     Attributes:
         made_by: The number of the fact that its first call says; 0 where there is none.
         is_post: Whether that call makes the record, rather than changes it.
-        opened: Whether that call was answered.
+        opened: Whether that call was answered, or left out.
+        is_left_out: Whether it was left out: the record may not be there.
         due: The number of the fact that ended the run; 0 until then.
         said: The number of the last fact that was said.
         begun: Whether the run has begun.
@@ -208,6 +209,7 @@ class WorkflowRecord:
     made_by: int = 0
     is_post: bool = False
     opened: bool = False
+    is_left_out: bool = False
     due: int = 0
     said: int = 0
     begun: bool = False

@@ -379,8 +379,9 @@ class Unit:
             self.head.said, self.head.ended = self.head.due, self.head.begun
             self.unanswered.pop((None, False), None)
             makes_tasks = any(one.made_by and not one.posted for one in self.tasks.values())
-            if not self.head.is_post and (is_there or not makes_tasks):
-                self.head.opened = True
+            is_known = self.head.is_post or self.head.opened
+            if not is_known and (is_there or not makes_tasks):
+                self.head.opened = self.head.is_left_out = True
                 self.unanswered.pop((None, True), None)
             self.release()
 

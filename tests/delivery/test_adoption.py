@@ -139,6 +139,22 @@ def test_an_opening_is_left_out_if_the_record_is_there(is_there):
     assert unit.owes  # the task is reported in both cases
 
 
+def test_an_opening_that_was_left_out_makes_no_record(outboxes):
+    """Of two dead runs that a later one makes void, the first one's is not there for the second."""
+    known = {"managed": True, "again": True}
+
+    def write(run):
+        run.began(1, **known)
+        WrittenRun(policy="otel").began(1, **known).task_began(1)
+
+    left_by(write, "otel")
+    outbox = outboxes()
+    outbox.care()
+    WrittenRun(policy="otel", log=outbox._log).began(1, **known)
+    outbox.read()
+    assert next(one.kind for one in drain(outbox)) is Kind.WORKFLOW_OPEN
+
+
 def test_only_adding_a_task_makes_no_earlier_state_void(adopter):
     """A later run that has added a task, and not begun it, has said nothing of its state."""
     left_by(lambda run: run.created().added(1).began(1).task_began(1).task_ended(1))

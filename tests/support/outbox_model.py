@@ -219,13 +219,17 @@ class Books:
             for run in self.runs
             if run.began < one.began and (run.over is None or run.over >= one.began)
         )
+        # A process with a run beside the later one has taken over what a dead one left before.
+        has_taken = other.is_dead and any(
+            run.workflow == one.workflow and run.overlaps(one) and other.over <= run.began
+            for run in self.runs
+        )
         return (
             one.overlaps(other)
             or beside
+            or has_taken
             or any(
                 (outer.log == other.log and other.began < outer.began)
-                # The process of the outer run has taken over what a dead one left before that.
-                or (other.is_dead and other.over <= outer.began)
                 or (outer.began < other.began and _is_over_after(outer, one, other))
                 for outer in around
             )
