@@ -131,19 +131,22 @@ class ReadyUnit(Unit):
         self._file.owe_removal(row.number for row in of_task)
         return unsent
 
-    def leave_out(self, spoken: Numbers, is_over: bool, is_there: bool = False) -> None:  # noqa: ARG002
+    def leave_out(self, spoken: Numbers, is_over: bool, is_there: bool = False) -> None:
         """Leave out what a later run has made void: states and ends, never the making of a record.
 
         Args:
             spoken: The tasks of which the later run has spoken.
             is_over: Whether it has spoken of the workflow.
-            is_there: Of no account: what a file has of openings is left out.
+            is_there: Whether the server has heard that. Else tasks wait for the first call.
         """
+        makes_tasks = any(map(self.makes, self.owing))
         void = [key for key in self._rows if (is_over if key is None else key in spoken)]
         for key in void:
             before = self._rows[key]
-            kept = [row for row in before if row.kind.is_post]
-            self._file.owe_removal(row.number for row in before if not row.kind.is_post)
+            # What opens the workflow makes its record, if the server has none under that id.
+            makes = _OPENS if makes_tasks and not is_there else frozenset[Kind]()
+            kept = [row for row in before if row.kind.is_post or row.kind in makes]
+            self._file.owe_removal(row.number for row in before if row not in kept)
             self._keep(key, kept)
         self._file.settled()
 

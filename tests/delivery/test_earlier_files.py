@@ -235,6 +235,25 @@ def test_a_later_run_makes_states_and_ends_void(default):
     )
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_tasks_wait_for_what_opens_their_workflow(is_there, default):
+    """Without a record under the run's own id they would be refused: it is opened before them."""
+    [path] = left_by_before("away", default)
+    with sqlite3.connect(path) as connection:  # as of a run whose id came from its code
+        connection.execute(
+            "update message set kind = ? where kind = ?",
+            ("workflow patch (first)", "workflow post"),
+        )
+    connection.close()
+    taken = earlier_file.EarlierFile.take(path)
+    [unit] = taken.take_over(min(taken.workflows), ServerIds())
+    unit.leave_out(Numbers(), is_over=True, is_there=is_there)
+    first = next(message for _, message in unit.in_bulk(500))
+    assert (first.kind.value == "workflow patch (first)") is not is_there
+    assert unit.owes_first is not is_there
+    taken.close()
+
+
 def planted(path, table):
     """Write a credential into every body of a file, as the version before did."""
     with sqlite3.connect(path) as connection:
