@@ -98,7 +98,7 @@ class Patience:
             self.complain(
                 outcome.mend,
                 f"{self._name} refuses the token. Set {outcome.mend}; reports are kept meanwhile. "
-                f"It says: {outcome.reason}",
+                f"The server says: {outcome.reason}",
             )
             return
         # The server's words are last: of what looks like a credential in them the line has no more.
@@ -111,7 +111,7 @@ class Patience:
             f"refused {outcome.status}",
             f"{self._name} refused the {message.kind.value} of workflow {message.workflow} for "
             "good: see `dotflow outbox status`. Further refusals like this are not logged. "
-            f"It says: {outcome.reason}",
+            f"The server says: {outcome.reason}",
         )
 
 

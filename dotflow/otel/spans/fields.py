@@ -230,7 +230,7 @@ def killed(span: ReadableSpan, last_seen_ns: int) -> ReadableSpan:
         if mark in attributes:
             attributes[outcome] = "Failed"
     seen = datetime.fromtimestamp(last_seen_ns / NANO, timezone.utc).isoformat(timespec="seconds")
-    description = f"the process ended before this did; it was last seen at {seen}"
+    description = f"the process ended before the span did; it was last seen at {seen}"
     start = span.start_time or 0
     return PastSpan(
         (span.dropped_attributes, span.dropped_events, span.dropped_links),
