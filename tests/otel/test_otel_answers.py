@@ -10,10 +10,12 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from support.hostile_server import HostileServer, request
 
+from dotflow.otel.export import sending
 from dotflow.otel.export.http import MOST_ANSWER
 
 TOKEN = "open-sesame-of-the-tests"
 PROTOBUF = "application/x-protobuf"
+SOON = 0.02  # seconds
 
 
 def answer(status, body=b"", kind=None, *more):
@@ -122,9 +124,10 @@ NOT_TAKEN = {
 def test_what_is_none(said, words, servers, caplog, monkeypatch):
     """Spans are kept, and one line has the status; they arrive once the endpoint takes them."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"x-key={TOKEN}")
+    monkeypatch.setattr(sending, "FIRST_DELAY", SOON)
     with Endpoint(said) as endpoint:
         server = servers(endpoint=endpoint.url)
-        assert not export(server, seconds=0.2)
+        assert not export(server, seconds=SOON)
         until(lambda: caplog.records)
         assert (server.spans_exported, server.spans_failed) == (0, 0)
         assert server.spans_kept == 3
@@ -139,13 +142,14 @@ def test_what_is_none(said, words, servers, caplog, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_no_header_leaves_for_another_host(code, servers, monkeypatch):
+def test_no_header_leaves_for_another_host(code, servers, caplog, monkeypatch):
     """Nobody is asked where a redirect leads to: not on this host, and on no other."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization=Bearer%20{TOKEN}")
     with Endpoint(answer(200)) as other:
         with Endpoint(answer(code, b"", None, f"Location: {other.url}/v1/traces")) as endpoint:
             server = servers(endpoint=endpoint.url)
-            assert not export(server, seconds=1)
+            assert not export(server, seconds=SOON)
+            until(lambda: caplog.records)  # the answer is known, and to be a fault
             assert any(f"authorization: Bearer {TOKEN}".encode() in one for one in endpoint.heads)
             server.close(0)
         assert other.connections == 0
@@ -194,11 +198,13 @@ def test_a_number_of_spans_that_cannot_be(servers):
             server.close(1)
 
 
-def test_an_endpoint_that_asks_to_wait_is_waited_for(servers):
+def test_an_endpoint_that_asks_to_wait_is_waited_for(servers, caplog, monkeypatch):
     """Retry-After is kept also while somebody waits."""
+    monkeypatch.setattr(sending, "FIRST_DELAY", SOON)  # what is waited for otherwise
     with Endpoint(answer(503, b"", None, "Retry-After: 3000")) as endpoint:
         server = servers(endpoint=endpoint.url)
-        assert not export(server, seconds=1)
-        assert not server.flush(1).complete
+        assert not export(server, seconds=SOON)
+        until(lambda: caplog.records)
+        assert not server.flush(20 * SOON).complete
         assert len(endpoint.heads) == 1
         server.close(0)
