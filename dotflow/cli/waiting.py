@@ -78,6 +78,11 @@ class Entry:
         return any(one.is_anything for one in self.waiting)
 
     @property
+    def is_worth_a_line(self) -> bool:
+        """Whether there is anything to say: something waits, was refused, or may still come."""
+        return self.is_any or bool(self.programs or self.letters)
+
+    @property
     def bytes(self) -> int:
         """How many bytes the logs with it have."""
         return sum(one.bytes for one in self.waiting)
@@ -267,9 +272,9 @@ def how_to_name(destination: str) -> str:
     """What has to be set for a destination to be sent to."""
     for dialect, variables in VARIABLES.items():
         if destination.startswith("dotflow-api ") and destination.endswith(f"({dialect.value})"):
-            return f"set {variables[0]} and {variables[1]} to it"
+            return f"set {variables[0]} to this address, and {variables[1]} to its token"
     is_for_logs = destination.startswith(OTLP_LOGS)
-    return f"set {OTLP_LOGS_VARIABLE if is_for_logs else OTLP_VARIABLE} to it"
+    return f"set {OTLP_LOGS_VARIABLE if is_for_logs else OTLP_VARIABLE} to this address"
 
 
 def _quoted(entry: Entry) -> str:

@@ -79,7 +79,7 @@ def test_flush_says_what_is_left_and_why(monkeypatch, capsys, api):
     assert dotflow("flush") == 1
     out = capsys.readouterr().out
     assert "delivered: nothing" in out
-    assert "set DOTFLOW_SERVER_URL and DOTFLOW_USER_TOKEN to it" in out
+    assert "set DOTFLOW_SERVER_URL to this address, and DOTFLOW_USER_TOKEN to its token" in out
     use(monkeypatch, AWAY)
     assert dotflow("flush", "--timeout", "0.3") == 1
     assert "could not be reached: connection refused" in capsys.readouterr().out
@@ -210,7 +210,7 @@ def test_spans_are_sent_too(capsys, monkeypatch):
         assert shown["destination"].startswith(f"OTLP endpoint {receiver.http_url}")
         assert shown["pending"] == 3  # spans
         assert dotflow("flush") == 1
-        assert "3 spans: set OTEL_EXPORTER_OTLP_ENDPOINT to it" in capsys.readouterr().out
+        assert "3 spans: set OTEL_EXPORTER_OTLP_ENDPOINT to this address" in capsys.readouterr().out
         receiver.is_away = False
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_url)
         capsys.readouterr()

@@ -11,8 +11,11 @@ from cli_outbox import AWAY, dotflow, program, report, running, use
 from cli_waiting import wait_for
 from support.fault_server import TOKEN, FaultServer, status
 from support.otlp import OtlpReceiver
+from support.processes import dies
+from support.written import NAME, WrittenRun
 
 from dotflow.delivery import dead_letters
+from dotflow.delivery.outbox import Outbox
 from dotflow.runlog import files
 
 pytestmark = pytest.mark.slow  # each starts programs
@@ -117,7 +120,7 @@ def test_spans_have_words_too(monkeypatch, capsys):
         out = words(capsys)
         assert f"OTLP endpoint {address}/v1/traces: 3 spans wait" in out
         assert "it takes nothing: " in out
-        assert "set OTEL_EXPORTER_OTLP_ENDPOINT to it" in out
+        assert "set OTEL_EXPORTER_OTLP_ENDPOINT to this address" in out
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
         assert "run: dotflow outbox flush" in words(capsys)
         assert report(capsys)["destinations"][0]["unit"] == "spans"
@@ -217,3 +220,16 @@ def test_the_end_of_a_program_without_a_disk_says_what_is_lost(api, tmp_path):
     [line] = [line for line in ran.stderr.splitlines() if "DOTFLOW_FLUSH_TIMEOUT" in line]
     assert "They were held in memory, and are lost." in line
     assert "dotflow outbox flush" not in ran.stderr
+
+
+def test_a_destination_that_has_all_is_not_shown(capsys):
+    """A dead process's log that is kept for one destination names another, which needs nothing."""
+
+    def work(_):
+        Outbox(NAME)
+        Outbox("another")
+        WrittenRun("w", name="another").created()
+
+    dies(work)
+    assert [one["destination"] for one in report(capsys)["destinations"]] == ["another"]
+    assert NAME not in words(capsys)

@@ -119,7 +119,8 @@ def _add_yes(parser: argparse.ArgumentParser) -> None:
 
 def _status(arguments: argparse.Namespace) -> int:
     letters = all_letters()
-    found = entries(letters)
+    # Of a log that is kept for one destination another one may have had all.
+    found = {name: one for name, one in entries(letters).items() if one.is_worth_a_line}
     if arguments.json:
         report = {
             "folder": str(folder()),
