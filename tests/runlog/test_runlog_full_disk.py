@@ -16,7 +16,7 @@ from support.processes import dies
 from support.run_logs import KEY, NAME, ReadLog, began, line, numbers, on_disk
 from support.truth import check_what_came
 
-from dotflow.runlog import files, writer
+from dotflow.runlog import appender, files
 from dotflow.runlog.writer import RunLog
 
 IN_A_NAMESPACE = 'mount -t tmpfs -o size=64k none "$DOTFLOW_STATE_DIR" && exec "$@"'
@@ -148,7 +148,7 @@ def test_a_file_that_may_grow_no_further_is_followed_by_another():
 
 def test_a_disk_that_could_not_be_written_is_tried_again(logs, monkeypatch, tmp_path, warnings):
     """From then on lines are on disk, with the runs that are under way."""
-    monkeypatch.setattr(writer, "RETRY", 0.0)
+    monkeypatch.setattr(appender, "RETRY", 0.0)
     monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path / "late" / "state"))
     (tmp_path / "late").write_text("")
     one = logs()

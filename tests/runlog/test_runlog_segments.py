@@ -8,7 +8,7 @@ import threading
 import pytest
 from support.run_logs import KEY, line, numbers, on_disk
 
-from dotflow.runlog import files, writer
+from dotflow.runlog import files, segment, writer
 from dotflow.runlog.receipts import Receipts
 from dotflow.runlog.writer import RunLog
 
@@ -56,7 +56,7 @@ def test_a_late_append_goes_to_the_next_file(logs):
     one.log.append(line(1))
     first = one.log.segments[-1]
     one.log._made()
-    with pytest.raises(writer.LostFileError):
+    with pytest.raises(segment.LostFileError):
         first.append(line(2))
     assert first.is_quiet
     one.log.append(line(2))
