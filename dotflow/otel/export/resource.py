@@ -18,8 +18,19 @@ def resource_of(service_name: str) -> Resource:
     """What produces what a provider of ours sends; of this name where the environment has none."""
     resource = _resource()
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        return resource.merge(Resource({SERVICE_NAME: service_name}))
-    return resource
+        resource = resource.merge(Resource({SERVICE_NAME: service_name}))
+    return _OneHash(resource.attributes, resource.schema_url)
+
+
+class _OneHash(Resource):
+    """A resource that computes its hash once: OTLP's encoder asks for it with each span."""
+
+    _hash: int | None = None
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = super().__hash__()
+        return self._hash
 
 
 def _resource() -> Resource:
