@@ -169,7 +169,8 @@ class _SharedRelays:
             if is_other and self._users[relay]:
                 logger.warning(
                     "Two tokens were given for %s: from now on all reports of this process go "
-                    "there with the newer one. For two accounts use two processes.", relay.name,
+                    "there with the newer one. For two accounts use two processes, each with a "
+                    "DOTFLOW_STATE_DIR of its own.", relay.name,
                 )  # fmt: skip
             self._users[relay].add(channel)
             return relay

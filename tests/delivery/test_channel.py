@@ -180,6 +180,7 @@ def test_a_newer_token_takes_the_place_of_an_older_one(api, default, channels, c
     assert len(posted) == 2
     assert {seen.headers["x-user-token"] for seen in posted} == {f"{TOKEN}-2"}
     assert caplog.text.count("Two tokens") == 1
+    assert "DOTFLOW_STATE_DIR of its own" in caplog.text
     assert TOKEN not in caplog.text
 
 
