@@ -254,7 +254,10 @@ def _retry(arguments: argparse.Namespace) -> int:
         client.close()
     for letter in letters:
         if letter.destination not in clients:
-            say(f"left: {_what(letter)}: {waiting.how_to_name(letter.destination)}")
+            say(
+                f"left: {_what(letter)}, for {letter.destination}: "
+                f"{waiting.how_to_name(letter.destination)}"
+            )
     status = _flush(arguments)
     return status if answered == len(letters) else 1
 
