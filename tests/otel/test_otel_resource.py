@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
+from dotflow.otel.export import resource as module
 from dotflow.otel.export.resource import resource_of
 
 
@@ -33,3 +36,20 @@ def test_it_equals_the_sdks(monkeypatch):
     same = Resource(resource.attributes, resource.schema_url)
     assert resource.attributes[SERVICE_NAME] == "etl"
     assert (resource, hash(resource)) == (same, hash(same))
+
+
+def test_detectors_are_asked_once_for_what_the_environment_says(monkeypatch):
+    """Of a process: some ask a network."""
+    module._created.cache_clear()
+    made, create = [], Resource.create
+    monkeypatch.setattr(Resource, "create", lambda: made.append(1) or create())
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=data")
+    first, second = resource_of("etl"), resource_of("etl")
+    assert first == second
+    assert (first.attributes["team"], len(made)) == ("data", 1)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=web")
+    assert (resource_of("etl").attributes["team"], len(made)) == ("web", 2)
+    monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a forked child
+    resource_of("etl")
+    assert len(made) == 3
+    module._created.cache_clear()

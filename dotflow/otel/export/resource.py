@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from importlib.metadata import version
 
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPERIMENTAL_RESOURCE_DETECTORS,
+    OTEL_RESOURCE_ATTRIBUTES,
+    OTEL_SERVICE_NAME,
+)
 from opentelemetry.sdk.resources import (
     SERVICE_NAME,
     TELEMETRY_SDK_LANGUAGE,
@@ -34,11 +41,20 @@ class _OneHash(Resource):
 
 
 def _resource() -> Resource:
+    variables = (
+        OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME, OTEL_EXPERIMENTAL_RESOURCE_DETECTORS
+    )  # fmt: skip
     try:
-        return Resource.create()
+        return _created(os.getpid(), *map(os.environ.get, variables))
     except RuntimeError:  # the interpreter ends: no thread is to be had, in which the SDK looks
         sdk = {
             TELEMETRY_SDK_LANGUAGE: "python", TELEMETRY_SDK_NAME: "opentelemetry",
             TELEMETRY_SDK_VERSION: version("opentelemetry-sdk"), SERVICE_NAME: "unknown_service",
         }  # fmt: skip
         return Resource(sdk).merge(OTELResourceDetector().detect())
+
+
+@lru_cache(maxsize=4)
+def _created(_process: int, *_said: str | None) -> Resource:
+    """What the SDK finds, once for all signals: a detector may ask a network."""
+    return Resource.create()
