@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,9 @@ INSTALLED = {
 }
 """Variables that name what is installed, each with its group of entry points."""
 
+PROVIDERS = tuple(name for name in INSTALLED if name.endswith("_PROVIDER"))
+"""Those of which the API loads a provider when it is first asked for one."""
+
 MOST_SHOWN = 80
 """Characters of a wrong value that are repeated."""
 
@@ -90,6 +93,12 @@ def mended(checks: Checks | None = None) -> Iterator[None]:
         finally:
             for name, value in given.items():
                 _set(name, value)
+
+
+def mended_for_providers() -> AbstractContextManager[None]:
+    """`mended`, for whoever asks for a global provider: where a variable has one be loaded then."""
+    is_loaded = any(name in os.environ for name in PROVIDERS)
+    return mended() if is_loaded else nullcontext()
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from dotflow.logging import logger
-from dotflow.process.forking import renew_in_child
+from dotflow.process.late import renew_when_used
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.renew()
-        renew_in_child(self)
+        renew_when_used(self)
 
     def renew(self) -> None:
         """Begin with nothing in a forked child: it watches when it has reported something."""

@@ -55,11 +55,13 @@ def _streams() -> Iterator[Any]:
         yield getattr(handler, "stream", None)
 
 
-def _handlers() -> Iterator[logging.Handler]:
-    """The handlers of all loggers."""
-    yield from logging.root.handlers
-    for logger in list(logging.root.manager.loggerDict.values()):
-        yield from getattr(logger, "handlers", ())
+def _handlers() -> list[logging.Handler]:
+    """All handlers that there are: whose locks `logging` has made anew here, if it says which."""
+    known: Any = getattr(logging, "_at_fork_reinit_lock_weakset", None)
+    if known is not None:
+        return list(known)
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    return [handler for one in loggers for handler in getattr(one, "handlers", ())]
 
 
 def _ask(streams: list[Any], answers: list[bool]) -> None:

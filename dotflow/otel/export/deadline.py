@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from dotflow.logging import logger
-from dotflow.process.forking import renew_in_child
+from dotflow.process.late import renew_when_used
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class _Threads:
 
     def __init__(self) -> None:
         self.renew()
-        renew_in_child(self)
+        renew_when_used(self)
 
     def renew(self) -> None:
         """Begin with none, in a forked child."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-from dotflow.process.variables import mended, warn
+from dotflow.process.variables import mended_for_providers, warn
 from dotflow.utils.masking import masked_by_default
 
 VARIABLE = "OTEL_CONFIG_FILE"
@@ -52,7 +52,7 @@ def configure() -> None:
 
 def existing() -> Any:
     """The program's provider; None where it has none."""
-    with mended():
+    with mended_for_providers():
         found = trace.get_tracer_provider()
     return None if isinstance(found, trace.ProxyTracerProvider) else found
 

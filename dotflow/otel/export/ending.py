@@ -20,7 +20,7 @@ from dotflow.otel.export.beside import processors
 from dotflow.otel.export.children import step_child
 from dotflow.process.at_exit import flush_timeout
 from dotflow.process.late import is_unused
-from dotflow.process.variables import mended
+from dotflow.process.variables import mended_for_providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _is_forked() -> bool:
 
 def _exporting() -> list[Any]:
     """What exports in this process, of all three signals."""
-    with mended():
+    with mended_for_providers():
         found = [*providers, trace.get_tracer_provider(), *_logger_providers(), *_meters()]
     if not _is_forked():
         found += _made_here()

@@ -26,7 +26,7 @@ from dotflow.otel.export.endpoint import (
     is_named,
 )
 from dotflow.process import at_exit
-from dotflow.process.forking import renew_in_child
+from dotflow.process.late import renew_when_used
 from dotflow.process.variables import warn
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SpanCounts:
 
     def __init__(self) -> None:
         self.renew()
-        renew_in_child(self)
+        renew_when_used(self)
         self.exported = 0
         self.failed = 0
 

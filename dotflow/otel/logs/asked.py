@@ -10,7 +10,7 @@ from opentelemetry import _logs
 from dotflow.otel.export import declarative
 from dotflow.otel.export.endpoint import LOGS, OtlpSettings
 from dotflow.otel.export.otlp import OTLP, PROTOCOLS
-from dotflow.process.variables import mended
+from dotflow.process.variables import mended_for_providers
 
 EXPORTERS = "OTEL_LOGS_EXPORTER"
 
@@ -43,7 +43,7 @@ def exporters(endpoint: OtlpSettings, is_wanted: bool | None = None) -> list[str
 
 def existing() -> Any:
     """The application's provider, or ours if it is the global one; None where there is none."""
-    with mended():
+    with mended_for_providers():
         found = _logs.get_logger_provider()
     from opentelemetry._logs import _internal
 

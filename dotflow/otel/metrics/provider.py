@@ -18,7 +18,7 @@ from dotflow.otel.export import declarative
 from dotflow.otel.export.endpoint import METRICS, OtlpSettings, has_path, is_grpc, is_named
 from dotflow.otel.export.otlp import OTLP, PROTOCOLS, load_exporter
 from dotflow.otel.metrics.tally import Tally
-from dotflow.process.variables import mended, warn
+from dotflow.process.variables import mended, mended_for_providers, warn
 from dotflow.version import __version__
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def settings_of(otlp: OtlpSettings) -> OtlpSettings:
 
 def existing() -> Any:
     """The program's meter provider; None where it has none."""
-    with mended():
+    with mended_for_providers():
         found = metrics.get_meter_provider()
     return None if type(found).__name__ == PROXY else found
 

@@ -17,7 +17,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_conte
 from dotflow.logging import logger
 from dotflow.otel.metrics.instruments import Instruments
 from dotflow.otel.metrics.outbox import all_of
-from dotflow.process.forking import renew_in_child
+from dotflow.process.late import renew_when_used
 from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Tally:
         self.sources: weakref.WeakSet[Any] = weakref.WeakSet()
         self._begin()
         self._instruments = Instruments(meter, self)
-        renew_in_child(self)
+        renew_when_used(self)
 
     def _begin(self) -> None:
         self._recording = threading.RLock()  # a signal handler of who records may flush
