@@ -256,12 +256,13 @@ def test_a_fork_while_locks_are_held(api, relays):
 def test_a_put_is_quick_while_nothing_moves(api, relays, caplog):
     """A thousand puts cost the workflow next to nothing while the server hangs."""
     caplog.set_level(logging.ERROR)
-    relay = relays(api, timeout=1.0)
+    relay = relays(api, timeout=60)
     api.on(".", hang)
-    started = time.monotonic()
+    started, worked = time.monotonic(), time.thread_time()
     for number in range(1000):
         put_workflow(relay, f"w{number}")
-    assert time.monotonic() - started < 1.0
+    assert time.thread_time() - worked < 1.0
+    assert time.monotonic() - started < 30  # on a busy machine; none has waited for an answer
 
 
 def test_what_was_sent_is_not_held():
