@@ -26,10 +26,10 @@ pytestmark = [
 MANY_LINES, THEIR_RECORDS = 16, 3
 """Whoever was seen to write so many lines of its diary has reported so many records at least."""
 
-FIND_A_MUTANT = 20
-"""Kills that find a planted fault, which spoils each third of some ten reports of a child: four
-found each fault in every one of 7 to 10 tries, and 20 are five times four. What is sound has 60, so
-that there is enough to compare."""
+FIND_A_MUTANT = 40
+"""Kills that find a planted fault, which spoils each third of some ten reports of a child. Four
+find a dropped report or a reused key each time, a lost receipt in five of seven tries: ten times
+four miss one once in 100,000 tries. What is sound has 60, so that there is enough to compare."""
 
 LEAST_IN_ALL = 3
 """Records a child that are compared at least."""
