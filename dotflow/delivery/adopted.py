@@ -19,7 +19,7 @@ from dotflow.delivery.references import resolve_all
 from dotflow.delivery.replay import replay
 from dotflow.delivery.unit import Unit
 from dotflow.logging import logger
-from dotflow.runlog import files, lines
+from dotflow.runlog import files, life, lines
 from dotflow.runlog.carrying import CARRIED
 from dotflow.runlog.claims import Claims
 from dotflow.runlog.reader import Fact, dead_lines
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 ERROR = "ProcessEnded"
 """The name of the error of a task whose process did not live to end it."""
+
+ANOTHER_BOOT = 2**62
+"""What is taken from the time of a run before the machine's last start, so that the run goes before
+all of this start: the clock by which runs are put in order begins anew with the machine."""
 
 LAST = 2**63
 """Stands for the time of a run that did not begin: what is said of it comes after all else."""
@@ -76,6 +80,8 @@ class AdoptedLog:
         if damaged:
             logger.warning("%d lines of %s* are damaged, and are left out.", damaged, segments[0])
         self.readers = _readers(facts)
+        heads = (fact for fact in facts if fact["f"] == "log")
+        self._is_of_another_boot = any(map(life.is_of_another_boot, heads))
         # What is done stays so: an end that a later run made void is owed again once that is gone.
         self._seen = SeenReceipts(segments, reader)
         done = self._seen.done()
@@ -147,6 +153,9 @@ class AdoptedLog:
             last = max([last, *(one["n"] for one in owed)])
             replay(unit, known + owed, heard.get(run, ()))
             units.insert(0, unit)
+        for unit in units:
+            if self._is_of_another_boot and unit.up:
+                unit.up = (unit.head.began_at or 0) - ANOTHER_BOOT
         for unit, later in zip(reversed(units[:-1]), reversed(units[1:]), strict=True):
             unit.up = unit.up or later.up  # what was before a run goes before it
         if units:

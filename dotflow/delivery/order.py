@@ -23,7 +23,8 @@ def is_open(unit: Unit) -> bool:
 def is_before(one: Unit, adopted: Unit) -> bool:
     """Whether a unit goes before one of a dead process that is taken over after it.
 
-    What the version before left is older than all else, and its units have negative times.
+    What the version before left is older than all else, as is what was before the machine's last
+    start: such units have negative times.
     """
     if adopted.up < 0:
         return one.up <= adopted.up
@@ -101,7 +102,8 @@ def leave_out(queue: deque[Unit]) -> None:
         spoken = Numbers()
         is_over = False
         for later in units[place + 1 :]:
-            if not is_within(later, unit):
+            # What was taken over later may have begun before: of two processes that both lived.
+            if not is_within(later, unit) and not 0 < later.up < unit.up:
                 spoken.update(later.spoken)
                 is_over = is_over or later.head.begun
         is_there = any(_has_record(one) for one in units if one is not unit)

@@ -130,6 +130,15 @@ def who() -> dict[str, Any]:
     return {"pid": pid, "start": _start(pid), "space": _read_link(), "boot": _boot()}
 
 
+def is_of_another_boot(said: dict[str, Any]) -> bool:
+    """Whether a process ran before the machine was started anew.
+
+    Args:
+        said: What `who` gave in that process.
+    """
+    return bool(said.get("boot")) and said["boot"] != _boot()
+
+
 def _lives(said: dict[str, Any]) -> bool | None:
     """Whether a process lives; None where it cannot be told from here."""
     pid, start = said.get("pid"), said.get("start")

@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from support import adopters
+from support import adopters, written
 from support.processes import Doomed, dies
 from support.written import NAME, WrittenRun, drain, said
 
@@ -22,7 +23,7 @@ from dotflow.delivery.message import Delivered, Kind, Refused, TryLater
 from dotflow.delivery.numbers import Numbers
 from dotflow.delivery.outbox import Outbox
 from dotflow.delivery.unit import Unit
-from dotflow.runlog import files, lines
+from dotflow.runlog import files, life, lines
 from dotflow.runlog.writer import RunLog
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -110,6 +111,31 @@ def test_two_dead_runs_of_one_workflow_go_in_their_order(adopter):
     assert delivered[0].kind is Kind.WORKFLOW_POST
     assert statuses(delivered, 1) == ["Not started", "Failed"]
     assert statuses(delivered, None) == ["New", "In progress", "Failed"]
+
+
+def test_a_run_before_the_last_start_of_the_machine_goes_first(adopter, monkeypatch):
+    """The clock that puts runs in order begins anew then: the later run has the smaller number."""
+    with monkeypatch.context() as before:
+        before.setattr(life, "_boot_id", "another")
+        before.setattr(written, "CLOCK", time.CLOCK_REALTIME)  # a far greater number
+        left_by(lambda run: run.began(1, 2, managed=True).task_began(1, 2))
+    again = {"managed": True, "again": True}
+    left_by(lambda run: run.began(1, 2, **again).task_began(1).task_ended(1).ended())
+    adopter.care()
+    delivered = drain(adopter)
+    assert statuses(delivered, 1) == ["Completed"]
+    assert statuses(delivered, None)[-1] == "Completed"
+
+
+def test_a_run_that_began_before_makes_none_void_that_was_taken_over_first(adopter, monkeypatch):
+    """Two processes lived at a time: the one that began last was killed first, and ends too."""
+    with monkeypatch.context() as later:
+        later.setattr(written, "CLOCK", time.CLOCK_REALTIME)
+        left_by(lambda run: run.began(1, managed=True, again=True).task_began(1))
+    adopter.care()
+    left_by(lambda run: run.began(managed=True, again=True).ended())
+    adopter.care(at_once=True)
+    assert "Failed" in statuses(drain(adopter), None)
 
 
 @pytest.mark.parametrize("policy", ["default", "otel"])
