@@ -262,6 +262,10 @@ class _Server(uvicorn.Server):
         # Streams of events end by themselves only in minutes: they would be waited for.
         self._app.state.changes.end()
         await super().shutdown(sockets=sockets)
+        for one in list(self.server_state.connections):
+            # A client connected as the others were told to end, and has asked for nothing.
+            one.transport.abort()
+        await asyncio.sleep(0)  # the loop closes what was aborted in its next round
 
     def came_up(self) -> bool:
         return self.settled.wait(_START_SECONDS) and self.started

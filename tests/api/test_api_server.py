@@ -1,9 +1,12 @@
+import contextlib
+import gc
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,31 @@ def test_nothing_is_left_after_stop(sqlite_url: str) -> None:
     assert not open_files()
     with pytest.raises(requests.ConnectionError):
         requests.get(server.url, timeout=10)
+
+
+@pytest.mark.slow
+def test_a_client_that_comes_as_the_server_stops_is_let_go(sqlite_url: str) -> None:
+    """What connects while the others are told to end has a connection that is closed, too."""
+    server = ApiServer(sqlite_url)
+    server.start()
+    address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1].split("/")[0]))
+    clients: list[socket.socket] = []
+
+    def come() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                clients.append(socket.create_connection(address, 10))
+                time.sleep(0.001)
+
+    crowd = threading.Thread(target=come)
+    crowd.start()
+    server.stop()
+    crowd.join()
+    gc.collect()  # what is open still warns now, and a warning fails a test
+    for one in clients:
+        one.settimeout(10)
+        with contextlib.closing(one), contextlib.suppress(ConnectionError):
+            assert one.recv(1) == b""
 
 
 def test_server_may_be_started_again(sqlite_url: str) -> None:

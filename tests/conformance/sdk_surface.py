@@ -14,6 +14,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import (
     Event,
     ReadableSpan,
@@ -58,6 +59,15 @@ _PUT_ON = {
 }
 
 KNOWN = {
+    Resource: {
+        "__init__": "attributes schema_url",
+        "attributes": None,
+        "create": "attributes schema_url",
+        "get_empty": "",
+        "merge": "other",
+        "schema_url": None,
+        "to_json": "indent",
+    },
     TracerProvider: {
         "__init__": "sampler resource shutdown_on_exit active_span_processor id_generator"
         " span_limits meter_provider _tracer_configurator",
@@ -160,6 +170,7 @@ MET = {
     "provider.OwnLoggerProvider": dict.fromkeys(KNOWN[LoggerProvider], _OWN_PROVIDER),
     "own.OwnMeterProvider": dict.fromkeys(KNOWN[MeterProvider], _OWN_READER),
     "processor.OtlpRecords": {"enabled": "whatever is handed on is wanted"},
+    "resource._OneHash": dict.fromkeys(KNOWN[Resource], "the SDK's; only its hash is kept"),
     "out.Out": {},
     "named.NamedSpanExporter": {},
     "processor.DotflowSpanProcessor": {"_on_ending": "a report begins or ends, nothing between"},

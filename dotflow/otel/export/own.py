@@ -163,9 +163,17 @@ class OwnTracerProvider(TracerProvider):
         self._shared: dict[OtlpSettings, tuple[list[Exporting], SpanCounts, int]] = {}
         renew_when_used(self, self.processors)
 
-    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Any = None,
+    ) -> trace.Tracer:
         """A tracer, as the SDK makes it."""
-        tracer = super().get_tracer(*args, **kwargs)
+        tracer = super().get_tracer(
+            instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+        )
         renew_when_used(self, tracer)
         return tracer
 

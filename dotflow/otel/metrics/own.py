@@ -79,9 +79,15 @@ class OwnMeterProvider(MeterProvider):
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def get_meter(self, *args: Any, **kwargs: Any) -> Any:
+    def get_meter(
+        self,
+        name: str,
+        version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Any = None,
+    ) -> Any:
         """A meter, as the SDK makes it."""
-        meter = super().get_meter(*args, **kwargs)
+        meter = super().get_meter(name, version, schema_url, attributes)
         renew_when_used(self, meter)
         return meter
 
