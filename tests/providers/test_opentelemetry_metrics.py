@@ -117,7 +117,9 @@ def test_attributes_are_names_and_no_ids(reader):
         "dotflow.task.group": "default", "dotflow.task.status": "Failed",
         "error.type": "ValueError",
     } in said  # fmt: skip
-    points = [point for metric in metrics.values() for point in metric.data.data_points]
+    # Servers of other tests that the garbage collector has not met have outboxes still.
+    of_runs = [one for name, one in metrics.items() if not name.startswith("dotflow.outbox.")]
+    points = [point for metric in of_runs for point in metric.data.data_points]
     assert {name for point in points for name in point.attributes} == {
         "status", "error.type", "dotflow.workflow.name", "dotflow.workflow.status",
         "dotflow.task.name", "dotflow.task.group", "dotflow.task.status",
