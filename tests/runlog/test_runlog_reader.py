@@ -37,7 +37,7 @@ def whole(data):
     """The facts of the lines of a file that are as they were written, by another way of reading."""
     good = {text.rstrip(b"\n") for one in GOOD for text in one.split(b"\n") if text}
     *texts, _ = data.split(b"\n")
-    return [json.loads(text) for text in texts if text in good]
+    return [json.loads(text) | {reader.SIZE: len(text)} for text in texts if text in good]
 
 
 DAMAGES = st.one_of(

@@ -14,7 +14,6 @@ from dotflow.core import rehearsal
 from dotflow.core.children.away import AwayReporter, run_away
 from dotflow.core.children.result import with_result
 from dotflow.core.children.streams import renew_streams
-from dotflow.core.children.tether import tethered
 from dotflow.core.children.wire import (
     PATIENCE,
     AttemptCarrier,
@@ -117,8 +116,7 @@ def _serve(
         with contextlib.suppress(OSError):
             end.close()
     process = os.getpid()
-    gone = (EOFError, BrokenPipeError, ConnectionResetError)
-    with connection, tethered(), contextlib.suppress(*gone):
+    with connection, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         # If the parent is gone nobody is left to tell, and nothing is left to do.
         connection.send(Said(process, None, Ready()))
         made: Context | None = None

@@ -19,7 +19,6 @@ from dotflow.core.children.start_method import (
     parenthood,
     start_method_of,
 )
-from dotflow.core.children.tether import lifeline
 from dotflow.core.children.wire import (
     AttemptCarrier,
     Job,
@@ -280,8 +279,6 @@ class ProcessLane(Lane):
             ),
             name=f"{CHILD_NAME}{self.tasks[self._index].step.name}",
         )  # fmt: skip
-        if self._is_forked:
-            lifeline.hold()
         with parenthood(process):
             process.start()
         theirs.close()
