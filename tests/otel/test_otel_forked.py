@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 
 import pytest
 from opentelemetry import metrics, trace
+from support.processes import succeeds
 from support.signals import SignalReceiver
 
 from dotflow import Config, DotFlow, action
@@ -47,19 +47,6 @@ def run(server, step, **kwargs):
 @action
 def one():
     return 1
-
-
-def succeeds(work):
-    """Whether some work, in a forked child, comes to a true end within a minute."""
-    pid = os.fork()
-    if not pid:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(60)
-        try:
-            os._exit(0 if work() else 1)
-        except BaseException:
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def ours():

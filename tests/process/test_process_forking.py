@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import threading
 import time
 
 import pytest
+from support.processes import status_of
 
 import dotflow.process.forking  # noqa: F401 - what is tested
 
@@ -42,19 +42,6 @@ def importing(tmp_path, monkeypatch):
     thread.join()
     for name in ("slow_package.slow_module", "slow_package"):
         sys.modules.pop(name, None)
-
-
-def status_of(work):
-    """The exit status of a forked child that does some work, for a minute at most."""
-    pid = os.fork()
-    if not pid:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(60)
-        try:
-            os._exit(0 if work() else 1)
-        except BaseException:
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_the_child_imports_the_module_anew(importing):

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from support.processes import succeeds
 
 from dotflow.process import late
 from dotflow.process.late import is_unused, renew_when_used
@@ -37,19 +38,6 @@ class Part:
     """Leads into a thing."""
 
     value = 1
-
-
-def succeeds(work):
-    """Whether some work, in a forked child, comes to a true end within a minute."""
-    pid = os.fork()
-    if not pid:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(60)
-        try:
-            os._exit(0 if work() else 1)
-        except BaseException:
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_a_child_renews_what_it_uses_once():

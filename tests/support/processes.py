@@ -106,6 +106,28 @@ def dies(work: Callable[[Say], object], after: int | None = None) -> list[Any]:
     return Doomed(work).dies(after)
 
 
+def status_of(work: Callable[[], object]) -> int:
+    """The exit status of a forked child that does some work, for a minute at most.
+
+    Args:
+        work: What it does. If that comes to something true the status is 0, else 1; 2 if it raises.
+    """
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+        try:
+            os._exit(0 if work() else 1)
+        except BaseException:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def succeeds(work: Callable[[], object]) -> bool:
+    """Whether some work, in a forked child, comes to a true end within a minute."""
+    return status_of(work) == 0
+
+
 def files_of_ours(folder: Path | str) -> list[Path]:
     """All regular files that are under a state folder, in whatever format.
 

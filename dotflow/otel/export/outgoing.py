@@ -33,20 +33,7 @@ class Outgoing(Leaving):
     no lock, so that any thread, signal handler or finalizer may. Only a batch whose answer did not
     come may arrive twice: nobody can know whether the endpoint has it.
 
-    Args:
-        settings: Which endpoint.
-        counts: Where it is counted what becomes of them.
-        left_for: The name of the endpoint for which it sends what dead processes left; its own
-            without one.
-
-    Attributes:
-        name: What a line of the log calls the endpoint, without credentials.
-        key: What stands for it in lines of the run log.
-        counts: What becomes of what is sent.
-        is_told: Whether a line says what is left at the end.
-
-    Raises:
-        ValueError: The endpoint's address is none.
+    Its arguments and attributes are those of `Leaving`.
     """
 
     def __init__(
