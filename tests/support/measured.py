@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,6 +21,9 @@ include = {ROOT}/dotflow/*
 """)
 _settings.flush()
 
+LONGEST_SAVE = 5.0
+"""Seconds that a child may take to write its coverage, which are some milliseconds."""
+
 
 def lighten_children() -> None:
     """Where coverage is measured, have children that multiprocessing forks begin it quickly.
@@ -29,7 +33,29 @@ def lighten_children() -> None:
     coverage, with the source of each frame.
     """
     if "COVERAGE_RCFILE" in os.environ:  # where children look; coverage has set it
-        from coverage import collector
+        from coverage import Coverage, collector
 
         os.environ["COVERAGE_RCFILE"] = _settings.name
         collector.short_stack = lambda *_, **__: ""
+        Coverage.save = _in_time(Coverage.save)
+
+
+def _in_time(save):
+    """Have a child that cannot write its coverage end without it, as if it had.
+
+    SQLite, in which coverage is kept, waits for ever in a child that was forked as another thread
+    of the parent was in SQLite: a dotflow-api of a test, for instance.
+    """
+    parent = os.getpid()
+
+    def saved(coverage):
+        if os.getpid() == parent:
+            save(coverage)
+            return
+        end = threading.Timer(LONGEST_SAVE, os._exit, (0,))
+        end.daemon = True
+        end.start()
+        save(coverage)
+        end.cancel()
+
+    return saved
