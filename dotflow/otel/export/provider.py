@@ -11,9 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import (
-    ReadableSpan,
-)
+from opentelemetry.sdk.trace import ReadableSpan
 
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
