@@ -59,7 +59,6 @@ class Adoption:
         self._of_before()
         self._adopted: dict[str, Left] = {}
         self._not_ours: set[str] = set()
-        self._unreadable: set[str] = set()
         self._calls = Calls(key)
         self._mentions = Mentions()
         self._claims: dict[str, Claims] = {}
