@@ -22,7 +22,8 @@ def test_the_page_is_there_until_it_is_ended(command, spawn, tmp_path, monkeypat
     ran.communicate(timeout=60)
     page = spawn("ui")
     url = re.search(r"http://127.0.0.1:\d+", page.stdout.readline()).group()
-    while not (runs := requests.get(f"{url}/workflows", timeout=30).json()["workflows"]):
+    # The page fills while the log is read.
+    while (runs := _runs(url)) == [] or runs[0]["status"] == "In progress":
         assert page.poll() is None
     assert [(run["name"], run["status"]) for run in runs] == [("failing", "Failed")]
     assert "failing" in requests.get(f"{url}/", timeout=30).text
@@ -37,6 +38,10 @@ def test_the_page_is_there_until_it_is_ended(command, spawn, tmp_path, monkeypat
     rest, _ = page.communicate(timeout=60)
     assert (page.returncode, rest) == (0, "")
     assert not list(tmp_path.glob("dotflow-ui-*"))
+
+
+def _runs(url):
+    return requests.get(f"{url}/workflows", timeout=30).json()["workflows"]
 
 
 def test_a_port_that_is_taken_is_named(spawn):

@@ -39,12 +39,15 @@ class Ran:
         spans: What the receiver got from them.
         records: What dotflow-api has of each outcome's run, and of its tasks.
         errors: What they wrote to stderr.
+        may_return: The ids of spans that a worker of the killed parent had sent: the worker was
+            killed too, perhaps between the answer and its note of it.
     """
 
     notes: list
     spans: list
     records: dict
     errors: str
+    may_return: frozenset = frozenset()
 
     def run_of(self, outcome):
         return self._one("run", outcome)
@@ -71,18 +74,21 @@ def run_row(row, receiver, api):
         with _cluster_of(row, environment) as address:
             environment["CLUSTER"] = address
             errors = [_program(row, environment, together, 0)]
+            before = len(receiver.spans)
             errors += [_program(row, environment, [one.key], one.ends_process) for one in alone]
         notes = _notes(environment)
         _end_workers(notes)
         if alone:
             errors.append(_flush(environment))
+        may_return = frozenset()
         if row.executor == "sends":
+            may_return = frozenset(span.span_id for span in receiver.spans[before:])
             elsewhere = {"DOTFLOW_STATE_DIR": str(Path(folder, "elsewhere"))}
             errors.append(_flush(environment | elsewhere))
         records = {one["run"]: _record(api, one["workflow"]) for one in notes if "run" in one}
     name = environment["OTEL_SERVICE_NAME"]
     spans = [span for span in receiver.spans if span.resource.get("service.name") == name]
-    return Ran(notes, spans, records, "\n".join(errors))
+    return Ran(notes, spans, records, "\n".join(errors), may_return)
 
 
 def _notes(environment):
