@@ -12,13 +12,12 @@ from dotflow.core.context import Context
 from dotflow.runlog import shown
 from dotflow.runlog.plain import Copy, Survey, storage_of
 from dotflow.runlog.shown import ValueTooLargeError
-from dotflow.runlog.small import SMALL, has_words
 from dotflow.utils import masking
 from dotflow.utils.patterns import later
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dotflow.abc.facts import RunBegan
     from dotflow.abc.task import Failure
@@ -53,6 +52,16 @@ LEAD = 2**17
 
 NEAR = 4096
 
+FEW_PARTS, SHORT_TEXT = 16, 256
+"""Parts of a small value, and characters of a text in it."""
+
+SMALL = 8 * FEW_PARTS * max(SHORT_TEXT, masking.MAX_KEY)
+"""Bytes that its text has at the most, whatever escapes it needs."""
+
+_WORD = 2**63
+
+_NOT_SMALL = (object(),)
+"""Stands for the parts of what is no small value."""
 
 # What a strict parser or a line of a file does not take, or a terminal obeys.
 _UNSAFE = later("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -317,3 +326,38 @@ def _end(text: str) -> str:
     """An end that begins with a whole line, or word."""
     line = text.find("\n", 0, -1)
     return text[(line if line >= 0 else text.find(" ")) + 1 :]
+
+
+def has_words(value: Any) -> bool | None:
+    """Whether there are texts in a small value; None if it is large, or has parts with parts.
+
+    The standard encoder is right about a small one. If it has no texts, nothing in it needs a mask:
+    its keys are known, and need none.
+    """
+    found = False
+    for item in _parts(value):
+        kind = type(item)
+        if kind is str:
+            found = True
+            if len(item) > SHORT_TEXT:
+                return None
+        elif kind is int or kind is float:
+            if not -_WORD < item < _WORD:  # nor is a NaN, or an infinity
+                return None
+        elif kind is not bool and item is not None:
+            return None
+    return found
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    kind = type(value)
+    if kind is not dict and kind is not list and kind is not tuple:
+        return (value,)
+    if len(value) > FEW_PARTS:
+        return _NOT_SMALL
+    if kind is not dict:
+        return value  # type: ignore[no-any-return]
+    for key in value:
+        if type(key) is not str or masking.remembered(key) != 0 or not key.isidentifier():
+            return _NOT_SMALL
+    return value.values()  # type: ignore[no-any-return]

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dotflow.runlog.small import FEW_PARTS, SHORT_TEXT, SMALL, has_words
-from dotflow.runlog.texts import Texts
+from dotflow.runlog.texts import FEW_PARTS, SHORT_TEXT, SMALL, Texts, has_words
 from dotflow.utils import masking
 
 NAMES = ["ok", "rows", "name", "token", "password", "api_key", "e", "größe", "a b", "://", "1"]
