@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from dotflow import Config, DotFlow, action
-from dotflow.runlog import quick
+from dotflow.runlog import segment
 
 WRITERS = {
     "os": ("write", "writev", "pwrite", "pwritev", "fsync", "sendfile"),
@@ -47,7 +47,7 @@ class Counts:
     def _count(self, frame, event, what):
         if event == "call":
             self.calls[frame.f_code] += 1
-            if frame.f_code.co_name == "write" and frame.f_code.co_filename == quick.__file__:
+            if frame.f_code.co_name == "write" and frame.f_code.co_filename == segment.__file__:
                 self.writes["os.write"] += 1  # a profile sees no call into a library of C
         elif event == "c_call" and (name := writer(what)):
             self.writes[name] += 1

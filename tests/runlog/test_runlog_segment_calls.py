@@ -9,7 +9,7 @@ import sys
 import pytest
 from support.run_logs import line, numbers, on_disk
 
-from dotflow.runlog import quick
+from dotflow.runlog import segment
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or sys.maxsize < 2**32, reason="only Linux has them, on 64 bits"
@@ -26,10 +26,10 @@ def file(tmp_path):
 
 @pytest.fixture
 def calls(file, monkeypatch):
-    monkeypatch.setattr(quick, "_spent", 0.0)
+    monkeypatch.setattr(segment, "_spent", 0.0)
     # Whatever the folder of the tests is on: the calls work, and wait where a disk is away.
-    monkeypatch.setattr(quick, "_file_system", lambda _: min(quick.LOCAL))
-    found = quick.calls_for(file[0])
+    monkeypatch.setattr(segment, "_file_system", lambda _: min(segment.LOCAL))
+    found = segment.calls_for(file[0])
     assert found is not None
     return found
 
@@ -63,22 +63,22 @@ def test_faults_are_those_of_the_system(calls, name):
 
 def test_the_file_system_is_asked_for(file):
     """It has a number, and what is no file has none."""
-    assert quick._file_system(file[0]) > 0
+    assert segment._file_system(file[0]) > 0
     with pytest.raises(OSError, match="fstatfs"):
-        quick._file_system(-1)
+        segment._file_system(-1)
 
 
 @pytest.mark.parametrize("kind", [0x6969, 0xFF534D42, 0x65735546, 0x01021997])
 def test_other_file_systems_let_others_in(file, monkeypatch, kind):
     """NFS, CIFS, FUSE, 9P: a call may wait for another machine."""
-    monkeypatch.setattr(quick, "_file_system", lambda _: kind)
-    assert quick.calls_for(file[0]) is None
+    monkeypatch.setattr(segment, "_file_system", lambda _: kind)
+    assert segment.calls_for(file[0]) is None
 
 
 def test_a_disk_that_holds_up_others_lets_them_in_again(file, calls, monkeypatch):
     """Once slow writes have taken too long together, they are the system's own."""
     fd, path = file
-    monkeypatch.setattr(quick, "_spent", quick.PATIENCE * 1.01)
+    monkeypatch.setattr(segment, "_spent", segment.PATIENCE * 1.01)
     written = []
     real = os.write
     monkeypatch.setattr(os, "write", lambda *args: written.append(args) or real(*args))
@@ -89,7 +89,7 @@ def test_a_disk_that_holds_up_others_lets_them_in_again(file, calls, monkeypatch
 
 def test_without_the_library_the_log_is_written_all_the_same(logs, monkeypatch):
     """A Python without `ctypes` has the system's calls."""
-    monkeypatch.setattr(quick, "_calls", None)
+    monkeypatch.setattr(segment, "_made_calls", None)
     monkeypatch.setitem(sys.modules, "ctypes", None)
     log = logs().log
     log.append(line(1))
