@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.context import Context
-from dotflow.core.exception import InputChangedError, InvalidOnInputChange, ValueNotKept
+from dotflow.core.exception import InputChangedError, InvalidOnInputChange
 from dotflow.core.fingerprint import (
     Fingerprints,
     read_fingerprint,
     warn_of,
     write_fingerprint,
 )
-from dotflow.core.jsonable import type_name
-from dotflow.core.reporter import TaskReporter
+from dotflow.core.reporter import TaskReporter, keep_note
 from dotflow.core.step_matching import forget, match_steps
 from dotflow.core.types.execution import TypeExecution
 from dotflow.core.types.input_change import VALID_POLICIES, TypeInputChange
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from dotflow.abc.storage import Storage
     from dotflow.core.config import Config
     from dotflow.core.task import Task
-
-WHAT_PICKLE_GIVES = "return what pickle gives back as it is"
 
 
 def first_context(workflow_id: Any) -> Context:
@@ -54,70 +51,10 @@ def _own_parts(value: Any, workflow_id: Any) -> None:
             part._workflow_id = workflow_id
 
 
-def keep(task: Task, result: Any, kind: str = "") -> None:
-    """Keep the result of a task, and what its Server notes of it.
-
-    The note first: a process that is killed between the two leaves a note without a result, which
-    nobody reads, and no result without its note.
-
-    A value that the storage cannot keep is said and counted, and goes on to the next step.
-
-    Args:
-        task: The task.
-        result: What its step returned, or a Context that holds it.
-        kind: The name of the type that it had in a child process.
-
-    Raises:
-        Exception: What else the storage raised when the result was kept.
-    """
-    if type(result) is not Context:
-        result = Context.of_task(result, task.task_id, task.workflow_id)
-    # Nothing is restored from an empty result.
-    if task.reports and task.config.server.keeps_notes is True and result.storage is not None:
-        workflow_id = task.workflow_id
-        _keep_note(task.config, f"{workflow_id}-_note-{task.task_id}", workflow_id, task)
-    try:
-        if kind:
-            _check_kind(task, result, kind)
-        task.keep(result)
-    except ValueNotKept as error:
-        forget(task)  # what an earlier run has kept there is not this result
-        storage = task.config.storage
-        task.config.guard.lost(
-            storage, "post", f"Task {task.task_id} ({task.step.name!r}) of workflow "
-            f"{task.workflow_id}: {error} The next step has the value; a resumed run runs the step "
-            "again.",
-        )  # fmt: skip
-
-
-def _check_kind(task: Task, result: Context, kind: str) -> None:
-    """Raise ValueNotKept if a result is of another type than in the process that it came from."""
-    here = type_name(result.storage)
-    if here != kind:
-        task.adopt(result)
-        raise ValueNotKept(kind, f"is of type {here} once it was pickled", WHAT_PICKLE_GIVES)
-
-
 def write_note(config: Config, workflow_id: Any) -> None:
     """Keep what the Server notes of a run; a note that fails costs itself."""
     if _has_notes(config):
-        _keep_note(config, _note_key(workflow_id), workflow_id)
-
-
-def _keep_note(config: Config, key: str, workflow_id: Any, task: Task | None = None) -> None:
-    # Called as they are, each in a `try` of its own: this is the way of every task.
-    server, storage = config.server, config.storage
-    try:
-        note = server.note(workflow_id, task)
-        context = Context.of_task(dict(note), 0, None) if note else None
-    except BaseException as error:  # noqa: BLE001 - a provider's fault is not the work's
-        config.guard.failed(server, "note", error)
-        return
-    if context is not None:
-        try:
-            storage.post(key=key, context=context)
-        except BaseException as error:  # noqa: BLE001
-            config.guard.failed(storage, "post", error)
+        keep_note(config, _note_key(workflow_id), workflow_id)
 
 
 def read_note(config: Config, workflow_id: Any, task: Task | None = None) -> Carrier | None:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core import interrupt, rehearsal
 from dotflow.core.action import Action
-from dotflow.core.checkpoint import keep
 from dotflow.core.forked import getpid, is_ending, leave_copy
-from dotflow.core.reporter import Reporter, TaskReporter
+from dotflow.core.reporter import Reporter, TaskReporter, keep
 from dotflow.core.step_error import drop_frames
 from dotflow.core.task_error import ERROR_TYPE, TaskError
 from dotflow.utils.basic_functions import basic_callback

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from dotflow.core.checkpoint import first_context, keep, restore
+from dotflow.core.checkpoint import first_context, restore
 from dotflow.core.forked import is_ending
+from dotflow.core.reporter import keep
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 

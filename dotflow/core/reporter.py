@@ -1,10 +1,10 @@
-"""What becomes of a task is written to the Task, and told to its providers, in one place."""
+"""What becomes of a task is written to the Task, kept, and told to its providers, in one place."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dotflow.abc.facts import (
     AttemptBegan,
@@ -15,19 +15,29 @@ from dotflow.abc.facts import (
     TaskRestored,
     next_number,
 )
+from dotflow.core.context import Context
+from dotflow.core.exception import ValueNotKept
 from dotflow.core.forked import is_ending
+from dotflow.core.jsonable import type_name
+from dotflow.core.step_matching import forget
 from dotflow.core.task_error import TaskError
 from dotflow.core.types.status import TypeStatus
 from dotflow.utils.basic_functions import basic_function
 
 if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier, TaskFact
+    from dotflow.abc.server import Server
     from dotflow.core.config import Config
     from dotflow.core.task import Task
 
 Leave = Callable[[], None]
 
 FINAL = (TypeStatus.COMPLETED, TypeStatus.FAILED)
+
+WHAT_PICKLE_GIVES = "return what pickle gives back as it is"
+
+listeners: dict[int, Server | None] = {}
+"""Who is told of a run that is under way, by its number; asked once a run, not once a task."""
 
 
 class Reporter(Protocol):
@@ -69,7 +79,8 @@ class TaskReporter:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        listener = task.config.listener(task.run)
+        run = task.run
+        listener = listeners[run] if run in listeners else task.config.listener(run)
         self._server = task.config.server if listener is None else listener
         self._tells = listener is not None
         self._in_doubt: TaskFact | None = None
@@ -277,3 +288,64 @@ class TaskReporter:
         task.status = TypeStatus.COMPLETED
         if self._tells:
             self._tell(TaskRestored(next_number(), task.task_id, time.time_ns(), note))
+
+
+def keep(task: Task, result: Any, kind: str = "") -> None:
+    """Keep the result of a task, and what its Server notes of it.
+
+    The note first: a process that is killed between the two leaves a note without a result, which
+    nobody reads, and no result without its note.
+
+    A value that the storage cannot keep is said and counted, and goes on to the next step.
+
+    Args:
+        task: The task.
+        result: What its step returned, or a Context that holds it.
+        kind: The name of the type that it had in a child process.
+
+    Raises:
+        Exception: What else the storage raised when the result was kept.
+    """
+    if type(result) is not Context:
+        result = Context.of_task(result, task.task_id, task.workflow_id)
+    # Nothing is restored from an empty result.
+    if task.reports and task.config.server.keeps_notes is True and result.storage is not None:
+        workflow_id = task.workflow_id
+        keep_note(task.config, f"{workflow_id}-_note-{task.task_id}", workflow_id, task)
+    try:
+        if kind:
+            _check_kind(task, result, kind)
+        task.keep(result)
+    except ValueNotKept as error:
+        forget(task)  # what an earlier run has kept there is not this result
+        storage = task.config.storage
+        task.config.guard.lost(
+            storage, "post", f"Task {task.task_id} ({task.step.name!r}) of workflow "
+            f"{task.workflow_id}: {error} The next step has the value; a resumed run runs the step "
+            "again.",
+        )  # fmt: skip
+
+
+def _check_kind(task: Task, result: Context, kind: str) -> None:
+    """Raise ValueNotKept if a result is of another type than in the process that it came from."""
+    here = type_name(result.storage)
+    if here != kind:
+        task.adopt(result)
+        raise ValueNotKept(kind, f"is of type {here} once it was pickled", WHAT_PICKLE_GIVES)
+
+
+def keep_note(config: Config, key: str, workflow_id: Any, task: Task | None = None) -> None:
+    """Keep what the Server notes of a run, or of a task; a note that fails costs itself."""
+    # Called as they are, each in a `try` of its own: this is the way of every task.
+    server, storage = config.server, config.storage
+    try:
+        note = server.note(workflow_id, task)
+        context = Context.of_task(dict(note), 0, None) if note else None
+    except BaseException as error:  # noqa: BLE001 - a provider's fault is not the work's
+        config.guard.failed(server, "note", error)
+        return
+    if context is not None:
+        try:
+            storage.post(key=key, context=context)
+        except BaseException as error:  # noqa: BLE001
+            config.guard.failed(storage, "post", error)

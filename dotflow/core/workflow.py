@@ -23,6 +23,7 @@ from dotflow.core.forked import getpid, is_ending
 from dotflow.core.guard import Guard
 from dotflow.core.options import FLOWS, check_is_no_child, check_options, executor_for, mode_of
 from dotflow.core.outcome import Outcome
+from dotflow.core.reporter import listeners
 from dotflow.core.task_error import TaskError
 from dotflow.core.types import TypeExecution, TypeInputChange
 from dotflow.process import workers
@@ -175,6 +176,7 @@ class Manager(Outcome):
             with interrupt.window(is_open=False):
                 self._run(flow, groups, keep_going, resume)
         except BaseException:
+            listeners.pop(self._number, None)
             unfinished.release(self, tasks)
             raise
         if raise_on_failure and mode != TypeExecution.BACKGROUND:
@@ -274,6 +276,7 @@ class Manager(Outcome):
             self._conclude(error, planned)
             raise
         finally:
+            listeners.pop(self._number, None)
             unfinished.release(self, planned)
         self._call_back("on_success" if self.ok else "on_failure")
 
@@ -293,7 +296,7 @@ class Manager(Outcome):
         call(self.config.tracer, "start_workflow", workflow_id=wid, mode=mode,
              tasks_count=len(self.tasks))  # fmt: skip
         call(self.config.metrics, "workflow_started", workflow_id=wid, mode=mode)
-        self._listener = self.config.listener(self._number)
+        self._listener = listeners[self._number] = self.config.listener(self._number)
         if self._listener is not None:
             self._tell(self._began(self.config))
             self.trace_id = call(self._listener, "trace_id", wid)

@@ -10,6 +10,7 @@ from core_doubles import RecordingServer, echo, fail, recording_config
 
 from dotflow import Config, DotFlow, action
 from dotflow.abc.notify import Notify
+from dotflow.core import reporter
 from dotflow.core.engine import TaskEngine
 from dotflow.core.task import Task
 
@@ -265,3 +266,29 @@ def test_a_notify_is_told_of_a_run_that_was_interrupted():
     with pytest.raises(KeyboardInterrupt):
         flow.start()
     assert [one[2:4] for one in notify.ends] == [("Failed", "KeyboardInterrupt")]
+
+
+@pytest.mark.parametrize("mode", ["sequential", "background"])
+def test_who_is_told_is_asked_once_a_run(monkeypatch, recorded, mode):
+    """It is the same for each task of a run, and nothing of it is left when the run is over."""
+    asked, listener = [], Config.listener
+    flow = DotFlow(config=recorded)
+    flow.task.add([echo, echo, echo])
+    monkeypatch.setattr(Config, "listener", lambda *args: asked.append(args) or listener(*args))
+    flow.start(mode=mode).wait(60)
+    assert len(asked) == 1
+    assert not reporter.listeners
+
+
+def test_a_run_that_the_storage_fails_leaves_no_listener(monkeypatch, recorded):
+    """Nor does one that is interrupted: both end by an exception."""
+
+    def refuse(**_):
+        raise OSError("full")
+
+    flow = DotFlow(config=recorded)
+    flow.task.add(echo)
+    monkeypatch.setattr(recorded.storage, "post", refuse)
+    with pytest.raises(OSError, match="full"):
+        flow.start()
+    assert not reporter.listeners
