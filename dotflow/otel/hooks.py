@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dotflow.abc.task import Failure, TaskView
     from dotflow.delivery.dialect import Destination
     from dotflow.otel.export.endpoint import OtlpSettings
-    from dotflow.otel.spans.runs import OpenRuns
+    from dotflow.otel.spans.open_runs import OpenRuns
     from dotflow.otel.spans.tasks import TaskTeller
     from dotflow.otel.spans.workflows import WorkflowTeller
 

@@ -24,8 +24,9 @@ from dotflow.otel.processor import OwnSpanProcessor
 from dotflow.otel.spans.exceptions import Exceptions
 from dotflow.otel.spans.light import LightSpan
 from dotflow.otel.spans.markers import are_wanted
+from dotflow.otel.spans.open_runs import OpenRuns
 from dotflow.otel.spans.origin import TraceContinuation
-from dotflow.otel.spans.runs import Active, OpenRuns
+from dotflow.otel.spans.runs import Active
 from dotflow.otel.spans.splitting import Splitter
 from dotflow.otel.spans.starting import is_sampled
 from dotflow.otel.spans.tasks import TaskTeller

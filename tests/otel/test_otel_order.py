@@ -17,7 +17,7 @@ from opentelemetry.trace import StatusCode
 from dotflow import DotFlow, Task, action
 from dotflow.abc.server import WorkflowDescription
 from dotflow.otel import hooks as hooks_module
-from dotflow.otel.spans import runs as runs_module
+from dotflow.otel.spans import open_runs
 
 START, DONE, FAILED = "In progress", "Completed", "Failed"
 
@@ -190,8 +190,8 @@ def test_a_run_within_a_step_of_a_run_of_the_same_id_nests(traced, quiet):
 
 def test_runs_whose_end_never_comes_are_let_go(traced, monkeypatch):
     """An engine that ends nothing costs a bounded memory, and what it began is in the trace."""
-    monkeypatch.setattr(runs_module, "OPEN_RUNS", 5)
-    monkeypatch.setattr(runs_module, "KNOWN_ROOTS", 5)
+    monkeypatch.setattr(open_runs, "OPEN_RUNS", 5)
+    monkeypatch.setattr(open_runs, "KNOWN_ROOTS", 5)
     monkeypatch.setattr(hooks_module, "MOST_TOLD", 5)
     server, spans = traced
     for _ in range(20):
@@ -206,7 +206,7 @@ def test_runs_whose_end_never_comes_are_let_go(traced, monkeypatch):
 
 def test_runs_within_runs_without_an_end_are_let_go(traced, monkeypatch):
     """The same under one id: a description before each makes it look like a run within a run."""
-    monkeypatch.setattr(runs_module, "MOST_NESTED", 5)
+    monkeypatch.setattr(open_runs, "MOST_NESTED", 5)
     server, _ = traced
     wid = str(uuid4())
     for _ in range(20):

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.running import Receivers
 from dotflow import Config, DotFlow, action
 from dotflow.otel import ServerOtel
-from dotflow.otel.spans import runs
+from dotflow.otel.spans import open_runs
 from dotflow.providers import LogDefault, storage_default
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def receivers():
 @pytest.fixture
 def config(receivers, monkeypatch):
     """Everything on, to servers that take all."""
-    monkeypatch.setattr(runs, "KNOWN_ROOTS", KNOWN)
+    monkeypatch.setattr(open_runs, "KNOWN_ROOTS", KNOWN)
     monkeypatch.setattr(storage_default, "KEPT_WORKFLOWS", KNOWN)
     server = ServerOtel(
         f"{receivers.url}/0/bulk", "token", endpoint=receivers.url, set_global=False
@@ -90,12 +90,12 @@ def test_runs_leave_nothing(config):
 def test_what_is_left_is_found(config, monkeypatch):
     """A dict that each run would leave is found: the test above can fail."""
     left = []
-    ended = runs.OpenRuns.take
+    ended = open_runs.OpenRuns.take
 
     def leaking(self, *args):
         left.append({"run": args[:1], "more": left[-1:]})
         return ended(self, *args)
 
     report(config, 2 * KNOWN)
-    monkeypatch.setattr(runs.OpenRuns, "take", leaking)
+    monkeypatch.setattr(open_runs.OpenRuns, "take", leaking)
     assert repr(dict) in grown(config)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier
     from dotflow.abc.task import TaskView
     from dotflow.otel.export.provider import Pipeline
-    from dotflow.otel.spans.runs import OpenRuns, WorkflowRun
-    from dotflow.otel.spans.splitting import Part, Splitter
+    from dotflow.otel.spans.open_runs import OpenRuns
+    from dotflow.otel.spans.runs import Part, WorkflowRun
+    from dotflow.otel.spans.splitting import Splitter
 
 
 class Reserved(NamedTuple):
@@ -116,7 +117,8 @@ class Reserver:
         found = run.reserved.get(task.task_id)
         if found is None:
             pipeline = self._opened()
-            part = self._splitter.enter(run, self._opened, None)
+            part = self._splitter.with_room(run, self._opened, None)
+            part.begin()
             span_id = reserve_span_id(pipeline.tracer)
             carrier = step_carrier_of(context_of(part, span_id))
             found = run.reserved[task.task_id] = Reserved(part, span_id, carrier)

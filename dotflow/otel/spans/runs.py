@@ -1,11 +1,10 @@
-"""What is under way: each run of a workflow and each task of it, with its span."""
+"""What is under way of a run: its parts and its tasks, each with its span."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -13,37 +12,29 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from dotflow.otel import attributes as names
 from dotflow.otel.spans.light import LightSpan
-from dotflow.otel.spans.record import FailedTask, StepSaid, TaskSaid, tell_end
+from dotflow.otel.spans.record import FAILED, FailedTask, StepSaid, TaskSaid, tell_end
 from dotflow.otel.spans.values import short
 from dotflow.runlog.lines import RunLines, compact
 from dotflow.runlog.writer import run_log
 from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext
 
     from dotflow.abc.facts import RunBegan
-    from dotflow.abc.task import TaskView
-    from dotflow.otel.metrics.tally import Run, Tally
+    from dotflow.otel.metrics.tally import Tally
     from dotflow.otel.spans.light import Said
+    from dotflow.otel.spans.place import Place
     from dotflow.otel.spans.record import WorkerSaid
     from dotflow.otel.spans.reserved import Reserved
-    from dotflow.otel.spans.splitting import Part
-
-KNOWN_ROOTS = 1000
-"""Workflow ids whose last root is remembered, to be linked to by a second run."""
-
-OPEN_RUNS = 10_000
-"""Workflow ids with runs under way; of more the oldest is taken for one whose end never came."""
-
-MOST_NESTED = 100
-"""Runs under way under one id, each within a step of the one before."""
 
 KNOWN_STEPS = 1000
 """Steps of a run of which it is known what spans say of them."""
+
+TEXT_OF_A_TASK = 512
+"""Characters. A task with more counts as several: what backends refuse is a number of bytes."""
 
 POLICY_OTEL = "otel"
 """What dotflow-api's reader of the run log makes of its lines."""
@@ -177,6 +168,54 @@ class WorkflowRun:
         return known
 
 
+class Part:
+    """The tasks of a run that are in one trace.
+
+    Args:
+        number: 1 for the trace of the run's root.
+        span: What the tasks are children of: the run's root, or a root of the part's own.
+        context: The context that the tasks begin in.
+        known: What the root of its own says.
+
+    Attributes:
+        place: Where the light spans of its tasks are; None where they are none.
+        extra: What the lines of its tasks say of it.
+        weight: The tasks that have begun; one with much text counts as several.
+        running: The tasks that have not ended.
+        ended_ns: When the last of them ended, in nanoseconds since the epoch.
+        first_failed: The first task in it that failed.
+    """
+
+    def __init__(
+        self, number: int, span: Span, context: Context, known: Mapping[str, Any] | None = None
+    ) -> None:
+        self.known = known or {}
+        self.number = number
+        self.span = span
+        self.context = context
+        self.place: Place | None = None
+        self.extra = ""
+        self.weight = 0
+        self.running = 0
+        self.ended_ns: int | None = None
+        self.first_failed: FailedTask | None = None
+
+    def begin(self) -> None:
+        """Count a task that begins in it."""
+        self.weight += 1
+        self.running += 1
+
+    def end(self, said: TaskSaid, at_ns: int | None) -> bool:
+        """Count the end of a task; whether no other one is under way."""
+        self.running -= 1
+        self.weight += said.length() // TEXT_OF_A_TASK
+        if at_ns is not None:
+            self.ended_ns = max(self.ended_ns or 0, at_ns)
+        if self.first_failed is None and said.error is not None and said.status == FAILED:
+            self.first_failed = FailedTask(said.task_id, said.step.name, said.error)
+        return self.running == 0
+
+
 class TaskRun:
     """One run of a task.
 
@@ -230,97 +269,6 @@ class Active(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         otel_context.detach(self._token)
-
-
-class OpenRuns:
-    """The runs that are under way, and the roots of those that were.
-
-    Attributes:
-        by_number: Those that are under way, by their numbers.
-    """
-
-    def __init__(self) -> None:
-        self.by_number: dict[int, WorkflowRun] = {}
-        # Several under one id where a step starts a run under it (WORKFLOW_ID): the last is inner.
-        self._by_workflow: dict[str, list[WorkflowRun]] = {}
-        self._roots: OrderedDict[str, SpanContext] = OrderedDict()
-
-    def __len__(self) -> int:
-        return sum(map(len, self._by_workflow.values()))
-
-    def add(self, run: WorkflowRun) -> list[WorkflowRun]:
-        """Add one that began; return those that are taken for ones whose ends never came."""
-        runs = self._by_workflow.setdefault(run.workflow, [])
-        runs.append(run)
-        self.by_number[run.number] = run
-        _remember(self._roots, run.workflow, run.span.get_span_context(), KNOWN_ROOTS)
-        lost = []
-        if len(runs) > MOST_NESTED:
-            lost.append(runs.pop(0))
-        while len(self._by_workflow) > OPEN_RUNS:
-            lost += self._by_workflow.pop(next(iter(self._by_workflow)))
-        for one in lost:
-            self.by_number.pop(one.number, None)
-        return lost
-
-    def forget(self) -> None:
-        """Forget what is under way: it is another process's."""
-        self.by_number, self._by_workflow = {}, {}
-
-    def take(self, workflow: str, number: int | None = None) -> WorkflowRun | None:
-        """Take out one that ended: the innermost under an id, or the one of a number."""
-        runs = self._by_workflow.get(workflow)
-        if not runs:
-            return None
-        run = self.by_number.get(number) if number else None
-        if run is None or run not in runs:
-            run = runs[-1]
-        runs.remove(run)
-        if not runs:
-            del self._by_workflow[workflow]
-        self.by_number.pop(run.number, None)
-        return run
-
-    def of_workflow(self, workflow: str) -> WorkflowRun | None:
-        """The innermost run under an id."""
-        runs = self._by_workflow.get(workflow)
-        return runs[-1] if runs else None
-
-    def of_task(self, task: TaskView) -> WorkflowRun | None:
-        """The run that a task is in."""
-        run = self.by_number.get(task.run)
-        return run if run is not None else self.of_workflow(str(task.workflow_id))
-
-    def under_way(self, tally: Tally) -> list[Run]:
-        """The runs that a tally counts; any thread may ask."""
-        runs = [run for run in list(self.by_number.values()) if run.tally is tally]
-        return [
-            (
-                run.given_name,
-                [(one.said.step.name, one.said.group) for one in list(run.tasks.values())],
-            )
-            for run in runs
-        ]
-
-    def counts(self, tally: Tally, workflow: str) -> bool:
-        """Whether a tally is told of the run under an id."""
-        run = self.of_workflow(workflow)
-        return run is not None and run.tally is tally
-
-    def last_root(self, workflow: str) -> SpanContext | None:
-        """The root of the last run under an id."""
-        return self._roots.get(workflow)
-
-
-Known = TypeVar("Known")
-
-
-def _remember(known: OrderedDict[str, Known], key: str, value: Known, most: int) -> None:
-    """Keep a value under a key, of the last `most` keys."""
-    known[key] = value
-    known.move_to_end(key)
-    if len(known) > most:
-        known.popitem(last=False)
 
 
 # What spans and lines have in common.

@@ -14,26 +14,21 @@ from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.carriers import template_of
 from dotflow.otel.spans.markers import mark
 from dotflow.otel.spans.record import fail_by
+from dotflow.otel.spans.runs import Part
 from dotflow.otel.spans.starting import is_sampled, link, started
 from dotflow.otel.spans.values import short
 from dotflow.runlog.lines import compact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from dotflow.otel.export.provider import Pipeline
-    from dotflow.otel.spans.place import Place
-    from dotflow.otel.spans.record import FailedTask, TaskSaid
     from dotflow.otel.spans.runs import WorkflowRun
 
 TASKS_PER_TRACE = 10_000
 """Tasks in one trace: 5 MB of spans of tasks that say little."""
-
-TEXT_OF_A_TASK = 512
-"""Characters. A task with more counts as several: what backends refuse is a number of bytes."""
 
 MOST_LINKS = 64
 """Parts that the run's root links to; the SDK keeps 128 links of a span."""
@@ -42,48 +37,6 @@ VARIABLE = "DOTFLOW_TRACE_MAX_TASKS"
 
 _HASHED_BITS = 48
 _SHARED_MASK = (1 << (128 - _HASHED_BITS)) - 1
-
-
-class Part:
-    """The tasks of a run that are in one trace.
-
-    Args:
-        number: 1 for the trace of the run's root.
-        span: What the tasks are children of: the run's root, or a root of the part's own.
-        context: The context that the tasks begin in.
-        known: What the root of its own says.
-
-    Attributes:
-        place: Where the light spans of its tasks are; None where they are none.
-        extra: What the lines of its tasks say of it.
-        weight: The tasks that have begun; one with much text counts as several.
-        running: The tasks that have not ended.
-        ended_ns: When the last of them ended, in nanoseconds since the epoch.
-        first_failed: The first task in it that failed.
-    """
-
-    def __init__(
-        self, number: int, span: Span, context: Context, known: Mapping[str, Any] | None = None
-    ) -> None:
-        self.known = known or {}
-        self.number = number
-        self.span = span
-        self.context = context
-        self.place: Place | None = None
-        self.extra = ""
-        self.weight = 0
-        self.running = 0
-        self.ended_ns: int | None = None
-        self.first_failed: FailedTask | None = None
-
-    def end(self, said: TaskSaid, failed: FailedTask | None, at_ns: int | None) -> None:
-        """Count the end of a task."""
-        self.running -= 1
-        self.weight += said.length() // TEXT_OF_A_TASK
-        if at_ns is not None:
-            self.ended_ns = max(self.ended_ns or 0, at_ns)
-        if self.first_failed is None:
-            self.first_failed = failed
 
 
 def part_trace_id(workflow: str, number: int) -> int:
@@ -113,24 +66,26 @@ class Splitter:
         limit: Tasks in one trace, 0 for any number; None for what DOTFLOW_TRACE_MAX_TASKS says,
             TASKS_PER_TRACE by default.
         has_markers: Whether a tiny span says that a part has begun.
+
+    Attributes:
+        limit: The weight of tasks in one trace; 0 for any.
     """
 
     def __init__(self, limit: int | None = None, has_markers: bool = False) -> None:
-        self._limit = _limit_from_environment() if limit is None else limit
+        self.limit = _limit_from_environment() if limit is None else limit
         self._has_markers = has_markers
 
-    def enter(self, run: WorkflowRun, opened: Callable[[], Pipeline], began_ns: int | None) -> Part:
-        """The part that has room for one more task, which is counted in it; a new one, if need be.
+    def with_room(
+        self, run: WorkflowRun, opened: Callable[[], Pipeline], began_ns: int | None
+    ) -> Part:
+        """The part that has room for one more task; a new one, if need be.
 
         A run that is not sampled is in no trace, and its parts are not to be either. Where the
         sampler of an application wants the run but not the part, the tasks stay where they are.
         """
-        part = run.part
-        if 0 < self._limit <= part.weight and is_sampled(run.span):
-            part = self._next(run, opened(), began_ns)
-        part.weight += 1
-        part.running += 1
-        return part
+        if 0 < self.limit <= run.part.weight and is_sampled(run.span):
+            return self._next(run, opened(), began_ns)
+        return run.part
 
     def _next(self, run: WorkflowRun, pipeline: Pipeline, began_ns: int | None) -> Part:
         full = run.part
@@ -140,30 +95,21 @@ class Splitter:
             return full
         run.part = part
         if full.running == 0:
-            _end(full)
+            end_part(full)
         if self._has_markers:
             mark(pipeline.tracer, names.SPAN_PART_STARTED, part.span, part.known)
         return part
-
-    def leave(
-        self, run: WorkflowRun, part: Part, said: TaskSaid, failed: FailedTask | None,
-        at_ns: int | None,
-    ) -> None:  # fmt: skip
-        """Count the end of a task; a part that was its last one's ends."""
-        part.end(said, failed, at_ns)
-        if part.running == 0 and part is not run.part:
-            _end(part)
 
     def give_back(self, run: WorkflowRun, part: Part) -> None:
         """Count no more a task that was to begin."""
         part.running -= 1
         if part.running == 0 and part is not run.part:
-            _end(part)
+            end_part(part)
 
     def close(self, run: WorkflowRun) -> None:
         """End the last part of a run, whose tasks have all ended."""
         if run.part.number > 1:
-            _end(run.part)
+            end_part(run.part)
             run.span.set_attribute(names.WORKFLOW_PART_COUNT, run.part.number)
 
 
@@ -206,7 +152,7 @@ def _hex(span: Span) -> str:
     return trace.format_trace_id(span.get_span_context().trace_id)
 
 
-def _end(part: Part) -> None:
+def end_part(part: Part) -> None:
     """End the root of a part with its last task; that of the run is not the part's to end."""
     if part.number > 1:
         if part.first_failed is not None:

@@ -29,6 +29,7 @@ from dotflow.otel.spans.runs import (
     whole,
     worker_extra,
 )
+from dotflow.otel.spans.splitting import end_part
 from dotflow.otel.spans.starting import links_to, started
 from dotflow.runlog.lines import compact
 from dotflow.runlog.writer import run_log
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
     from dotflow.otel.export.provider import Pipeline
     from dotflow.otel.metrics.tally import Where
     from dotflow.otel.spans.exceptions import Exceptions
+    from dotflow.otel.spans.open_runs import OpenRuns
     from dotflow.otel.spans.record import StepSaid
-    from dotflow.otel.spans.runs import OpenRuns, WorkflowRun
+    from dotflow.otel.spans.runs import WorkflowRun
     from dotflow.otel.spans.splitting import Splitter
     from dotflow.runlog.texts import Texts
 
@@ -259,17 +261,9 @@ class TaskTeller:
                 for number, role in enumerate(("initial", "previous", "current")):
                     texts[number], extra = self._only_cut(role, texts[number], extra)
             initial, previous, current = texts
-            run_log.append(
-                run.lines.task_restored(
-                    fact,
-                    known[3],
-                    self._name(clean(task.group_name)),
-                    initial,
-                    previous,
-                    current,
-                    extra,
-                )
-            )
+            name, group = known[3], self._name(clean(task.group_name))
+            line = run.lines.task_restored(fact, name, group, initial, previous, current, extra)
+            run_log.append(line)
             poke(run)
         if not is_linked:
             self._leave(run, state, fact.at_ns + 1)
@@ -285,7 +279,8 @@ class TaskTeller:
             end(whole(state.span), said, at_ns)
         finally:
             run.tasks.pop(said.task_id, None)
-            self._splitter.leave(run, state.part, said, None, at_ns)
+            if state.part.end(said, at_ns) and state.part is not run.part:
+                end_part(state.part)
 
     # The parts of it.
 
@@ -294,7 +289,13 @@ class TaskTeller:
         initial: str, previous: str, links: Sequence[Link] = (),
     ) -> TaskRun:  # fmt: skip
         reserved = run.reserved.pop(task.task_id, None) if run.reserved else None
-        part = reserved.part if reserved else self._splitter.enter(run, self._opened, at_ns)
+        if reserved is not None:
+            part = reserved.part
+        else:
+            part = run.part
+            if 0 < self._splitter.limit <= part.weight:
+                part = self._splitter.with_room(run, self._opened, at_ns)
+            part.begin()
         said = TaskSaid(
             run.short, step, task.task_id, self._name(str(task.group_name)), n,
             None if initial == NULL else shown(initial, self._limit),
@@ -366,10 +367,8 @@ class TaskTeller:
         finally:  # a processor of the application may raise
             run.tasks.pop(said.task_id, None)
             run.ended.add(said.task_id)
-            failed = None
-            if said.error is not None and said.status == FAILED:
-                failed = FailedTask(said.task_id, said.step.name, said.error)
-            self._splitter.leave(run, state.part, said, failed, at_ns)
+            if state.part.end(said, at_ns) and state.part is not run.part:
+                end_part(state.part)
 
     def _fail(self, span: Span, said: Any, error: str, at_ns: int) -> str:
         """Have a span say what failed it; return what its line has to say of that."""

@@ -15,8 +15,7 @@ from dotflow.otel.spans.carriers import template_of
 from dotflow.otel.spans.markers import mark
 from dotflow.otel.spans.origin import Origin, TraceContinuation, origin_of_a_run, within_run
 from dotflow.otel.spans.record import FAILED, tell_end_of_workflow, type_of, workflow_attributes
-from dotflow.otel.spans.runs import WorkflowRun, with_run
-from dotflow.otel.spans.splitting import Part
+from dotflow.otel.spans.runs import Part, WorkflowRun, with_run
 from dotflow.otel.spans.starting import is_sampled, link, links_to, started
 from dotflow.otel.spans.values import short
 from dotflow.process import at_exit
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from dotflow.otel.export.provider import Pipeline
     from dotflow.otel.metrics.of_server import ServerMetrics
     from dotflow.otel.spans.exceptions import Exceptions
-    from dotflow.otel.spans.runs import OpenRuns
+    from dotflow.otel.spans.open_runs import OpenRuns
     from dotflow.otel.spans.splitting import Splitter
     from dotflow.otel.spans.tasks import TaskTeller
     from dotflow.runlog.texts import Texts
