@@ -67,7 +67,7 @@ def test_options_are_those_of_server_otel(instrumentor):
     flow = DotFlow(name="etl")
     flow.task.add(step, initial_context="secret")
     flow.start()
-    flow.config.server.close(5)
+    flow.config.server.close(60)
     spans = {span.name: dict(span.attributes) for span in exporter.get_finished_spans()}
     assert set(spans) == {"etl", "step"}
     assert "secret" not in str(spans)

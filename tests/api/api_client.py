@@ -63,7 +63,7 @@ def faults(answer: Any) -> list[list[Any]]:
 def exchange(url: str, request: bytes) -> bytes:
     """Sends bytes as they are and gives all that comes back until the server hangs up."""
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 

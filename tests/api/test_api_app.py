@@ -304,7 +304,7 @@ def test_database_that_fails_is_503(
     monkeypatch.setattr(Reading, "runs", fail)
     with ApiServer(sqlite_url) as server:
         for path in ("/healthz", "/workflows"):
-            answer = requests.get(server.url + path, timeout=10)
+            answer = requests.get(server.url + path, timeout=60)
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert "gone away" in caplog.text
     assert "secret" not in caplog.text

@@ -37,7 +37,7 @@ WRONG: list[dict[str, Any]] = [
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_every_route_needs_the_token(server: ApiServer, method: str, path: str) -> None:
     """Without a token nothing is answered but 401, whether it exists or not."""
-    answer = requests.request(method, server.url + path, json={}, timeout=10)
+    answer = requests.request(method, server.url + path, json={}, timeout=60)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert "X-User-Token" in answer.json()["detail"]
 
@@ -45,7 +45,7 @@ def test_every_route_needs_the_token(server: ApiServer, method: str, path: str) 
 @pytest.mark.parametrize("headers", WRONG, ids=range(len(WRONG)))
 def test_wrong_tokens_are_refused(server: ApiServer, headers: dict[str, Any]) -> None:
     """No other value than the token lets anybody in, and none breaks the server."""
-    answer = requests.get(f"{server.url}/workflows", headers=headers, timeout=10)
+    answer = requests.get(f"{server.url}/workflows", headers=headers, timeout=60)
     assert answer.status_code == 401
 
 
@@ -60,19 +60,19 @@ def test_wrong_tokens_are_refused(server: ApiServer, headers: dict[str, Any]) ->
 )
 def test_either_header_is_good(server: ApiServer, headers: dict[str, str]) -> None:
     """The token of either dialect opens every route."""
-    answer = requests.get(f"{server.url}/workflows", headers=headers, timeout=10)
+    answer = requests.get(f"{server.url}/workflows", headers=headers, timeout=60)
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/docs", "/openapi.json"])
 def test_what_tells_of_no_run_is_open(server: ApiServer, path: str) -> None:
     """The health check and the description of the API need no token."""
-    assert requests.get(server.url + path, timeout=10).status_code == 200
+    assert requests.get(server.url + path, timeout=60).status_code == 200
 
 
 def test_health_says_ok(server: ApiServer) -> None:
     """A server whose database answers says so."""
-    assert requests.get(f"{server.url}/healthz", timeout=10).json() == {"status": "ok"}
+    assert requests.get(f"{server.url}/healthz", timeout=60).json() == {"status": "ok"}
 
 
 def test_body_of_a_stranger_is_not_parsed(server: ApiServer) -> None:
@@ -95,7 +95,7 @@ def test_stranger_who_waits_is_answered(server: ApiServer) -> None:
 def test_no_token_means_open(sqlite_url: str) -> None:
     """A server without a token lets everybody in."""
     with ApiServer(sqlite_url) as server:
-        answer = requests.post(f"{server.url}/workflows", json={"id": "x"}, timeout=10)
+        answer = requests.post(f"{server.url}/workflows", json={"id": "x"}, timeout=60)
         assert answer.status_code == 201
 
 
@@ -103,5 +103,5 @@ def test_token_is_in_no_log_and_no_repr(sqlite_url: str, caplog: pytest.LogCaptu
     """Neither what the server says of itself nor its log holds the token."""
     caplog.set_level(logging.DEBUG)
     with ApiServer(sqlite_url, "hush-hush") as server:
-        requests.get(f"{server.url}/workflows", headers={"X-User-Token": "hush-hush"}, timeout=10)
+        requests.get(f"{server.url}/workflows", headers={"X-User-Token": "hush-hush"}, timeout=60)
         assert "hush-hush" not in repr(server) + repr(vars(server)["_server"]) + caplog.text

@@ -138,7 +138,7 @@ def test_deadlock_costs_an_item_at_most(store: Store, database: str) -> None:
             other.commit()
         except OperationalError:
             other.rollback()
-    bulk.join(20)
+    bulk.join(60)
     assert len(answers) == 2
     assert set(statuses(answers)) <= {200, 503}
     applied = ["Completed" if answer.status == 200 else "New" for answer in answers]
@@ -220,7 +220,7 @@ def test_bulk_waits_its_turn_for_a_bounded_time(sqlite_url: str) -> None:
             target=lambda: thread_answers.extend(apply_all(own, ends(ids), 0.3))
         )
         call.start()
-        call.join(10)
+        call.join(60)
     assert statuses(thread_answers) == [503]
     assert statuses(apply_all(own, ends(ids))) == [200] * 3
     own.close()
@@ -259,7 +259,7 @@ def test_killed_server_has_what_it_answered(database: str, tmp_path: Path) -> No
                 if start == 125 * (attempt + 1):
                     killer.start()
                 try:
-                    answer = requests.post(f"{address}/bulk", json=part, timeout=20)
+                    answer = requests.post(f"{address}/bulk", json=part, timeout=60)
                 except requests.ConnectionError:
                     break
                 assert {one["status"] for one in answer.json()["items"]} == {201}
@@ -268,8 +268,8 @@ def test_killed_server_has_what_it_answered(database: str, tmp_path: Path) -> No
     assert answered >= 375
     with serving(url) as (_process, address):
         for one in ids[:answered]:
-            assert requests.get(f"{address}/workflows/{one}", timeout=20).status_code == 200
-        answer = requests.post(f"{address}/bulk", json=bulk, timeout=20)
+            assert requests.get(f"{address}/workflows/{one}", timeout=60).status_code == 200
+        answer = requests.post(f"{address}/bulk", json=bulk, timeout=60)
         assert [one["status"] for one in answer.json()["items"]] == [201] * 500
 
 

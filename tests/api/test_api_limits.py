@@ -74,7 +74,7 @@ def test_half_a_body_is_not_applied(api: Any) -> None:
     """A connection that ends early has said nothing, even where its half is good JSON."""
     host, _, port = api.server.url.removeprefix("http://").partition(":")
     kind = b"Content-Length: 100\r\n\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(HEAD + kind + b'{"id": "half-sent"}')
         connection.shutdown(socket.SHUT_WR)
         connection.recv(65536)

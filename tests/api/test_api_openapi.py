@@ -17,7 +17,7 @@ METHODS = {
 
 
 def described(server: ApiServer) -> Any:
-    return requests.get(f"{server.url}/openapi.json", timeout=10).json()
+    return requests.get(f"{server.url}/openapi.json", timeout=60).json()
 
 
 def test_every_route_is_described(server: ApiServer) -> None:

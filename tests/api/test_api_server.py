@@ -45,7 +45,7 @@ def test_nothing_is_left_after_stop(sqlite_url: str) -> None:
     assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
     assert not open_files()
     with pytest.raises(requests.ConnectionError):
-        requests.get(server.url, timeout=10)
+        requests.get(server.url, timeout=60)
 
 
 @pytest.mark.slow
@@ -78,14 +78,14 @@ def test_server_may_be_started_again(sqlite_url: str) -> None:
     server = ApiServer(sqlite_url)
     server.start()
     url = server.url
-    assert requests.post(f"{url}/workflows", json={"id": "kept"}, timeout=10).ok
+    assert requests.post(f"{url}/workflows", json={"id": "kept"}, timeout=60).ok
     with pytest.raises(RuntimeError, match="stop"):
         server.start()
     server.stop()
     server.stop()
     with server:
         assert server.url == url
-        assert requests.get(f"{url}/workflows/kept", timeout=10).ok
+        assert requests.get(f"{url}/workflows/kept", timeout=60).ok
 
 
 def test_taken_port_is_said_at_once(sqlite_url: str) -> None:
@@ -96,7 +96,7 @@ def test_taken_port_is_said_at_once(sqlite_url: str) -> None:
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
             server.start()
     with server:
-        assert requests.get(f"{server.url}/healthz", timeout=10).ok
+        assert requests.get(f"{server.url}/healthz", timeout=60).ok
 
 
 @pytest.mark.parametrize("port", [-1, 65536, 80000])
@@ -131,7 +131,7 @@ def test_url_can_be_called(sqlite_url: str, host: str, shown: str) -> None:
     """The URL is one that a client on this machine can use."""
     with ApiServer(sqlite_url, host=host) as server:
         assert server.url.startswith(f"http://{shown}:")
-        assert requests.get(f"{server.url}/healthz", timeout=10).ok
+        assert requests.get(f"{server.url}/healthz", timeout=60).ok
 
 
 def test_url_of_ipv6_has_brackets(sqlite_url: str) -> None:
@@ -148,9 +148,9 @@ def test_foreground_ends_on_a_signal(sqlite_url: str, kind: signal.Signals) -> N
     with subprocess.Popen(command, env={**os.environ}, **pipes) as process:
         url = process.stdout.readline().strip()
         headers = {"X-User-Token": "hush-hush"}
-        assert requests.get(f"{url}/workflows", headers=headers, timeout=10).ok
+        assert requests.get(f"{url}/workflows", headers=headers, timeout=60).ok
         process.send_signal(kind)
-        rest, log = process.communicate(timeout=20)
+        rest, log = process.communicate(timeout=60)
     assert process.returncode in {0, -kind}
     assert "hush-hush" not in rest + log
     assert "Traceback" not in log

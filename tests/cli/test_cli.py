@@ -115,9 +115,9 @@ def test_api_serves_until_it_is_interrupted(tmp_path):
     with process:
         line = process.stdout.readline()
         url = next(word for word in line.split() if word.startswith("http"))
-        assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
-        assert requests.get(f"{url}/workflows", timeout=10).status_code == 401
-        allowed = requests.get(f"{url}/workflows", headers={"X-User-Token": "t"}, timeout=10)
+        assert requests.get(f"{url}/healthz", timeout=60).status_code == 200
+        assert requests.get(f"{url}/workflows", timeout=60).status_code == 401
+        allowed = requests.get(f"{url}/workflows", headers={"X-User-Token": "t"}, timeout=60)
         assert allowed.json()["workflows"] == []
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)

@@ -16,7 +16,7 @@ def test_start_returns_while_the_work_goes_on(flow):
 
     @action
     def wait():
-        return go.wait(5)
+        return go.wait(60)
 
     flow.task.add(wait)
     manager = flow.start(mode="background", on_success=lambda tasks: outcome.append("success"))
@@ -24,7 +24,7 @@ def test_start_returns_while_the_work_goes_on(flow):
     assert manager.thread.is_alive()
     assert outcome == []
     go.set()
-    manager.thread.join(5)
+    manager.thread.join(60)
     assert flow.result_storage() == [True]
     assert outcome == ["success"]
 

@@ -132,7 +132,7 @@ def test_what_a_timed_out_attempt_still_does_has_no_effect(quiet):
         return "late"
 
     task = run(quiet, step)
-    assert late.wait(2)
+    assert late.wait(60)
     assert (task.status, task.current_context.storage) == ("Failed", None)
     assert len(task.errors) == 1
 

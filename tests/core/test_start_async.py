@@ -423,7 +423,7 @@ def test_the_current_span_comes_along():
             return request.get_span_context(), manager.trace_id
 
     request, trace_id = asyncio.run(main())
-    server.close(5)
+    server.close(60)
     assert format(request.trace_id, "032x") == trace_id
     assert [one.trace_id for one in seen] == [request.trace_id]
     assert seen[0].span_id != request.span_id

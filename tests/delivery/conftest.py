@@ -24,12 +24,12 @@ def api():
 
 @pytest.fixture
 def default(api):
-    return Destination(api.url, TOKEN, Dialect.DEFAULT, timeout=2.0)
+    return Destination(api.url, TOKEN, Dialect.DEFAULT, timeout=30.0)
 
 
 @pytest.fixture
 def managed(api):
-    return Destination(api.url, TOKEN, Dialect.MANAGED, timeout=2.0)
+    return Destination(api.url, TOKEN, Dialect.MANAGED, timeout=30.0)
 
 
 class LogRelay(Relay):
@@ -47,7 +47,7 @@ def relays():
     """Makes relays, and closes them all."""
     made = []
 
-    def make(api, dialect=Dialect.DEFAULT, timeout=1.0, **kwargs):
+    def make(api, dialect=Dialect.DEFAULT, timeout=30.0, **kwargs):
         made.append(LogRelay(Destination(api.url, TOKEN, dialect, timeout), **kwargs))
         return made[-1]
 

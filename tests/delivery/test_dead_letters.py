@@ -111,7 +111,7 @@ def test_patches_of_a_record_that_was_refused(api):
     workflow = DotFlow(config=Config(server=server))
     workflow.task.add([one, one])
     workflow.start()
-    assert server.flush(5).complete
+    assert server.flush(60).complete
     found = dead_letters.all_letters()
     assert sorted(one.message.kind.value for one in found) == [
         "task patch", "task patch", "task post", "task post",

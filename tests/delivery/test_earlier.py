@@ -71,7 +71,8 @@ def test_a_server_that_is_away_costs_nothing(api, default):
     api.on(".*", status(503))
     channel = Channel(default)
     channel.adopt()
-    assert channel.close(0.5).pending == 3
+    api.wait_for(lambda: channel.flush(0.1).pending == 3)  # once the files are read
+    assert channel.close(0.1).pending == 3
     tried = {seen.key for seen in writes(api)}
     assert {one.pending for one in survey() if one.destination.endswith("(default)")} == {3}
     os.utime(earlier_disk.paths()[0])  # whoever writes a file must not seem to be its owner
@@ -127,7 +128,7 @@ def test_what_was_left_goes_before_a_new_run_of_its_workflow(api, managed):
     """A program that resumes the workflow says so after all that dead processes said of it."""
     old = set(messages_in(left_by_before("twice", managed)))
     api.workflows["twice"] = {"status": "New"}
-    subprocess.run([sys.executable, "-c", RESUMES, api.url, TOKEN], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", RESUMES, api.url, TOKEN], check=True, timeout=60)
     keys = [seen.key for seen in writes(api)]
     assert api.history["twice"][-1] == "PATCH workflow Completed"
     last = max(at for at, key in enumerate(keys) if key in old)
@@ -146,14 +147,14 @@ def test_what_was_left_goes_before_a_younger_run_that_died_too(api, managed):
     api.on("POST|PATCH", status(503))
     channel = Channel(managed)
     channel.adopt()
-    assert channel.flush(0.5).pending == 11
-    died = subprocess.run([sys.executable, "-c", DIES, api.url, TOKEN], check=False, timeout=30)
+    api.wait_for(lambda: channel.flush(0.1).pending == 11)  # once the files are read
+    died = subprocess.run([sys.executable, "-c", DIES, api.url, TOKEN], check=False, timeout=60)
     assert died.returncode == -signal.SIGKILL
     api.well()
     away = len(writes(api))
     channel.adopt()
-    assert channel.flush(20).complete
-    channel.close(5)
+    assert channel.flush(60).complete
+    channel.close(60)
     keys = [seen.key for seen in writes(api)[away:]]
     assert len(keys) == len(set(keys))
     last = max(at for at, key in enumerate(keys) if key in old)

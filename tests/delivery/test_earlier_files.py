@@ -97,9 +97,9 @@ def test_one_damaged_file_holds_up_no_other(api, managed, caplog):
     api.workflows["twice"] = {"status": "New"}
     channel = Channel(managed)
     channel.adopt()
-    assert channel.flush(10).complete
+    assert channel.flush(60).complete
     channel.adopt()
-    channel.close(5)
+    channel.close(60)
     assert caplog.text.count(str(damaged)) == 1
     assert damaged.exists()
     assert api.workflows["twice"]["status"] == "Failed"

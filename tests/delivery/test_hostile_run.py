@@ -47,7 +47,7 @@ def test_runs_through_all_that_a_server_may_do(monkeypatch):
             workflow.task.add(tell)
         workflow.start()
         assert server.flush(60).complete
-        assert server.close(1).dead == 0
+        assert server.close(60).dead == 0
     assert api.workflows[str(workflow.workflow_id)]["status"] == "Completed"
     told = {task: one["current_context"] for (_, task), one in api.tasks.items()}
     assert told == {task.task_id: task.current_context.storage for task in workflow.task.queue}

@@ -41,7 +41,7 @@ def servers():
 
     yield make
     for one in made:
-        one.close(5)
+        one.close(60)
 
 
 @pytest.fixture

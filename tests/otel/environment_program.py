@@ -25,7 +25,7 @@ def run(saying):
     flow = DotFlow(config=Config(server=server, log=log), name="etl")
     flow.task.add(action(lambda: 7))
     flow.start()
-    is_complete = server.flush(20).complete
+    is_complete = server.flush(60).complete
     return flow.result_storage(), server.spans_exported, is_complete
 
 

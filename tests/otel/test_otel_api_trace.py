@@ -135,7 +135,7 @@ def test_an_instrumented_api_joins_the_trace(
     with ApiServer(f"sqlite:///{tmp_path}/api.db", TOKEN) as api:
         server = servers(api.url, TOKEN, endpoint=otlp.http_url)
         run(server, quiet, [plain])
-        server.close(10)
+        server.close(60)
     provider.shutdown()
     spans = {span.span_id: span for span in otlp.wait_for(2)}
     calls = [one for one in theirs.get_finished_spans() if one.kind is trace.SpanKind.SERVER]
@@ -248,7 +248,7 @@ def test_reports_without_spans_name_the_programs_current_span(web, quiet):
     assert not any("traceparent" in seen.headers for seen in web.seen)
     with provider.get_tracer("theirs").start_as_current_span("request") as span:
         run(server, quiet, [plain])
-    server.close(10)
+    server.close(60)
     provider.shutdown()
     found = span.get_span_context()
     expected = format(found.trace_id, "032x"), format(found.span_id, "016x")
@@ -265,7 +265,7 @@ def test_our_calls_make_no_spans(dialect, web, otlp, servers, quiet):
 
     @action
     def calls():
-        return requests.get(f"{web.url}/of-the-program", timeout=10).status_code
+        return requests.get(f"{web.url}/of-the-program", timeout=60).status_code
 
     instrumentors = [over_requests.RequestsInstrumentor(), over_urllib3.URLLib3Instrumentor()]
     for one in instrumentors:
@@ -276,7 +276,7 @@ def test_our_calls_make_no_spans(dialect, web, otlp, servers, quiet):
         if kwargs:
             web.workflows["orders-11"] = {}
         run(server, quiet, [calls], **kwargs)
-        server.close(10)
+        server.close(60)
     finally:
         for one in instrumentors:
             one.uninstrument()
@@ -347,7 +347,7 @@ def test_the_traffic_is_the_same_whatever_is_sampled(sampler, dialect, servers, 
                 held = Held(web)
                 web.workflows["orders-11"] = {}
                 run(server, quiet, held=held, workflow_id="orders-11")
-                server.close(10)
+                server.close(60)
                 found.append(traffic(web, "orders-11"))
             finally:
                 web.close()

@@ -72,8 +72,8 @@ def test_the_span_of_the_task_is_current_in_its_step(step, mode, otlp, servers, 
     flow.task.add(step)
     manager = flow.start(mode=mode)
     if mode == "background":
-        manager.thread.join(10)
-    server.flush(10)
+        manager.thread.join(60)
+    server.flush(60)
     [found] = flow.result_storage()
     found = found[0].storage if step is InClass else found
     span = next(one for one in otlp.wait_for(2) if one.name == step.name)
@@ -88,8 +88,8 @@ def test_the_span_of_the_attempt_is_current_in_a_retried_step(mode, otlp, server
     flow.task.add(in_second_attempt)
     manager = flow.start(mode=mode)
     if mode == "background":
-        manager.thread.join(10)
-    server.flush(10)
+        manager.thread.join(60)
+    server.flush(60)
     second = next(
         one for one in otlp.wait_for(4) if one.attributes.get("dotflow.attempt.number") == 2
     )
@@ -110,7 +110,7 @@ def test_spans_of_the_steps_own_code_nest_and_arrive(mode, otlp, servers, quiet)
     flow = DotFlow(config=quiet(server))
     flow.task.add([traced, traced])
     flow.start(mode=mode)
-    server.flush(10)
+    server.flush(60)
     spans = otlp.wait_for(5)
     assert len(spans) == 5
     tasks = {span.span_id for span in spans if span.name == "traced"}
@@ -135,7 +135,7 @@ def test_baggage_comes_along(mode, otlp, servers, quiet):
     finally:
         context.detach(token)
     if mode == "background":
-        manager.thread.join(10)
+        manager.thread.join(60)
     assert flow.result_storage() == ["acme"]
 
 
@@ -156,7 +156,7 @@ def test_a_run_within_a_span_is_its_child(otlp, servers, quiet):
     flow.task.add(plain)
     with tracer.start_as_current_span("outer"):
         flow.start()
-    server.flush(10)
+    server.flush(60)
     spans = {span.name: span for span in otlp.wait_for(3)}
     assert spans["etl"].parent_id == spans["outer"].span_id
     assert spans["etl"].kind == SpanKind.INTERNAL.value + 1
@@ -176,7 +176,7 @@ def test_a_workflow_within_a_step_nests_under_it(otlp, servers, quiet):
     flow = DotFlow(config=quiet(server), name="outer")
     flow.task.add(outer_step)
     flow.start()
-    server.flush(10)
+    server.flush(60)
     spans = {span.name: span for span in otlp.wait_for(4)}
     assert spans["inner"].parent_id == spans["outer_step"].span_id
     assert spans["plain"].parent_id == spans["inner"].span_id
@@ -195,7 +195,7 @@ def test_traceparent_of_the_environment_is_the_parent(otlp, servers, quiet, monk
     flow = DotFlow(config=quiet(server), name="etl")
     flow.task.add(read)
     flow.start()
-    server.flush(10)
+    server.flush(60)
     root = next(span for span in otlp.wait_for(2) if span.name == "etl")
     assert (root.trace_id, root.parent_id) == (PARENT[3:35], PARENT[36:52])
     assert root.kind == SpanKind.SERVER.value + 1
@@ -210,7 +210,7 @@ def test_a_malformed_traceparent_is_ignored_with_a_line(otlp, servers, quiet, mo
     flow.task.add(plain)
     flow.start()
     flow.start()
-    server.flush(10)
+    server.flush(60)
     root = next(span for span in otlp.wait_for(4) if span.name == "etl")
     assert root.parent_id == ""
     assert root.trace_id == flow.workflow_id.hex

@@ -108,7 +108,7 @@ def test_it_names_what_is_ours(run, otlp, api):
     assert names(otlp, 6) == sorted(ALL * 2)
     ids = re.findall("^workflow (.*)$", said, re.MULTILINE)
     assert {span.trace_id for span in otlp.spans} == set(ids)
-    answer = requests.get(f"{api.url}/workflows", headers={"X-User-Token": TOKEN}, timeout=10)
+    answer = requests.get(f"{api.url}/workflows", headers={"X-User-Token": TOKEN}, timeout=60)
     found = [(one["status"], one["trace_id"]) for one in answer.json()["workflows"]]
     assert sorted(found) == sorted(("Completed", one) for one in ids)
 

@@ -23,7 +23,7 @@ from dotflow.delivery.earlier import EarlierSpans
 from dotflow.otel.export.earlier import decode_spans, spans_of
 from dotflow.runlog import files
 
-PATIENCE = 30.0  # seconds
+PATIENCE = 60.0  # seconds
 
 FLUSHES = """
 import sys

@@ -36,7 +36,7 @@ def run(server, quiet, **kwargs):
     flow = DotFlow(config=quiet(server), name="etl", **kwargs)
     flow.task.add(step)
     flow.start()
-    assert server.flush(10).complete
+    assert server.flush(60).complete
     return flow
 
 
@@ -54,7 +54,7 @@ def test_a_manager_says_the_trace_of_its_run(mode, otlp, servers, quiet):
         within.wait(60)
     assert alone.trace_id == flow.workflow_id.hex
     assert within.trace_id == format(request.get_span_context().trace_id, "032x")
-    assert server.flush(10).complete
+    assert server.flush(60).complete
     found = {span.trace_id for span in otlp.wait_for(3)}
     assert found == {alone.trace_id, within.trace_id}
 
@@ -166,7 +166,7 @@ def test_with_our_generator_an_applications_sampler_is_asked_fairly(servers, qui
         tracer = server._open().tracer
         assert isinstance(tracer.sampler, UuidFairSampler)
         assert tracer.sampler.inner is sampler is provider.sampler is theirs.sampler
-        server.close(5)
+        server.close(60)
     sampled = 0
     for _ in range(400):
         workflow_id = uuid4()
@@ -242,6 +242,6 @@ def test_an_auto_instrumented_program_needs_no_line_of_set_up(generator, mode, o
     assert {span.resource["service.name"] for span in spans.values()} == {"theirs"}
     # Our calls to dotflow-api have made no span, whatever of requests is instrumented.
     assert len(otlp.spans) == 3
-    answer = requests.get(f"{api.url}/workflows", headers={"X-User-Token": TOKEN}, timeout=10)
+    answer = requests.get(f"{api.url}/workflows", headers={"X-User-Token": TOKEN}, timeout=60)
     [record] = answer.json()["workflows"]
     assert (record["status"], record["trace_id"]) == ("Completed", trace_id)

@@ -94,7 +94,7 @@ def run(server, quiet, steps, mode="sequential", **kwargs):
         flow.start(mode=mode, keep_going=True)
     finally:
         released.set()
-        server.flush(10)
+        server.flush(60)
     return flow
 
 
@@ -303,7 +303,7 @@ def test_a_callback_that_ends_the_program_is_what_failed_the_run(
     else:
         with pytest.raises(Leaving):
             flow.start(mode=mode)
-    server.flush(10)
+    server.flush(60)
     spans = {span.name: span for span in otlp.wait_for(2)}
     root, task = spans["etl"], spans["plain"]
     assert (root.status, root.message) == (2, "Leaving: nobody to tell")

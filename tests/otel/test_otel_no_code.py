@@ -95,7 +95,7 @@ def names(otlp, count=4):
 def records(api):
     """What dotflow-api has: each workflow's status, with its tasks'."""
     headers = {"X-User-Token": TOKEN}
-    workflows = requests.get(f"{api.url}/workflows", headers=headers, timeout=10).json()
+    workflows = requests.get(f"{api.url}/workflows", headers=headers, timeout=60).json()
     found = []
     for one in workflows["workflows"]:
         tasks = requests.get(

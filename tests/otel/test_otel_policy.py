@@ -36,7 +36,7 @@ def run(server, quiet, step=tenant, mode="sequential", **kwargs):
     manager = flow.start(mode=mode)
     if mode == "background":
         manager.thread.join(30)
-    server.flush(10)
+    server.flush(60)
     return flow
 
 
@@ -78,7 +78,7 @@ def test_the_current_span_of_the_program(continuation, mode, otlp, servers, quie
             flow = run(server, quiet, mode=mode)
     finally:
         context.detach(token)
-    server.flush(10)
+    server.flush(60)
     root, outer = root_of(otlp, 3), request.get_span_context()
     names = format(outer.trace_id, "032x"), format(outer.span_id, "016x")
     if continuation == "continue":
@@ -106,7 +106,7 @@ def test_a_run_within_a_step_is_always_a_part_of_it(continuation, mode, otlp, se
     flow = DotFlow(config=quiet(server), name="etl")
     flow.task.add(outer_step)
     flow.start(mode=mode)
-    server.flush(10)
+    server.flush(60)
     spans = {span.name: span for span in otlp.wait_for(4)}
     assert spans["inner"].parent_id == spans["outer_step"].span_id
     assert {span.trace_id for span in spans.values()} == {flow.workflow_id.hex}
@@ -119,7 +119,7 @@ def test_a_run_after_a_run_is_none_of_its_steps(otlp, servers, quiet):
     run(server, quiet)
     with tracer.start_as_current_span("request"):
         second = run(server, quiet)
-    server.flush(10)
+    server.flush(60)
     roots = [span for span in otlp.wait_for(5) if span.name == "etl"]
     assert [span.parent_id for span in roots] == ["", ""]
     assert second.workflow_id.hex in {span.trace_id for span in roots}
@@ -265,7 +265,7 @@ def test_a_propagator_that_raises_costs_a_line(mode, otlp, servers, quiet, caplo
     flow = run(server, quiet, current, mode)
     task = next(span for span in otlp.wait_for(2) if span.name == "current")
     assert flow.result_storage() == [task.span_id]
-    assert server.flush(10).dead == 0
+    assert server.flush(60).dead == 0
     assert caplog.text.count("cannot read") <= 2
 
 

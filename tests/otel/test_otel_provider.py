@@ -72,7 +72,7 @@ def test_an_endpoint_in_code_is_one_more_for_an_application(application, servers
     provider, exporter = application
     server = servers(endpoint=otlp.http_url, tracer_provider=provider)
     run(server, quiet)
-    server.flush(10)
+    server.flush(60)
     assert len(exporter.get_finished_spans()) == len(otlp.wait_for(2)) == 2
 
 
@@ -93,7 +93,7 @@ def test_an_endpoint_that_an_application_serves_gets_each_span_once(
         server = servers(endpoint=url, protocol=protocol, tracer_provider=provider)
         run(server, quiet)
         assert "own OpenTelemetry" in server.places("etl")["spans"]
-        server.close(10)
+        server.close(60)
     provider.shutdown()
     assert len(otlp.wait_for(4)) == 4
     [said] = [one for one in caplog.messages if "adds nothing" in one]
@@ -108,7 +108,7 @@ def test_an_endpoint_in_the_environment_is_the_applications_to_use(
     provider, _ = application
     server = servers(tracer_provider=provider)
     run(server, quiet)
-    server.flush(10)
+    server.flush(60)
     assert otlp.wait_for(1, seconds=0.3) == []
 
 
@@ -181,11 +181,11 @@ def test_close_releases_threads_and_a_later_run_begins_anew(otlp, servers, quiet
     server = servers(endpoint=otlp.http_url)
     run(server, quiet)
     assert ours()
-    assert server.close(10).complete
+    assert server.close(60).complete
     assert not ours()
     assert len(otlp.wait_for(2)) == 2
     run(server, quiet)
-    assert server.close(10).complete
+    assert server.close(60).complete
     assert len(otlp.wait_for(4)) == 4
 
 
@@ -199,7 +199,7 @@ def test_two_servers_on_one_provider_do_not_double(application, servers, quiet, 
     run(first, quiet)
     run(second, quiet)
     # Four messages a run: they share a destination, and so the count.
-    assert first.flush(10).delivered == second.flush(10).delivered == 8
+    assert first.flush(60).delivered == second.flush(60).delivered == 8
 
 
 @pytest.mark.parametrize(
@@ -240,20 +240,20 @@ def test_an_unknown_protocol_is_said_and_http_is_used(monkeypatch, caplog, otlp,
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
     server = servers(endpoint=otlp.http_url)
     run(server, quiet)
-    assert server.flush(10).complete
+    assert server.flush(60).complete
     assert len(otlp.wait_for(2)) == 2
     assert "carrier-pigeon" in caplog.text
 
 
 def test_a_dead_collector_costs_no_more_than_the_flush_may_take(servers, quiet, monkeypatch):
     """flush keeps its deadline, and says that not all is sent."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")  # when the SDK's thread gives up
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "20")  # when the SDK's thread gives up
     server = servers(endpoint="http://127.0.0.1:9")
     run(server, quiet)
     begin = time.monotonic()
     assert server.flush(0.3).complete is False
     server.close(0.3)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 15
 
 
 def test_trace_ids_follow_from_workflow_ids():
@@ -282,7 +282,7 @@ def test_ids_that_are_no_uuid_are_traced_and_recorded(workflow_id, otlp, servers
     """Any id has a trace."""
     server = servers(endpoint=otlp.http_url)
     run(server, quiet, workflow_id=workflow_id)
-    server.flush(10)
+    server.flush(60)
     spans = otlp.wait_for(2)
     assert {span.trace_id for span in spans} == {format(trace_id_of(workflow_id), "032x")}
     assert {span.attributes["dotflow.workflow.id"] for span in spans} == {workflow_id}
@@ -311,7 +311,7 @@ def test_ids_sampled_out_do_not_reach_otlp(otlp, servers, quiet, monkeypatch):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     server = servers(endpoint=otlp.http_url)
     run(server, quiet)
-    assert server.flush(10).complete
+    assert server.flush(60).complete
     assert server.tracer_provider.sampler is ALWAYS_OFF
     assert otlp.wait_for(1, seconds=0.3) == []
 
@@ -332,7 +332,7 @@ def test_a_server_that_nobody_holds_leaves_no_thread(otlp, quiet):
     assert [one for one in threading.enumerate() if one.name == "dotflow-otlp-flush"]
     del server
     gc.collect()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while [one for one in threading.enumerate() if one.name == "dotflow-otlp-flush"]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -366,12 +366,12 @@ def test_a_server_that_is_closed_in_mid_run_begins_anew_for_the_next_task(server
 
     @action
     def closes():
-        server.close(10)
+        server.close(60)
 
     flow = DotFlow(config=quiet(server), name="etl")
     flow.task.add([step, closes, step, step])
     flow.start()
-    server.flush(20)
+    server.flush(60)
     names = sorted(span.name for span in otlp.wait_for(4) if span.name != "closes")
     assert names == ["etl", "step", "step", "step"]
     provider.shutdown()

@@ -87,7 +87,7 @@ def test_it_keeps_what_it_has(application, servers, quiet, api, otlp):
     before = state()
     server = servers(api.url, TOKEN, endpoint=otlp.http_url, tracer_provider=provider)
     run(server, quiet)
-    assert server.close(10).complete
+    assert server.close(60).complete
     assert all(one is other for one, other in zip(before, state(), strict=True))
     # Its limits hold for our spans too: they are its spans.
     spans = exporter.get_finished_spans()
@@ -102,7 +102,7 @@ def test_servers_one_after_another_leave_nothing_on_it(application, servers, qui
     for number in range(100):
         server = servers(api.url, TOKEN, endpoint=otlp.http_url, tracer_provider=provider)
         run(server, quiet, f"etl {number}")
-        server.close(10)
+        server.close(60)
         assert of_ours(provider) == []
     assert len(provider._active_span_processor._span_processors) == 2
     assert len(exporter.get_finished_spans()) == 200
@@ -119,9 +119,9 @@ def test_servers_side_by_side_do_not_double(application, servers, quiet, api, ot
         server.tracer_provider  # noqa: B018 - opens it
     run(first, quiet, "first")
     run(second, quiet, "second")
-    assert first.close(10).delivered == 4
+    assert first.close(60).delivered == 4
     run(second, quiet, "third")
-    assert second.close(10).complete
+    assert second.close(60).complete
     names = sorted(span.name for span in exporter.get_finished_spans())
     assert names == ["first", "second", "step", "step", "step", "third"]
     assert sorted(span.name for span in otlp.wait_for(6)) == names
@@ -146,7 +146,7 @@ def test_what_nobody_needs_is_released(whose, how, application, quiet, api, otlp
     assert len(references) == 6
     assert ours()
     if how == "closed":
-        assert server.close(10).complete
+        assert server.close(60).complete
         assert ours() == []
     del server, held
     wait_until(lambda: not ours())  # a relay keeps its threads for a while, for the next run
@@ -163,7 +163,7 @@ def test_a_closed_one_reports_a_later_run_again(application, servers, quiet, api
     for _ in range(3):
         run(server, quiet)
         assert len(of_ours(provider)) == 1
-        assert server.close(10).delivered == 4
+        assert server.close(60).delivered == 4
         assert of_ours(provider) == []
 
 
@@ -186,9 +186,9 @@ def test_a_processor_of_the_applications_own_is_its_own(application, servers, qu
     provider.add_span_processor(own)
     server = servers(tracer_provider=provider)
     run(server, quiet)
-    server.close(10)
+    server.close(60)
     assert own in provider._active_span_processor._span_processors
-    assert own.exporter.channel.flush(10).delivered == 4
+    assert own.exporter.channel.flush(60).delivered == 4
 
 
 class Slotted:
@@ -222,7 +222,7 @@ def test_a_provider_of_another_make_is_used_as_far_as_it_goes(
     server = servers(api.url, TOKEN, tracer_provider=cls(provider))
     for _ in range(2):
         run(server, quiet)
-        assert server.close(10).delivered == 4
+        assert server.close(60).delivered == 4
     assert len(exporter.get_finished_spans()) == 4
     assert of_ours(provider) == []
 

@@ -127,7 +127,7 @@ def test_spans_of_a_run_that_is_reported_say_so_from_the_log_too(exported, serve
     assert encoded(made) == encoded(exported)
     assert len(made) == 6
     assert all(span.attributes["dotflow.reported"] for span in made)
-    server.close(5)
+    server.close(60)
     api.close()
 
 

@@ -66,8 +66,8 @@ def run(server, config, steps, mode, **kwargs):
         flow.task.add(action_, initial_context=value, group_name=group)
     manager = flow.start(mode=mode, **kwargs)
     if mode == "background":
-        manager.thread.join(10)
-    assert server.flush(10).complete
+        manager.thread.join(60)
+    assert server.flush(60).complete
     return flow
 
 
@@ -177,7 +177,7 @@ def test_previous_contexts_reach_the_span(otlp, servers, quiet):
     flow = DotFlow(config=quiet(server))
     flow.task.add(nap, initial_context=0.001).add(take)
     flow.start()
-    server.flush(10)
+    server.flush(60)
     span = named(otlp.wait_for(3), "take")
     assert span.attributes["dotflow.task.context.previous"] == "0.001"
 
@@ -281,7 +281,7 @@ def test_tasks_that_never_ran_have_no_span(otlp, servers, quiet):
     flow.task.add(broken).add(nap, initial_context=0)
     otlp.clear()
     flow.start()
-    server.flush(10)
+    server.flush(60)
     spans = otlp.wait_for(2)
     assert sorted(span.name for span in spans) == ["broken", "workflow"]
     assert named(spans, "workflow").attributes["dotflow.workflow.task_count"] == 2
@@ -293,7 +293,7 @@ def test_a_run_without_a_name_is_called_workflow(otlp, servers, quiet):
     flow = DotFlow(config=quiet(server))
     flow.task.add(nap, initial_context=0)
     flow.start()
-    server.flush(10)
+    server.flush(60)
     spans = otlp.wait_for(2)
     assert sorted(span.name for span in spans) == ["nap", "workflow"]
     assert "dotflow.workflow.name" not in named(spans, "workflow").attributes
@@ -306,7 +306,7 @@ def test_a_second_run_is_a_new_root_linked_to_the_first(otlp, servers, quiet):
     flow.task.add(nap, initial_context=0)
     flow.start()
     flow.start()
-    server.flush(10)
+    server.flush(60)
     first, second = (span for span in otlp.wait_for(4) if span.name == "etl")
     assert first.trace_id == second.trace_id
     assert first.links == []
@@ -319,10 +319,10 @@ def test_restored_tasks_have_spans_that_say_so(otlp, servers, quiet):
     flow = DotFlow(config=quiet(server), workflow_id="0b5e0b1e-5a3c-4b53-9e0a-6f5f3c2a7c11")
     flow.task.add(nap, initial_context=0.01)
     flow.start()
-    server.flush(10)
+    server.flush(60)
     otlp.clear()
     flow.start(resume=True)
-    server.flush(10)
+    server.flush(60)
     span = named(otlp.wait_for(2), "nap")
     assert span.attributes["dotflow.task.restored"] is True
     assert span.attributes["dotflow.task.status"] == "Completed"

@@ -145,7 +145,7 @@ def test_records_leave_only_where_that_is_asked_for(
     run(server, quiet, [sells])
     assert len(step_handlers()) == leaves
     assert [record.body for record in otlp.records] == ["sold 3"] * leaves
-    server.close(10)
+    server.close(60)
     assert not step_handlers()
 
 
@@ -162,7 +162,7 @@ def test_two_servers_make_no_record_twice(otlp, servers, quiet, monkeypatch):
     run(first, quiet, [sells])
     run(second, quiet, [sells])
     assert len(step_handlers()) == 1
-    first.close(10)
+    first.close(60)
     run(second, quiet, [sells])
     assert [record.body for record in otlp.records] == ["sold 3"] * 3
 

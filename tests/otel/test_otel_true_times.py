@@ -115,7 +115,7 @@ def test_times_are_the_runs_own(kind, tmp_path, servers, quiet, monkeypatch):
         run(config, broken=False, resume=True)
         assert server.flush(60).complete
         second, after, later = get(api), get(api, "/tasks")["tasks"], spans(api)
-    server.close(5)
+    server.close(60)
 
     assert began <= at(first["started_at"]) <= at(first["finished_at"]) <= ended
     assert first["status"] == "Failed"

@@ -38,7 +38,7 @@ def receivers():
 def _send(url, method, body, headers=()):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(url, data, dict(headers), method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.headers, json.loads(answer.read() or "null")
 
 

@@ -128,7 +128,7 @@ def test_a_line_is_of_the_span_of_its_task(exporter, tmp_path):
     flow = DotFlow(config=config)
     flow.task.add(step)
     flow.start()
-    server.close(10)
+    server.close(60)
     lines = {one.attributes["dotflow.task.status"]: one for one in records_of(exporter)}
     assert lines["Completed"].span_id == seen["span"]
     assert lines["Completed"].attributes["dotflow.task.duration"] > 0

@@ -97,7 +97,7 @@ def test_what_a_server_reports_is_counted_once(reader):
     """Beside a ServerOtel, each run, task and retry is in each metric once."""
     server = ServerOtel(set_global=False)
     run(fine, hopeless, server=server, name="etl")
-    server.close(5)
+    server.close(60)
     metrics = metrics_of(reader)
     assert by_status(metrics["dotflow.task.duration"], "count", "task") == {
         "Completed": 1, "Failed": 1,

@@ -85,7 +85,7 @@ def test_a_lock_of_a_backup_makes_nobody_alive_or_dead(logs, how):
         assert files.is_alive(one.log.id)
         one.log.append(line(2))
         one.log.beat()
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 30
     assert numbers(one.read()) == [1, 2]
 
 
@@ -125,7 +125,7 @@ def test_one_that_nobody_has_waited_for_is_dead():
         write_end.send(log.id)
         os.kill(os.getpid(), signal.SIGKILL)
     log = read_end.recv()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while files.is_alive(log) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not files.is_alive(log)
@@ -247,7 +247,8 @@ def test_last_seen_where_the_clock_was_set(logs, shift):
 
 def test_last_seen_of_nothing():
     """Of a log whose files are gone it is now."""
-    assert time.time() - files.last_seen("0" * 32, []) < 1
+    before = time.time()
+    assert before <= files.last_seen("0" * 32, []) <= time.time()
 
 
 def test_a_spawned_child_has_a_log_of_its_own(logs, tmp_path):
@@ -294,6 +295,6 @@ def test_fifty_processes_in_one_folder():
             os.waitpid(pid, 0)
     assert alive == ids
     assert count <= 2 * 50 + 3  # the lock, and what the system says of its process
-    assert spent < 0.05
+    assert spent < 0.5
     assert not any(files.is_alive(log) for log in ids)
     assert len(on_disk()[0]) == 50

@@ -233,7 +233,7 @@ class FaultServer:
         with self._lock:
             return [one.line for one in self.seen]
 
-    def wait_for(self, condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Wait until something is so, and return it."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):

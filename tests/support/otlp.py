@@ -175,7 +175,7 @@ class OtlpReceiver:
 
     def wait_for_request(self):
         """Wait until somebody asks, answered or not."""
-        assert self._came.acquire(timeout=30)
+        assert self._came.acquire(timeout=60)
 
     def _take(self, body):
         request = ExportTraceServiceRequest.FromString(body)
@@ -212,7 +212,7 @@ class OtlpReceiver:
         with self._lock:
             return list(self._spans)
 
-    def wait_for(self, count, seconds=10.0):
+    def wait_for(self, count, seconds=60.0):
         """The spans, once there are `count` of them; fewer only after `seconds`."""
         deadline = time.monotonic() + seconds
         while len(self.spans) < count and time.monotonic() < deadline:

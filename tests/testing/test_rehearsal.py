@@ -143,7 +143,7 @@ def test_nothing_is_reported_whatever_the_server(monkeypatch):
                 flow.task.add(extract, initial_context=1)
                 start(flow)
         for config in configs:
-            assert config.server.flush(5).complete
+            assert config.server.flush(60).complete
             config.server.close()
         assert api.seen == []
         assert list(otlp.spans) == []

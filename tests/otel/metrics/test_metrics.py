@@ -46,7 +46,7 @@ def provider(reader):
 def server(provider):
     server = ServerOtel(meter_provider=provider, set_global=False)
     yield server
-    server.close(5)
+    server.close(60)
 
 
 def run(server, *steps, name="etl", group="default", **kwargs):
@@ -179,7 +179,7 @@ def test_pipelines_are_there_if_they_are_wanted(provider, reader, monkeypatch):
     errors = values(reader, "cicd.pipeline.run.errors", names[0], names[2])
     assert errors == {("etl", "ValueError"): 1}
     assert values(reader, "dotflow.workflow.duration", "dotflow.workflow.name")
-    server.close(5)
+    server.close(60)
 
 
 def test_the_outbox_says_what_waits_and_what_was_delivered(provider, reader, tmp_path):
@@ -189,7 +189,7 @@ def test_the_outbox_says_what_waits_and_what_was_delivered(provider, reader, tmp
         server = ServerOtel(api.url, TOKEN, meter_provider=provider, set_global=False)
         api.on("POST|PATCH", status(503))
         run(server, fine)
-        server.flush(1)
+        server.flush(60)
         where = "dotflow.outbox.destination"
         [(name, waiting)] = values(reader, "dotflow.outbox.pending", where).items()
         assert api.url in name[0]
@@ -202,7 +202,7 @@ def test_the_outbox_says_what_waits_and_what_was_delivered(provider, reader, tmp
         assert values(reader, "dotflow.outbox.oldest_age", where) == {name: 0}
         assert values(reader, "dotflow.outbox.delivered", where)[name] >= waiting
         assert values(reader, "dotflow.outbox.dead", where) == {name: 0}
-        server.close(5)
+        server.close(60)
         assert values(reader, "dotflow.outbox.delivered", where)[name] >= waiting
     finally:
         api.close()

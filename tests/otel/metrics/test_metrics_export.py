@@ -48,7 +48,7 @@ def servers():
 
     yield make
     for one in made:
-        one.close(10)
+        one.close(60)
 
 
 def run(server, times=1):
