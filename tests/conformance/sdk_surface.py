@@ -161,6 +161,7 @@ _OWN_PROVIDER = "the SDK's, on our processor"
 _OWN_READER = "the SDK's, on our reader"
 _BODY = "the SDK's: that is what it is for"
 _AS_IS = "as it was written down"
+_OF_LIGHT = "LightSpan has them; nothing else is a Readable"
 
 MET = {
     "own.SpanProcessors": {},
@@ -189,7 +190,8 @@ MET = {
     "propagation.EnvironmentGetter": {},
     "origin.EnvironmentGetter": {},
     "light.LightSpan": {},
-    "light._Body": dict.fromkeys(KNOWN[Span].keys(), _BODY),
+    "readable.Readable": dict.fromkeys(("__init__", "get_span_context"), _OF_LIGHT),
+    "readable._Body": dict.fromkeys(KNOWN[Span].keys(), _BODY),
     "fields.PastSpan": dict.fromkeys(
         [name for name in KNOWN[ReadableSpan] if not name.startswith(("dropped", "__"))], _AS_IS
     ),

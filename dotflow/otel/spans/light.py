@@ -1,71 +1,50 @@
 """Light spans: begun and ended in a microsecond, whole when somebody looks at them.
 
-A light span holds what happened; its attributes, events and status are made when they are read,
-which is in the thread that exports. What a step puts on it goes to a span of the SDK's own that
-is made for it then, so that limits, dropped counts and the cleaning of values are the SDK's.
+A light span holds what happened to a task, or in an attempt. Its attributes, events and status are
+made when they are read (see `readable`). What a step puts on it goes to a span of the SDK's own
+that is made for it then, so that limits, dropped counts and the cleaning of values are the SDK's.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Status, StatusCode
 
 from dotflow.otel import attributes as names
+from dotflow.otel.spans.readable import Readable, begun, finish
+from dotflow.otel.spans.record import (
+    CURRENT,
+    INITIAL,
+    NULL,
+    PREVIOUS,
+    Attributes,
+    ErrorSaid,
+    StepSaid,
+    WorkerSaid,
+)
+from dotflow.otel.spans.values import STACKTRACE_LIMIT, short
+from dotflow.runlog.texts import cut as cut_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.sdk import trace as sdk
+    from opentelemetry.trace import SpanContext
 
     from dotflow.otel.spans.place import Place
 
-UNSET = Status(StatusCode.UNSET)
+Shown = tuple[str, bool] | str | None
+"""A context's text: whole, or cut and whether it was, or None where there is no context."""
 
 _logger = logging.getLogger("opentelemetry.sdk.trace")
-_nowhere = SpanProcessor()
 
 
-class Said(Protocol):
-    """What a span says; `record` has one for tasks and one for attempts."""
-
-    n: int
-
-    def at_start(self) -> dict[str, Any]:
-        """The attributes that it begins with."""
-
-    def at_end(self) -> dict[str, Any]:
-        """The attributes that it ends with."""
-
-    def event(self) -> tuple[dict[str, str], int | None] | None:
-        """The attributes and the time of the exception that it tells of, if it does."""
-
-    def failed(self) -> str | None:
-        """The description of its error status; None where it has not failed."""
-
-    def length(self) -> int:
-        """About how many characters it says in words of its own."""
-
-
-class _Body(sdk.Span):
-    """The SDK's span that a light one becomes when a step puts something on it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # A signal handler may use the span while the step that it interrupts does.
-        self._lock = threading.RLock()  # type: ignore[assignment]
-
-
-class LightSpan(ReadableSpan, trace.Span):
+class LightSpan(Readable, trace.Span):
     """A span of a task or an attempt; an internal one, with a parent in this process.
 
     Args:
@@ -81,8 +60,7 @@ class LightSpan(ReadableSpan, trace.Span):
             from what happened; None until then.
     """
 
-    __slots__ = ("_context", "_end_time", "_links", "_name", "_start_time", "body", "place",
-                 "said", "span_id")  # fmt: skip
+    __slots__ = ()
 
     def __init__(
         self,
@@ -97,130 +75,15 @@ class LightSpan(ReadableSpan, trace.Span):
         self.span_id = span_id
         self._name = name
         self._start_time = start_time
-        self._end_time: int | None = None
-        self.said: Said = said
+        self._end_time = None
+        self.said = said
         self._links = links
-        self._context: SpanContext | None = None
-        self.body: sdk.Span | None = None
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(name="{self._name}", context={self.context})'
-
-    # What it is.
-
-    @property
-    def context(self) -> SpanContext:
-        """Its ids."""
-        context = self._context
-        if context is None:
-            parent = self.place.parent
-            context = self._context = SpanContext(
-                parent.trace_id, self.span_id, False, parent.trace_flags, parent.trace_state
-            )
-        return context
+        self._context = None
+        self.body = None
 
     def get_span_context(self) -> SpanContext:
         """Its ids."""
         return self.context
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self._name if self.body is None else self.body.name
-
-    @property
-    def kind(self) -> SpanKind:
-        """Internal."""
-        return SpanKind.INTERNAL
-
-    @property
-    def parent(self) -> SpanContext:
-        """The ids of its parent."""
-        return self.place.parent
-
-    @property
-    def start_time(self) -> int | None:
-        """When it began, in nanoseconds since the epoch."""
-        return self._start_time
-
-    @property
-    def end_time(self) -> int | None:
-        """When it ended; None until then."""
-        return self._end_time
-
-    @property
-    def resource(self) -> Resource:
-        """What produced it."""
-        return self.place.resource
-
-    @property
-    def instrumentation_scope(self) -> InstrumentationScope | None:
-        """Its scope."""
-        return self.place.scope
-
-    @property
-    def instrumentation_info(self) -> Any:
-        """What the scope was called before; nothing."""
-        return None
-
-    # What it says.
-
-    @property
-    def attributes(self) -> Mapping[str, Any]:
-        """Its attributes, as far as they are known."""
-        body = self._readable()
-        if body is not None:
-            return body.attributes or {}
-        found = self.said.at_start()
-        if self._end_time is not None:
-            found.update(self.said.at_end())
-        return MappingProxyType(found)
-
-    @property
-    def events(self) -> Sequence[Event]:
-        """Its events: what a step added, and the exception that failed it."""
-        body = self._readable()
-        if body is not None:
-            return body.events
-        told = None if self._end_time is None else self.said.event()
-        return () if told is None else (Event(names.EVENT_EXCEPTION, told[0], told[1]),)
-
-    @property
-    def links(self) -> Sequence[trace.Link]:
-        """Its links."""
-        body = self._readable()
-        return tuple(self._links) if body is None else body.links
-
-    @property
-    def status(self) -> Status:
-        """Its status."""
-        body = self._readable()
-        if body is not None:
-            return body.status
-        failed = None if self._end_time is None else self.said.failed()
-        return UNSET if failed is None else Status(StatusCode.ERROR, failed)
-
-    @property
-    def dropped_attributes(self) -> int:
-        """How many attributes were dropped for the limits."""
-        body = self._readable()
-        return 0 if body is None else body.dropped_attributes
-
-    @property
-    def dropped_events(self) -> int:
-        """How many events were dropped for the limits."""
-        body = self._readable()
-        return 0 if body is None else body.dropped_events
-
-    @property
-    def dropped_links(self) -> int:
-        """How many links were dropped for the limits."""
-        body = self._readable()
-        return 0 if body is None else body.dropped_links
-
-    def to_json(self, indent: int | None = 4) -> str:
-        """Its text as JSON."""
-        return str((self._readable() or self._whole()).to_json(indent))
 
     # What a step, or whoever has it, does to it.
 
@@ -277,7 +140,7 @@ class LightSpan(ReadableSpan, trace.Span):
         self._end_time = time.time_ns() if end_time is None else end_time
         place = self.place
         if self.body is not None:
-            self._finish(self.body)
+            finish(self, self.body)
             place.way.on_end_of_changed(self)
             return
         # The fact that ended it has written it down.
@@ -307,38 +170,172 @@ class LightSpan(ReadableSpan, trace.Span):
     def whole(self) -> sdk.Span:
         """Make it a span of the SDK's own, where it is none yet, and return that."""
         if self.body is None:
-            self.body = self._begun()
+            self.body = begun(self)
         return self.body
 
-    def _readable(self) -> sdk.Span | None:
-        """The span of the SDK's own to be read; None where that would say nothing else."""
-        if self.body is not None or self.place.is_wide:
-            return self.body
-        return self._whole()
 
-    def _whole(self) -> sdk.Span:
-        body = self._begun()
-        if self._end_time is not None:
-            self._finish(body)
-        return body
+class TaskSaid:
+    """What the span of a task says.
 
-    def _begun(self) -> _Body:
-        place = self.place
-        body = _Body(
-            name=self._name, context=self.context, parent=place.parent, resource=place.resource,
-            attributes=self.said.at_start(), links=self._links, span_processor=_nowhere,
-            limits=place.limits, instrumentation_scope=place.scope,
-        )  # fmt: skip
-        body.start(self._start_time)
-        return body
+    Attributes:
+        n: The number of the fact that ended it; 0 until then.
+        began: The number of the fact that it began with.
+        error: The text of the error that failed it (JSON), or None.
+        error_at: When that was, where its exception is an event of this span.
+        reason: Why it has no outcome of its own, where that is so.
+        is_reported: Whether the run's server tells a dotflow-api of it.
+        worker: Where it ran, if that was on an executor.
+    """
 
-    def _finish(self, body: sdk.Span) -> None:
-        """Say how it ended on its body."""
-        told = self.said.event()
-        if told is not None:
-            body.add_event(names.EVENT_EXCEPTION, told[0], told[1])
-        body.set_attributes(self.said.at_end())
-        failed = self.said.failed()
-        if failed is not None:
-            body.set_status(Status(StatusCode.ERROR, failed))
-        body.end(self._end_time)
+    __slots__ = ("began", "current", "duration", "error", "error_at", "group", "initial",
+                 "is_reported", "n", "previous", "reason", "restored", "retry_count", "status",
+                 "step", "task_id", "worker", "workflow")  # fmt: skip
+
+    def __init__(
+        self, workflow: str, step: StepSaid, task_id: int, group: str, began: int,
+        initial: Shown, previous: Shown, is_reported: bool = False,
+    ) -> None:  # fmt: skip
+        self.workflow = workflow
+        self.step = step
+        self.task_id = task_id
+        self.group = group
+        self.began = began
+        self.initial = initial
+        self.previous = previous
+        self.n = 0
+        self.status: str | None = None
+        self.duration: float | None = None
+        self.retry_count = 0
+        self.restored = False
+        self.current: Shown = None
+        self.error: str | None = None
+        self.error_at: int | None = None
+        self.reason: str | None = None
+        self.is_reported = is_reported
+        self.worker: WorkerSaid | None = None
+
+    def at_start(self) -> Attributes:
+        """What is known of a task when it begins."""
+        step = self.step
+        found: Attributes = {
+            names.WORKFLOW_ID: self.workflow,
+            names.TASK_ID: self.task_id,
+            names.TASK_NAME: step.name,
+            names.TASK_GROUP: short(self.group),
+            names.TASK_MAX_ATTEMPTS: step.max_attempts,
+            names.CODE_FUNCTION_NAME: step.function,
+        }
+        if step.file is not None:
+            found[names.CODE_FILE_PATH] = step.file
+            found[names.CODE_LINE_NUMBER] = step.line
+        if step.timeout:
+            found[names.TASK_TIMEOUT] = step.timeout
+        if self.worker is not None:
+            found.update(self.worker.attributes())
+        if self.is_reported:
+            found[names.REPORTED] = True
+        return found
+
+    def at_end(self) -> Attributes:
+        """The outcome of a task."""
+        if self.reason is not None:
+            return {names.TASK_STATUS: self.status or "", names.ERROR_TYPE: names.ERROR_TYPE_OTHER}
+        found: Attributes = {
+            names.TASK_STATUS: self.status or "",
+            names.TASK_RETRY_COUNT: self.retry_count,
+            names.TASK_RESTORED: self.restored,
+        }
+        if self.duration is not None:
+            found[names.TASK_DURATION] = self.duration
+        limit = self.step.context_limit
+        _add_context(found, INITIAL, self.initial, limit)
+        _add_context(found, PREVIOUS, self.previous, limit)
+        _add_context(found, CURRENT, self.current, limit)
+        if self.error is not None:
+            found[names.ERROR_TYPE] = short(ErrorSaid.of(self.error).error_type)
+        if self.worker is not None:
+            found.update(self.worker.attributes())
+        return found
+
+    def event(self) -> tuple[dict[str, str], int | None] | None:
+        """The exception that failed it; with attempts it is on the attempt's span."""
+        if self.error is None or self.error_at is None:
+            return None
+        return ErrorSaid.of(self.error).attributes(), self.error_at
+
+    def failed(self) -> str | None:
+        """What failed it."""
+        if self.reason is not None:
+            return self.reason
+        return None if self.error is None else ErrorSaid.of(self.error).summary()
+
+    def length(self) -> int:
+        """About how many characters it says in words of its own."""
+        length = 0 if self.error is None else min(STACKTRACE_LIMIT, len(self.error))
+        for one in (self.initial, self.previous, self.current):
+            if one is not None:
+                length += len(one) if type(one) is str else len(one[0])
+        return length
+
+
+class AttemptSaid:
+    """What the span of an attempt says.
+
+    Attributes:
+        n: The number of the fact that ended it; 0 until then.
+        error: The text of the error that it failed with (JSON), or None.
+        error_at: When that was, where its exception is an event of this span.
+        is_reported: Whether the run's server tells a dotflow-api of it.
+    """
+
+    __slots__ = ("error", "error_at", "is_reported", "n", "number")
+
+    def __init__(self, number: int, is_reported: bool = False) -> None:
+        self.number = number
+        self.is_reported = is_reported
+        self.n = 0
+        self.error: str | None = None
+        self.error_at: int | None = None
+
+    def at_start(self) -> Attributes:
+        """Which attempt it is."""
+        found: Attributes = {names.ATTEMPT_NUMBER: self.number}
+        if self.is_reported:
+            found[names.REPORTED] = True
+        return found
+
+    def at_end(self) -> Attributes:
+        """What failed it."""
+        if self.error is None:
+            return {}
+        return {names.ERROR_TYPE: short(ErrorSaid.of(self.error).error_type)}
+
+    def event(self) -> tuple[dict[str, str], int | None] | None:
+        """The exception that failed it."""
+        if self.error is None or self.error_at is None:
+            return None
+        return ErrorSaid.of(self.error).attributes(), self.error_at
+
+    def failed(self) -> str | None:
+        """What failed it."""
+        return None if self.error is None else ErrorSaid.of(self.error).summary()
+
+    def length(self) -> int:
+        """About how many characters it says in words of its own."""
+        return min(STACKTRACE_LIMIT, len(self.error or ""))
+
+
+def _add_context(found: Attributes, role: tuple[str, str], shown: Shown, limit: int) -> None:
+    if shown is None:
+        return
+    text, is_cut = shown if isinstance(shown, tuple) else cut_json(shown, limit)
+    found[role[0]] = text
+    if is_cut:
+        found[role[1]] = True
+
+
+def shown(text: str, limit: int) -> Shown:
+    """A context's text as it is held until its span leaves: a long one is cut at once."""
+    if text == NULL:
+        return None
+    return text if len(text) <= limit else cut_json(text, limit)

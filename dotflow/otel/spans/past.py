@@ -10,16 +10,12 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 
 from dotflow.otel import attributes as names
 from dotflow.otel.spans import fields
-from dotflow.otel.spans.light import LightSpan
+from dotflow.otel.spans.light import AttemptSaid, LightSpan, Shown, TaskSaid, shown
 from dotflow.otel.spans.place import Place
 from dotflow.otel.spans.record import (
     COMPLETED,
-    AttemptSaid,
-    Shown,
     StepSaid,
-    TaskSaid,
     WorkerSaid,
-    shown,
 )
 from dotflow.otel.spans.runs import POLICY_OTEL
 from dotflow.otel.spans.values import short

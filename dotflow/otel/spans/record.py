@@ -1,4 +1,4 @@
-"""What spans say of workflows, tasks and attempts: attributes, the exception, the status."""
+"""What spans say of workflows, steps, errors and workers: attributes, and the status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from dotflow.otel.spans.values import (
     cut_start,
     short,
 )
-from dotflow.runlog.texts import cut as cut_json
 from dotflow.utils.error_handler import class_and_message
 from dotflow.utils.masking import clean
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dotflow.abc.facts import PlannedTask
-    from dotflow.otel.spans.light import Said
+    from dotflow.otel.spans.readable import Said
 
 Attributes = dict[str, Any]
 
@@ -39,9 +38,6 @@ CURRENT = names.TASK_CONTEXT_CURRENT, names.TASK_CONTEXT_CURRENT_TRUNCATED
 
 SHORTEST = len('[1,"a","b"],')
 """Characters of the shortest task of a plan."""
-
-Shown = tuple[str, bool] | str | None
-"""A context's text: whole, or cut and whether it was, or None where there is no context."""
 
 
 class StepSaid(NamedTuple):
@@ -127,173 +123,6 @@ class WorkerSaid(NamedTuple):
         if self.host:
             found[names.HOST_NAME], found[names.PROCESS_PID] = self.host, self.process
         return found
-
-
-class TaskSaid:
-    """What the span of a task says.
-
-    Attributes:
-        n: The number of the fact that ended it; 0 until then.
-        began: The number of the fact that it began with.
-        error: The text of the error that failed it (JSON), or None.
-        error_at: When that was, where its exception is an event of this span.
-        reason: Why it has no outcome of its own, where that is so.
-        is_reported: Whether the run's server tells a dotflow-api of it.
-        worker: Where it ran, if that was on an executor.
-    """
-
-    __slots__ = ("began", "current", "duration", "error", "error_at", "group", "initial",
-                 "is_reported", "n", "previous", "reason", "restored", "retry_count", "status",
-                 "step", "task_id", "worker", "workflow")  # fmt: skip
-
-    def __init__(
-        self, workflow: str, step: StepSaid, task_id: int, group: str, began: int,
-        initial: Shown, previous: Shown, is_reported: bool = False,
-    ) -> None:  # fmt: skip
-        self.workflow = workflow
-        self.step = step
-        self.task_id = task_id
-        self.group = group
-        self.began = began
-        self.initial = initial
-        self.previous = previous
-        self.n = 0
-        self.status: str | None = None
-        self.duration: float | None = None
-        self.retry_count = 0
-        self.restored = False
-        self.current: Shown = None
-        self.error: str | None = None
-        self.error_at: int | None = None
-        self.reason: str | None = None
-        self.is_reported = is_reported
-        self.worker: WorkerSaid | None = None
-
-    def at_start(self) -> Attributes:
-        """What is known of a task when it begins."""
-        step = self.step
-        found: Attributes = {
-            names.WORKFLOW_ID: self.workflow,
-            names.TASK_ID: self.task_id,
-            names.TASK_NAME: step.name,
-            names.TASK_GROUP: short(self.group),
-            names.TASK_MAX_ATTEMPTS: step.max_attempts,
-            names.CODE_FUNCTION_NAME: step.function,
-        }
-        if step.file is not None:
-            found[names.CODE_FILE_PATH] = step.file
-            found[names.CODE_LINE_NUMBER] = step.line
-        if step.timeout:
-            found[names.TASK_TIMEOUT] = step.timeout
-        if self.worker is not None:
-            found.update(self.worker.attributes())
-        if self.is_reported:
-            found[names.REPORTED] = True
-        return found
-
-    def at_end(self) -> Attributes:
-        """The outcome of a task."""
-        if self.reason is not None:
-            return {names.TASK_STATUS: self.status or "", names.ERROR_TYPE: names.ERROR_TYPE_OTHER}
-        found: Attributes = {
-            names.TASK_STATUS: self.status or "",
-            names.TASK_RETRY_COUNT: self.retry_count,
-            names.TASK_RESTORED: self.restored,
-        }
-        if self.duration is not None:
-            found[names.TASK_DURATION] = self.duration
-        limit = self.step.context_limit
-        _add_context(found, INITIAL, self.initial, limit)
-        _add_context(found, PREVIOUS, self.previous, limit)
-        _add_context(found, CURRENT, self.current, limit)
-        if self.error is not None:
-            found[names.ERROR_TYPE] = short(ErrorSaid.of(self.error).error_type)
-        if self.worker is not None:
-            found.update(self.worker.attributes())
-        return found
-
-    def event(self) -> tuple[dict[str, str], int | None] | None:
-        """The exception that failed it; with attempts it is on the attempt's span."""
-        if self.error is None or self.error_at is None:
-            return None
-        return ErrorSaid.of(self.error).attributes(), self.error_at
-
-    def failed(self) -> str | None:
-        """What failed it."""
-        if self.reason is not None:
-            return self.reason
-        return None if self.error is None else ErrorSaid.of(self.error).summary()
-
-    def length(self) -> int:
-        """About how many characters it says in words of its own."""
-        length = 0 if self.error is None else min(STACKTRACE_LIMIT, len(self.error))
-        for one in (self.initial, self.previous, self.current):
-            if one is not None:
-                length += len(one) if type(one) is str else len(one[0])
-        return length
-
-
-class AttemptSaid:
-    """What the span of an attempt says.
-
-    Attributes:
-        n: The number of the fact that ended it; 0 until then.
-        error: The text of the error that it failed with (JSON), or None.
-        error_at: When that was, where its exception is an event of this span.
-        is_reported: Whether the run's server tells a dotflow-api of it.
-    """
-
-    __slots__ = ("error", "error_at", "is_reported", "n", "number")
-
-    def __init__(self, number: int, is_reported: bool = False) -> None:
-        self.number = number
-        self.is_reported = is_reported
-        self.n = 0
-        self.error: str | None = None
-        self.error_at: int | None = None
-
-    def at_start(self) -> Attributes:
-        """Which attempt it is."""
-        found: Attributes = {names.ATTEMPT_NUMBER: self.number}
-        if self.is_reported:
-            found[names.REPORTED] = True
-        return found
-
-    def at_end(self) -> Attributes:
-        """What failed it."""
-        if self.error is None:
-            return {}
-        return {names.ERROR_TYPE: short(ErrorSaid.of(self.error).error_type)}
-
-    def event(self) -> tuple[dict[str, str], int | None] | None:
-        """The exception that failed it."""
-        if self.error is None or self.error_at is None:
-            return None
-        return ErrorSaid.of(self.error).attributes(), self.error_at
-
-    def failed(self) -> str | None:
-        """What failed it."""
-        return None if self.error is None else ErrorSaid.of(self.error).summary()
-
-    def length(self) -> int:
-        """About how many characters it says in words of its own."""
-        return min(STACKTRACE_LIMIT, len(self.error or ""))
-
-
-def _add_context(found: Attributes, role: tuple[str, str], shown: Shown, limit: int) -> None:
-    if shown is None:
-        return
-    text, is_cut = shown if isinstance(shown, tuple) else cut_json(shown, limit)
-    found[role[0]] = text
-    if is_cut:
-        found[role[1]] = True
-
-
-def shown(text: str, limit: int) -> Shown:
-    """A context's text as it is held until its span leaves: a long one is cut at once."""
-    if text == NULL:
-        return None
-    return text if len(text) <= limit else cut_json(text, limit)
 
 
 def tell_end(span: Span, said: Said) -> None:

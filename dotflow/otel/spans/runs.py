@@ -11,8 +11,8 @@ from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from dotflow.otel import attributes as names
-from dotflow.otel.spans.light import LightSpan
-from dotflow.otel.spans.record import FAILED, FailedTask, StepSaid, TaskSaid, tell_end
+from dotflow.otel.spans.light import LightSpan, TaskSaid
+from dotflow.otel.spans.record import FAILED, FailedTask, StepSaid, tell_end
 from dotflow.otel.spans.values import short
 from dotflow.runlog.lines import RunLines, compact
 from dotflow.runlog.writer import run_log
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from dotflow.abc.facts import RunBegan
     from dotflow.otel.metrics.tally import Tally
-    from dotflow.otel.spans.light import Said
     from dotflow.otel.spans.place import Place
+    from dotflow.otel.spans.readable import Said
     from dotflow.otel.spans.record import WorkerSaid
     from dotflow.otel.spans.reserved import Reserved
 

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.abc.facts import TaskBegan, next_number
 from dotflow.otel import attributes as names
-from dotflow.otel.spans.light import LightSpan
+from dotflow.otel.spans.light import AttemptSaid, LightSpan, TaskSaid, shown
 from dotflow.otel.spans.markers import mark
 from dotflow.otel.spans.record import (
     COMPLETED,
     FAILED,
     NULL,
-    AttemptSaid,
     FailedTask,
-    TaskSaid,
     WorkerSaid,
-    shown,
 )
 from dotflow.otel.spans.reserved import Reserver, attempt_id
 from dotflow.otel.spans.runs import (
