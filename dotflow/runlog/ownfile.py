@@ -161,6 +161,18 @@ def _moved_up(fd: int) -> int:
     return fd
 
 
+def _make_room() -> None:
+    """Have the system's table of this process's descriptors reach up to ours.
+
+    To enlarge it takes microseconds while there is one thread. Linux waits 10 to 20 ms for all its
+    processors where there are more, and that would be in a first run.
+    """
+    with contextlib.suppress(OSError):
+        os.close(_moved_up(os.open(os.devnull, _READ)))
+
+
+_make_room()
+
 SOON = 1e-4
 """Seconds that a look may take: after a longer one other threads have run meanwhile."""
 
