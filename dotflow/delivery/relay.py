@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from dotflow.delivery.patience import FIRST_PAUSE
-from dotflow.delivery.rounds import POLL, Flush, Rounds, Sender
+from dotflow.delivery.rounds import Flush, Rounds, Sender
 from dotflow.delivery.senders import Senders
 from dotflow.process import at_exit, watch
 from dotflow.process.late import renew_when_used
@@ -18,8 +18,8 @@ from dotflow.runlog import lateness
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dotflow.delivery.flight import Flight
     from dotflow.delivery.outbox import Counts, Outbox
+    from dotflow.delivery.rounds import Job
 
 WORKERS = 8
 LINGER = 10.0  # seconds that a thread and its connection are kept when there is nothing to send
@@ -183,7 +183,7 @@ class Relay:
                 return self._counts_after(mine)
             while not self._is_over(mine, deadline) and time.monotonic() < deadline:
                 if self._is_running:
-                    time.sleep(POLL)
+                    mine.wait(deadline - time.monotonic())
                 else:
                     self._work_here(mine, deadline)
         finally:
@@ -317,6 +317,7 @@ class Relay:
                 time.sleep(FIRST_PAUSE)
         else:
             self._is_running = False
+            self._rounds.hold()
         senders.dismiss(SENDERS_END)
         if self._is_called:  # somebody came while this thread ended
             self._start()
@@ -342,7 +343,7 @@ class Relay:
             or self._outbox.has_news
         )
 
-    def _step(self, senders: Senders[list[Flight]]) -> float:
+    def _step(self, senders: Senders[Job]) -> float:
         """Go a round; return the seconds until the next, below 0 for a rest that a flush ends."""
         now = time.monotonic()
         flushes, is_owed = list(self._flushes), self._owes_hurry
@@ -351,13 +352,14 @@ class Relay:
             return -REST
         if is_owed:
             self._owes_hurry = False
-        return self._rounds.whole(now, senders, flushes, is_owed)
+        is_calm = bool(flushes) or now > self._pace.last + REST
+        return self._rounds.whole(now, senders, flushes, is_owed, is_calm)
 
-    def _do(self, flights: list[Flight]) -> None:
+    def _do(self, job: Job) -> None:
         """Send what was handed over; called by a sending thread."""
         self._is_ours.here = True
-        self._rounds.send(flights)
-        self._bell.put(None)
+        if self._rounds.send(job):
+            self._bell.put(None)
 
     def _work_here(self, flush: Flush, deadline: float) -> None:
         """Send from this thread, if no other can be started."""

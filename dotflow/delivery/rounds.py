@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from dotflow.delivery.message import Message, Outcome, TryLater
+from dotflow.delivery.message import Delivered, Message, NotSent, Outcome, TryLater
 from dotflow.delivery.outbox import Counts
 from dotflow.delivery.patience import Patience
 from dotflow.logging import logger
@@ -30,7 +32,16 @@ BREATH = 0.001
 """Seconds that the log is read in a burst of reports."""
 
 POLL = 0.002
-"""Seconds between two looks of whoever waits for a flush."""
+"""Seconds between two looks of a thread that sends by itself."""
+
+LOOK = 0.05
+"""Seconds between two looks of whoever waits for a flush at what nobody tells."""
+
+AHEAD = 2
+"""Calls for each thread that wait for it while all goes well: it need not wait for the relay's."""
+
+STALE = 0.05
+"""Seconds that answers may wait for others, and are noted together with them."""
 
 
 class Sender(Protocol):
@@ -79,16 +90,48 @@ class Flush:
         stuck_until: Until then nothing more is sent.
     """
 
-    __slots__ = ("gives_up", "is_begun", "is_drained", "stuck_until")
+    __slots__ = ("_bell", "gives_up", "is_begun", "is_drained", "stuck_until")
 
     def __init__(self, gives_up: bool = False) -> None:
         self.gives_up = self.is_begun = gives_up
         self.is_drained = False
         self.stuck_until = 0.0
+        # No queue: one that a signal's handler holds up beyond its timeout may wait for ever.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def tell(self, stuck_until: float | None = None) -> None:
+        """Say that all is drained, or until when nothing more is sent; and wake who waits."""
+        if stuck_until is None:
+            self.is_drained = True
+        else:
+            self.stuck_until = stuck_until
+        with contextlib.suppress(RuntimeError):  # it has rung already
+            self._bell.release()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something is told, or it is time to look whether the relay's thread lives."""
+        self._bell.acquire(timeout=max(0.0, min(LOOK, seconds)))
 
     def is_over(self, deadline: float) -> bool:
         """Whether waiting longer changes nothing before a time."""
         return self.is_drained or self.stuck_until >= (0.001 if self.gives_up else deadline)
+
+
+class Permit:
+    """Whether calls that were handed over may begin: no more once one of them was not taken."""
+
+    __slots__ = ("is_revoked",)
+
+    def __init__(self) -> None:
+        self.is_revoked = False
+
+
+class Job(NamedTuple):
+    """What goes in one call, and whether it may begin."""
+
+    flights: list[Flight]
+    permit: Permit
 
 
 class Rounds:
@@ -101,7 +144,7 @@ class Rounds:
 
     Attributes:
         counts: How many messages there were after the last round.
-        under_way: How many calls are not answered.
+        under_way: How many calls are handed over, and not noted as answered.
         patience: When the destination is tried again.
         owes_look: Whether what dead processes left is to be looked for at once.
     """
@@ -114,8 +157,11 @@ class Rounds:
         self._outbox = outbox
         self._sender = sender
         self._workers = workers
-        self._answers: deque[tuple[list[Flight], list[Outcome]]] = deque()
-        self._care_at = 0.0
+        self._answers: deque[tuple[list[Flight], list[Outcome] | None]] = deque()
+        self._permit = Permit()
+        self._goes_well = False
+        self._most = workers
+        self._looked_at = self._care_at = 0.0
         self._is_kept = False
 
     @property
@@ -124,8 +170,9 @@ class Rounds:
         return not (self.under_way or self.counts.pending or self.counts.running)
 
     def whole(
-        self, now: float, senders: Senders[list[Flight]], flushes: list[Flush], is_hurried: bool
-    ) -> float:
+        self, now: float, senders: Senders[Job], flushes: list[Flush], is_hurried: bool,
+        is_calm: bool = True,
+    ) -> float:  # fmt: skip
         """Do all that can be done now.
 
         Args:
@@ -133,6 +180,7 @@ class Rounds:
             senders: The threads that send.
             flushes: Those that wait for it.
             is_hurried: Whether pauses end now, unless the server asked for them.
+            is_calm: Whether no report came for a while, or somebody waits for the delivery.
 
         Returns:
             Seconds until there may be more to do.
@@ -142,31 +190,34 @@ class Rounds:
         if is_hurried or not all(one.is_begun for one in flushes):
             self._hurry(now, flushes)
         more = self._outbox.read()
+        is_single = self._sender.bulk_limit <= 1
+        leads = self._goes_well and is_calm and is_single
+        self._most = self._workers * (1 + AHEAD if leads else 1)
         if self.patience.resume_at <= now:
-            self._dispatch(senders, self._workers)
+            self._dispatch(senders, self._most)
         self.counts = counts = self._outbox.counts()
         wait = self._until_next(now)
         if self.under_way:
             return min(wait, CARE_EVERY)
         if not counts.pending:
             for flush in flushes:
-                flush.is_drained = True
+                flush.tell()
             self.patience.nothing_waits()
             return CARE_EVERY
         if more and wait <= 0:
             return 0.0
         for flush in flushes:
-            flush.stuck_until = now + wait
+            flush.tell(now + wait)
         return min(max(wait, 0.01), CARE_EVERY)
 
     def _until_next(self, now: float) -> float:
         """Seconds until something more may be sent if no answer and no report comes before."""
         due_in = self._outbox.lanes.due_in()
-        if due_in is None or self.under_way >= self._workers:
+        if due_in is None or self.under_way >= self._most:
             return math.inf
         return max(due_in, self.patience.resume_at - now, 0.02 if self.under_way else 0.0)
 
-    def short(self, now: float, senders: Senders[list[Flight]]) -> None:
+    def short(self, now: float, senders: Senders[Job]) -> None:
         """Read a little, and send one message, so that the run is seen while it goes on.
 
         Args:
@@ -175,6 +226,7 @@ class Rounds:
         """
         self._care(now)
         self._take_answers()
+        self.hold()  # what waits for a thread waits until the burst is over
         self._outbox.read(BREATH)
         if self.patience.resume_at <= now and not self.under_way:
             self._dispatch(senders, 1)
@@ -188,7 +240,7 @@ class Rounds:
 
     # Sending.
 
-    def _dispatch(self, senders: Senders[list[Flight]], most: int) -> None:
+    def _dispatch(self, senders: Senders[Job], most: int) -> None:
         """Hand messages to the threads that send, in bulks if the server takes them."""
         takes_bulks = most > 1 and self._sender.bulk_limit > 1
         while (room := most - self.under_way) > 0:
@@ -201,18 +253,33 @@ class Rounds:
             for flights in calls:
                 self._hand_over(senders, flights)
 
-    def _hand_over(self, senders: Senders[list[Flight]], flights: list[Flight]) -> None:
+    def _hand_over(self, senders: Senders[Job], flights: list[Flight]) -> None:
         self.under_way += 1
-        if not senders.hand_over(flights, self.under_way):
+        if not senders.hand_over(Job(flights, self._permit), self.under_way):
             self._settle([(flights, self._send(flights, None))])
 
-    def send(self, flights: list[Flight]) -> None:
+    def send(self, job: Job) -> bool:
         """Send what was handed over; the only method that the sending threads call.
 
         Args:
-            flights: What goes in one call.
+            job: What is to be sent.
+
+        Returns:
+            Whether the relay's thread has something to do that should not wait.
         """
-        self._answers.append((flights, self._send(flights, None)))
+        outcomes = None if job.permit.is_revoked else self._send(job.flights, None)
+        goes_well = outcomes is not None and _are_delivered(outcomes)
+        if not goes_well:  # before the answer is seen: what is handed over after that may begin
+            self._permit.is_revoked = True
+        self._answers.append((job.flights, outcomes))
+        unanswered = self.under_way - len(self._answers)
+        is_low = unanswered <= (self._workers + self._most) // 2
+        return not goes_well or is_low or time.monotonic() > self._looked_at + STALE
+
+    def hold(self) -> None:
+        """Have nothing begin that was handed over and waits for a thread."""
+        self._permit.is_revoked = True
+        self._permit = Permit()
 
     def _send(self, flights: list[Flight], timeout: float | None) -> list[Outcome]:
         try:
@@ -229,25 +296,39 @@ class Rounds:
             return [TryLater(type(error).__name__)] * len(flights)
 
     def _take_answers(self) -> None:
+        self._looked_at = time.monotonic()
         answers = []
         while self._answers:
             answers.append(self._answers.popleft())
         if answers:
             self._settle(answers)
 
-    def _settle(self, answers: list[tuple[list[Flight], list[Outcome]]]) -> None:
-        """Note what became of calls: their receipts are one write."""
+    def _settle(self, answers: list[tuple[list[Flight], list[Outcome] | None]]) -> None:
+        """Note what became of calls: their receipts are one write.
+
+        Args:
+            answers: The messages of each call, and their outcomes; None if it did not begin.
+        """
         self.under_way -= len(answers)
         flights = [flight for of_call, _ in answers for flight in of_call]
+        outcomes = [
+            outcome
+            for of_call, its in answers
+            for outcome in (its if its is not None else [NotSent()] * len(of_call))
+        ]
+        self._goes_well = _are_delivered(outcomes)
+        if not self._goes_well:
+            self._permit = Permit()
         try:
-            self._outbox.settle(flights, [outcome for _, of_call in answers for outcome in of_call])
+            self._outbox.settle(flights, outcomes)
         except Exception:  # noqa: BLE001 - what has no receipt is repeated
             self.patience.complain(
                 "settle", "A report could not be noted as delivered.", fault=True
             )
             self._outbox.lanes.put_back(flights)
-        for of_call, outcomes in answers:
-            self.patience.learn([one.message for one in of_call], outcomes, time.monotonic())
+        for of_call, its in answers:
+            if its is not None:
+                self.patience.learn([one.message for one in of_call], its, time.monotonic())
 
     def alone(self, flush: Flush, left: float) -> None:
         """Send one call's messages from this thread, if no other can be started.
@@ -271,11 +352,11 @@ class Rounds:
         if flights:
             return
         if not counts.pending and not self.under_way:
-            flush.is_drained = True
+            flush.tell()
             return
         wait = max(POLL, self._until_next(now))
         if not self.under_way:
-            flush.stuck_until = now + wait
+            flush.tell(now + wait)
         time.sleep(min(left, POLL if self.under_way else wait))
 
     def _hurry(self, now: float, flushes: list[Flush]) -> None:
@@ -290,6 +371,7 @@ class Rounds:
 
     def close(self, timeout: float) -> None:
         """Note what was answered, and let go of the outbox."""
+        self.hold()
         self._take_answers()
         self._outbox.read(timeout)
         self.counts = self._outbox.counts()
@@ -308,3 +390,7 @@ class Rounds:
                 "time.",
                 pending, self._sender.name, flush_timeout(),
             )  # fmt: skip
+
+
+def _are_delivered(outcomes: list[Outcome]) -> bool:
+    return all(isinstance(one, Delivered) for one in outcomes)

@@ -306,6 +306,8 @@ class Histories(RuleBasedStateMachine):
         if len(group) > 1 and cut % 4 == 0:
             self._cut(group, cut >> 2)
             self._tell(process, group, [TryLater("cut")] * len(group))
+        elif cut % 4 == 1:  # it was handed over, and did not begin
+            self._tell(process, group, [NotSent()] * len(group))
         else:
             self._tell(process, group, self._answers(group, outcomes))
 
