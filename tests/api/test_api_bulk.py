@@ -14,6 +14,12 @@ from dotflow.api.limits import MAX_BODY_BYTES, MAX_BULK_BYTES
 MOMENTS = ("created_at", "updated_at")
 
 
+@pytest.fixture(autouse=True)
+def as_much_time_as_a_busy_machine_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bulk is not over before all of it is done."""
+    monkeypatch.setattr(bulk.apply_all, "__defaults__", (60.0,))
+
+
 def item(method: str, path: str, body: Any, key: str | None = None, **fields: Any) -> Any:
     """Gives an item with a key of its own."""
     named = {"method": method, "path": path, "body": body}
@@ -316,9 +322,8 @@ def test_unreadable_item_spoils_no_other(api: Any, text: str) -> None:
         assert answers[1]["body"]["detail"][0]["type"] == "json_invalid"
 
 
-def test_too_much_is_413(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_is_413(api: Any) -> None:
     """At most 500 items and 5 MiB are taken, which is less than a single call may bring."""
-    monkeypatch.setattr(bulk.apply_all, "__defaults__", (60.0,))  # its seconds, on a busy machine
     workflow = api.workflow()
     items = [item("PATCH", workflow, {"duration": n}) for n in range(501)]
     answer = api.post("/bulk", {"items": items})

@@ -57,7 +57,7 @@ def third_time(initial_context):
 
 @action(timeout=0.1)
 def too_long():
-    time.sleep(0.5)
+    time.sleep(2)
 
 
 @action

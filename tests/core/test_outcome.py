@@ -105,14 +105,17 @@ def test_raise_on_failure(record, recorded, mode):
 def test_a_failure_without_frames_is_shown_once(quiet):
     """A timeout comes from no line of a step: it is shown as what it is, and nothing before it."""
 
+    over = threading.Event()
+
     @action(timeout=0.01)
     def stay():
-        threading.Event().wait(0.2)
+        over.wait(60)
 
     flow = DotFlow(config=quiet)
     flow.task.add(stay)
     with pytest.raises(WorkflowFailed) as raised:
         flow.start(raise_on_failure=True)
+    over.set()
     shown = "".join(traceback.format_exception(raised.value))
     assert "StepTraceback" not in shown
     assert shown.count("TimeoutError: timed out") == 2  # itself, and the last line

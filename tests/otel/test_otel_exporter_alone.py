@@ -146,7 +146,7 @@ def test_the_records_are_those_of_a_server_with_an_address(dialect, api, provide
 
 @action(timeout=0.05)
 def slow():
-    time.sleep(1)
+    time.sleep(2)
 
 
 @action

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -42,9 +43,12 @@ def always_broken():
     raise ValueError("never works")
 
 
+over = threading.Event()
+
+
 @action(timeout=0.05)
 def slow():
-    time.sleep(0.3)
+    over.wait(60)
 
 
 @action
@@ -244,7 +248,9 @@ def test_every_failed_attempt_has_its_exception_on_itself(mode, otlp, servers, q
 def test_a_timeout_is_an_error_of_its_own_type(mode, otlp, servers, quiet):
     """error.type says "timeout", the exception is a TimeoutError, the limit is an attribute."""
     server = servers(endpoint=otlp.http_url)
+    over.clear()
     run(server, quiet, [slow], mode)
+    over.set()
     span = named(otlp.wait_for(2), "slow")
     assert span.status == ERROR
     assert span.attributes["error.type"] == "timeout"
@@ -252,7 +258,7 @@ def test_a_timeout_is_an_error_of_its_own_type(mode, otlp, servers, quiet):
     [(_, said)] = span.events
     assert said["exception.type"] == "TimeoutError"
     assert said["exception.message"] == "timed out after 0.05 s"
-    assert 0.05 <= span.seconds < 4
+    assert 0.05 <= span.seconds < 30
 
 
 @pytest.mark.parametrize("mode", ["parallel", "sequential_group"])

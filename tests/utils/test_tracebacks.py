@@ -89,7 +89,7 @@ def own_thread():
 
 @action(timeout=0.05)
 def too_slow():
-    threading.Event().wait(0.2)
+    threading.Event().wait(2)
 
 
 def failure_of(step, mode="sequential"):

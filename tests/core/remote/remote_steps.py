@@ -67,7 +67,7 @@ def never():
 
 @action(timeout=0.1)
 def too_long():
-    time.sleep(0.3)
+    time.sleep(2)
 
 
 @action

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -160,22 +161,32 @@ def test_a_resumed_run_restores_what_a_worker_has_made(processes, tmp_path):
 
 
 class Full(StandardExecutor):
-    """Takes more steps than it has threads, and makes a file when one is taken back."""
+    """Takes more steps than it has threads, and makes a file when two are taken back.
 
-    def __init__(self, pool, path):
+    Args:
+        pool: Has two threads.
+        folder: Where the file is made, once both threads have a step that waits for it.
+    """
+
+    def __init__(self, pool, folder):
         super().__init__(pool, most_in_flight=9)
-        self.path = path
+        self.folder = folder
+        self.taken_back = 0
 
     def cancel(self, future):
+        end = time.monotonic() + 60
+        while len(list(self.folder.glob("ran.*"))) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
         is_taken_back = super().cancel(future)
-        if is_taken_back:
-            self.path.touch()
+        self.taken_back += is_taken_back
+        if self.taken_back == 2:  # not before: a thread would be free for the next one
+            (self.folder / "go").touch()
         return is_taken_back
 
 
 def test_nothing_begins_after_a_failure(threads, tmp_path):
     """Without keep_going what has not begun is taken back; what runs is waited for."""
-    flow = DotFlow(config=Config(executor=Full(threads, tmp_path / "go")))
+    flow = DotFlow(config=Config(executor=Full(threads, tmp_path)))
     flow.task.add(says_and_waits, initial_context=(str(tmp_path), 1))
     flow.task.add([never, says_and_waits, give, give], initial_context=(str(tmp_path), 2))
     with rehearsal() as seen:
