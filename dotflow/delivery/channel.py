@@ -158,13 +158,7 @@ class _SharedRelays:
     def join(self, channel: Channel, destination: Destination) -> Relay:
         """The relay of a destination, with one more user."""
         with self._lock:
-            relay = self._relays.get(destination)
-            if relay is None:
-                relay = self._relays[destination] = _relay(
-                    destination, Outbox(outbox_name(destination))
-                )
-                relay.look = partial(_look, relay.key, destination)
-                self._users[relay] = weakref.WeakSet()
+            relay = self.of(destination)
             is_other = relay.use(destination.token)
             if is_other and self._users[relay]:
                 logger.warning(
@@ -173,6 +167,18 @@ class _SharedRelays:
                     "DOTFLOW_STATE_DIR of its own.", relay.name,
                 )  # fmt: skip
             self._users[relay].add(channel)
+            return relay
+
+    def of(self, destination: Destination) -> Relay:
+        """The relay of a destination; one that is new has no user, and nobody ends it but they."""
+        with self._lock:
+            relay = self._relays.get(destination)
+            if relay is None:
+                relay = self._relays[destination] = _relay(
+                    destination, Outbox(outbox_name(destination))
+                )
+                relay.look = partial(_look, relay.key, destination)
+                self._users[relay] = weakref.WeakSet()
             return relay
 
     def all(self) -> list[Relay]:
@@ -212,9 +218,11 @@ def relays() -> list[Relay]:
 def _look(key: str, destination: Destination) -> None:
     """Take over what processes beside this one have left; called by the thread that watches."""
     if leftovers.are_there(key):
-        channel = Channel(destination)  # it is garbage afterwards, and the relay some time later
-        channel.adopt()
-        channel.flush()
+        # Not as a user: whoever closes the last channel meanwhile ends the relay, and the token may
+        # be another by now. A relay that is new is garbage some time later.
+        relay = _shared.of(destination)
+        relay.adopt()
+        relay.flush(flush_timeout())
 
 
 def outbox_name(destination: Destination) -> str:

@@ -19,6 +19,7 @@ from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.errand import Errand
 from dotflow.delivery.numbering import next_task_id
 from dotflow.process import at_exit
+from dotflow.runlog import leftovers
 
 
 @pytest.fixture
@@ -86,6 +87,36 @@ def test_an_errand_that_has_not_looked_is_not_complete(default):
     errand = Errand(default)
     errand.adopt()
     assert errand.close(60).complete
+
+
+def looks(channel, monkeypatch):
+    """A thread that looks for what others left, as the one that watches does."""
+    monkeypatch.setattr(leftovers, "are_there", lambda key: True)
+    return threading.Thread(target=channel._relay.look)
+
+
+def test_a_look_in_between_keeps_no_relay(api, default, channels, monkeypatch):
+    """A close ends the relay although somebody looks for what others left meanwhile."""
+    channel = channels(default)
+    looking = looks(channel, monkeypatch)
+    with channel._relay._turn:  # whoever reads the log holds it
+        looking.start()
+        api.wait_for(lambda: channel._relay._flushes)
+        channel.close(0.1)
+    looking.join(60)
+    assert channel._relay not in channel_module.relays()
+
+
+def test_a_look_brings_no_older_token_back(api, default, channels, monkeypatch):
+    """What was given last counts, also after a look for the destination as it was first named."""
+    channel = channels(default)
+    newer = channels(replace(default, token="newer"))
+    looking = looks(channel, monkeypatch)
+    looking.start()
+    looking.join(60)
+    put_workflow(newer)
+    assert newer.flush(60).complete
+    assert {seen.headers["x-user-token"] for seen in api.seen} == {"newer"}
 
 
 def test_without_a_timeout_the_variable_counts(api, default, channels, monkeypatch):
