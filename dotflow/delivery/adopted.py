@@ -23,7 +23,7 @@ from dotflow.runlog import files, life, lines
 from dotflow.runlog.carrying import CARRIED
 from dotflow.runlog.claims import Claims
 from dotflow.runlog.reader import Fact, dead_lines
-from dotflow.runlog.receipts import DONE, Receipt, Receipts, SeenReceipts, read_receipts
+from dotflow.runlog.receipts import DONE, RUN_DONE, Receipt, Receipts, SeenReceipts, read_receipts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -121,6 +121,7 @@ class AdoptedLog:
         if self._is_anew and any(unit.pending for unit in units):
             units = self._folded(workflow, facts, said, {})
         else:
+            units = [unit for unit in units if not _run_is_done(said.get(unit.source.run, ()))]
             _learn_ids(workflow, said, ids)
         self._open[workflow] = len(units)
         if not units:
@@ -199,10 +200,12 @@ class AdoptedLog:
 
     def unit_is_done(self, unit: Unit) -> None:
         """Learn that nothing is left to say of a unit."""
-        workflow = unit.source.workflow
+        workflow, run = unit.source.workflow, unit.source.run
         left = self._open.get(workflow, 0) - 1
         if left > 0:
             self._open[workflow] = left
+            if run:  # what a later run made void stays so, also once that one's log is gone
+                self._receipts.write([{"k": RUN_DONE, "w": workflow, "r": run}])
         elif workflow in self._open:
             self._is_done(workflow)
 
@@ -239,6 +242,11 @@ def is_done(segments: list[Path], reader: str) -> bool:
     """Whether a reader has said that it needs a dead log no more."""
     receipts = read_receipts(segments[-1], reader)
     return any(one.get("k") == DONE and "w" not in one for one in receipts)
+
+
+def _run_is_done(said: Sequence[Receipt]) -> bool:
+    """Whether the receipts of a run say that nothing is left to say of it."""
+    return any(one.get("k") == RUN_DONE for one in said)
 
 
 def _readers(facts: list[Fact]) -> dict[str, str]:

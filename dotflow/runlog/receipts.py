@@ -19,6 +19,9 @@ Receipt = dict[str, Any]
 DONE = "done"
 """The receipt of a reader that needs a dead log, or a workflow of it, no more."""
 
+RUN_DONE = "run done"
+"""The same of one run of a workflow, of which other runs are left."""
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _SAID = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT)
 

@@ -462,6 +462,27 @@ def test_an_end_that_was_void_stays_so(monkeypatch, tmp_path):
     state.teardown()
 
 
+def test_an_end_that_was_void_stays_so_while_more_of_its_log_is_left(monkeypatch, tmp_path):
+    """A history that told such an end after all: tasks of a run that never began were left."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.construct(pick=136, policy="managed")
+    state.begin(pick=49, which=177)
+    state.end(pick=1000)
+    state.construct_again(pick=844, which=1000)
+    state.ends(effects=563, how="crash", pick=69)
+    state.construct_again(pick=405, which=518)
+    state.begin(pick=1000, which=0)
+    state.task(pick=422, step="end", which=2)
+    state.task(pick=260, step="restore", which=1)
+    state.ends(effects=0, how="fork", pick=0)
+    outcomes = ["taken", "taken", "instead", "taken", "taken", "taken", "later", "instead", "later"]
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=0, rounds=4)
+    outcomes = ["lost", "lost", "taken", "taken", "later", "refused", "instead", "taken", "lost"]
+    state.deliver(in_bulk=False, outcomes=outcomes, pick=778, rounds=4)
+    state.teardown()
+
+
 def test_what_follows_a_refused_task_is_not_left_behind(monkeypatch, tmp_path):
     """A history in which a run that only spoke of a refused task held up the next for ever."""
     monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
