@@ -44,7 +44,7 @@ def spare() -> None:
 
 def _is_watched() -> bool:
     """Whether somebody follows, or has switched off, what the collector does."""
-    return not gc.isenabled() or bool(gc.callbacks or gc.get_debug() or gc.get_freeze_count())
+    return not gc.isenabled() or bool(gc.callbacks or gc.get_debug())
 
 
 def _has_foreign_code() -> bool:
