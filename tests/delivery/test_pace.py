@@ -7,6 +7,7 @@ import time
 from support.reports import Reports, put_run
 from support.runs import in_order
 
+from dotflow.delivery import relay as relay_module
 from dotflow.delivery.relay import QUIET, Pace
 
 
@@ -35,20 +36,23 @@ def test_a_burst_without_end_is_sent_all_the_same(api, relays):
     assert api.tasks
 
 
-def test_in_a_burst_few_calls_are_made(api, relays):
+def test_in_a_burst_few_calls_are_made(api, relays, monkeypatch):
     """While reports come thick and fast the sender makes a call every now and then."""
+    monkeypatch.setattr(relay_module, "QUIET", 60.0)  # who reports may be off the processor
     relay = relays(api)
     run = Reports(relay).created().added(*range(1, 200)).began(199)
     began = time.monotonic()
     while time.monotonic() < began + 0.5:
         run.task_began(1)
-    assert len(api.seen) <= 15
+    assert len(api.seen) <= 30 * (time.monotonic() - began)
 
 
-def test_who_waits_for_the_delivery_is_not_kept_waiting(api, relays):
+def test_who_waits_for_the_delivery_is_not_kept_waiting(api, relays, monkeypatch):
     """A flush in a burst sends at once."""
+    monkeypatch.setattr(relay_module, "QUIET", 60.0)
+    monkeypatch.setattr(relay_module, "REST", 60.0)
     relay = relays(api)
     put_run(relay, tasks=20)
     assert relay.flush(60).pending == 0
     assert in_order(api.history["w"])
-    assert api.seen[-1].at - api.seen[0].at < 1
+    assert api.seen[-1].at - api.seen[0].at < 30
