@@ -13,8 +13,6 @@ SOCKS connections are not ours to guard.
 from __future__ import annotations
 
 import contextlib
-import http.client
-import io
 import os
 import socket
 import weakref
@@ -26,9 +24,17 @@ from urllib3 import Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.util.connection import is_connection_dropped
 
 from dotflow.delivery.bounds import Call, within
-from dotflow.delivery.exchange import PlainAnswer, as_protocol_errors, request_of
+from dotflow.delivery.exchange import (
+    BoundedAnswer,
+    PlainAnswer,
+    as_protocol_errors,
+    limit,
+    request_of,
+    whole_answer,
+)
 from dotflow.delivery.sockets import Identity, close_ours, forget, guard, identity_of, is_ours
 from dotflow.delivery.untraced import untraced
 
@@ -67,6 +73,9 @@ class Connections:
         self._pool = self._adapter.pool(request, settings)
         target = self._adapter.request_url(request, settings["proxies"])
         self._target, self._base = target, target.rstrip("/")
+        # The one that is open, between two plain calls: at most one, taken and put in one step.
+        self._kept: list[_InBounds] = []
+        self._is_closed = False
 
     def call(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], seconds: float
@@ -81,7 +90,7 @@ class Connections:
             seconds: How long one wait may take.
         """
         target = self._base + path if path else self._target
-        connection: Any = None if self._pool.proxy else self._pool._get_conn()
+        connection = None if self._pool.proxy else self._take()
         if isinstance(connection, _InBounds) and connection.sock is not None:
             request = request_of(method, target, connection.host_said, headers, body)
             if request is not None:
@@ -90,21 +99,60 @@ class Connections:
             self._pool._put_conn(connection)
         return self._usual(method, target, body, headers, seconds)
 
-    @contextlib.contextmanager
-    def _plain(self, connection: Any, method: str, request: bytes) -> Iterator[PlainAnswer]:
+    def _take(self) -> Any:
+        """A connection that may be open; one that is not ours, or was dropped, is closed."""
+        try:
+            connection = self._kept.pop()
+        except IndexError:
+            return self._pool._get_conn()
+        if is_connection_dropped(connection):
+            connection.close()
+        connection.look()  # the last thing before it is used
+        return connection
+
+    def _plain(
+        self, connection: _InBounds, method: str, request: bytes
+    ) -> contextlib.AbstractContextManager[Any]:
         """A call on a connection that is open."""
+        try:
+            with as_protocol_errors():
+                start = connection.exchange(request)
+        except BaseException:
+            connection.close()
+            self._pool._put_conn(connection)
+            raise
+        answer = whole_answer(start)
+        if answer is None:
+            return self._longer(connection, method, start)
+        self._keep(connection, answer.is_over)
+        return answer
+
+    @contextlib.contextmanager
+    def _longer(self, connection: _InBounds, method: str, start: bytes) -> Iterator[PlainAnswer]:
+        """An answer that is not plain, or has not come in one piece."""
         answer = None
         try:
-            with as_protocol_errors(), contextlib.suppress(BrokenPipeError):  # the answer says why
-                connection.send(request)
-            answer = PlainAnswer(_Answer(connection.sock, method=method))
+            answer = PlainAnswer(BoundedAnswer(connection.sock, start=start, method=method))
             yield answer
         finally:
             if answer is not None:
                 answer.close()
-            if answer is None or not answer.is_over:
-                connection.close()
+            self._keep(connection, answer is not None and answer.is_over)
+
+    def _keep(self, connection: _InBounds, is_over: bool) -> None:
+        """Keep a connection for the next call; one that has more to say is closed."""
+        if not is_over:
+            connection.close()
+        if not is_over or self._kept:  # a signal's handler has called between
             self._pool._put_conn(connection)
+            return
+        self._kept.append(connection)
+        if self._is_closed:  # meanwhile, by another thread
+            self._close_kept()
+
+    def _close_kept(self) -> None:
+        with contextlib.suppress(IndexError):
+            self._kept.pop().close()
 
     @contextlib.contextmanager
     def _usual(
@@ -125,6 +173,8 @@ class Connections:
 
     def close(self) -> None:
         """Close all connections at once."""
+        self._is_closed = True
+        self._close_kept()
         self._adapter.close()
 
     def let_go(self) -> None:
@@ -180,63 +230,10 @@ class BoundedAdapter(HTTPAdapter):
                 yield manager.pools[key]
 
 
-class _Answer(http.client.HTTPResponse):
-    """An answer that is read within its call's bounds."""
-
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        within.call.first = b""
-        self.fp = io.BufferedReader(_Bounded(sock, self.fp.detach(), within.call))
-
-    def _read_status(self) -> tuple[str, int, str]:
-        """The status of the answer itself; interim ones may come before it (RFC 9110, 15.2)."""
-        while True:
-            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
-            if not http.client.SWITCHING_PROTOCOLS < found[1] < http.client.OK:
-                return found
-            http.client.parse_headers(self.fp)
-
-    def begin(self) -> None:
-        """Read the headers."""
-        super().begin()
-        # Headers that cannot be parsed are nothing to us; urllib3 would log them with what they
-        # hold, which may be what we sent.
-        self.msg.defects.clear()
-        self.msg.set_payload("")
-        del self.msg["Set-Cookie"]  # requests would parse it
-
-
-class _Bounded(io.RawIOBase):
-    """What a socket has to say, within the bounds of a call."""
-
-    def __init__(self, sock: Any, raw: Any, call: Call) -> None:
-        self._sock, self._raw, self._call = sock, raw, call
-        self._identity = call.identity
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        # A socket that was closed meanwhile says so by itself.
-        if self._sock.fileno() >= 0:
-            guard(self._sock, self._identity)
-            self._sock.settimeout(self._call.left())
-        size: int = self._raw.readinto(buffer) or 0
-        self._call.count(size, buffer)
-        return size
-
-    def close(self) -> None:
-        if not self.closed:
-            if not is_ours(self._sock, self._identity):
-                forget(self._sock)
-            self._raw.close()
-        super().close()
-
-
 class _InBounds(HTTPConnection):
     """A connection that keeps to the bounds of the call it is used for."""
 
-    response_class = _Answer
+    response_class = BoundedAnswer
     debuglevel = 0  # http.client's, where a program sets it for all, prints headers: the token too
     identity: Identity | None = None
     process = 0  # the one that made it
@@ -280,8 +277,23 @@ class _InBounds(HTTPConnection):
             if self.sock is not None:
                 guard(self.sock, self.identity)
                 within.call.identity = self.identity
-                self.sock.settimeout(within.call.left())
+                limit(self.sock, within.call)
             super().send(data[start : start + PART])
+
+    def exchange(self, request: bytes) -> bytes:
+        """Send a request on a connection that was looked at; return the first bytes after it."""
+        sock: Any = self.sock
+        with contextlib.suppress(BrokenPipeError):  # the answer says why
+            if len(request) > PART:
+                self.send(request)
+            else:
+                within.call.identity = self.identity
+                limit(sock, within.call)
+                sock.sendall(request)
+        guard(sock, self.identity)
+        limit(sock, within.call)
+        start: bytes = sock.recv(PART)
+        return start
 
     def _new_conn(self) -> socket.socket:
         """A socket to the first of the host's addresses that takes it."""

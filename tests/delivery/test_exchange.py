@@ -10,7 +10,7 @@ from support.messages import workflow_post
 
 from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination
-from dotflow.delivery.exchange import request_of
+from dotflow.delivery.exchange import request_of, whole_answer
 from dotflow.delivery.message import Delivered, Refused, TryLater
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
@@ -71,6 +71,7 @@ def test_an_answer_of_any_kind_is_heard(answer):
         CREATED.replace(b"\r\n", b"\r\nConnection: close\r\n", 1),
         CREATED.replace(b"HTTP/1.1", b"HTTP/1.0"),
         b"HTTP/1.1 400 No\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000,
+        CREATED + b"HTTP/1.1 500 Nobody asked\r\n\r\n",
     ],
 )
 def test_a_connection_that_ends_is_followed_by_another(answer):
@@ -80,6 +81,27 @@ def test_a_connection_that_ends_is_followed_by_another(answer):
         assert server.connections == 2
     assert outcomes[2] == Delivered()
     assert isinstance(outcomes[1], (Delivered, Refused))
+
+
+def test_an_answer_may_come_in_pieces():
+    """An answer that comes byte by byte is heard as a whole one is, and the connection goes on."""
+
+    def trickle(connection, stopped):
+        for pieces in ([CREATED], [CREATED[at : at + 1] for at in range(len(CREATED))], [CREATED]):
+            request(connection)
+            for piece in pieces:
+                connection.sendall(piece)
+        stopped.wait()
+
+    with HostileServer(trickle) as server:
+        assert send(server.url, *[workflow_post()] * 3) == [Delivered()] * 3
+        assert server.connections == 1
+
+
+def test_what_is_not_whole_is_no_answer():
+    """The first bytes of an answer are read on."""
+    assert not any(whole_answer(CREATED[:cut]) for cut in range(len(CREATED)))
+    assert whole_answer(CREATED).read(9) == b"{}"
 
 
 def test_what_breaks_off_is_sent_again():
