@@ -72,7 +72,7 @@ class Result:
     flush: float = 0.0
     cpu: float = 0.0
     base_mb: float = 0.0
-    early_mb: float = 0.0
+    warm_mb: float = 0.0
     ran_mb: float = 0.0
     end_mb: float = 0.0
     spans: int = 0

@@ -156,12 +156,22 @@ def test_the_receivers_count_spans_once(receivers):
 
 @pytest.mark.parametrize("api", ["0/bulk", "20/single"])
 def test_a_case_reports_what_it_should(receivers, api):
-    """A run with both on delivers each task's span and states; one task is the warm-up's."""
-    case = Case("both", 5, api=api, end="flush")
+    """Runs with both on deliver each task's span and states; one run of a task is the warm-up's."""
+    case = Case("both", 5, runs=2, api=api, end="flush")
     found = run_case(case, receivers, {"ours": Path(sys.executable)})
-    assert (found.spans, found.posted, found.ended) == (5 + 1 + 2, 5 + 1, 5 + 1)
+    assert (found.spans, found.posted, found.ended) == (2 * 6 + 2, 2 * 5 + 1, 2 * 5 + 1)
     assert found.whole > found.run > 0
     assert found.end_mb >= found.base_mb > 1
+    assert found.warm_mb > 1
+
+
+def test_growth_counts_from_half_of_the_runs_on():
+    """The growth of dotflow-api is what the second half took, less what it took of plain runs."""
+    rows = [row for row in rows_of(Sizes(500), with_upstream=False) if row.key == "growth"]
+    api = Result(run=1, whole=1, base_mb=40, warm_mb=60, end_mb=61)
+    plain = Result(run=1, whole=1, base_mb=20, warm_mb=30, end_mb=30.25)
+    assert rows[-1].figure(api, plain) == pytest.approx(2 * 0.75)
+    assert [case.runs * case.tasks for case in rows[-1].cases] == [100_000, 100_000]
 
 
 def test_a_plain_case_reports_nothing(receivers):
