@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import html
 import json
 import re
 from urllib.parse import quote, quote_plus
@@ -32,6 +31,8 @@ def masked(text: str, token: str, is_cut: bool = False) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _pattern(token: str) -> tuple[re.Pattern[str], int]:
+    import html  # here, for its tables are long, and most programs hear of no fault
+
     ways = {
         token,
         repr(token)[1:-1],

@@ -9,7 +9,7 @@ import pytest
 from support.fault_server import TOKEN, FaultServer, status
 
 NOT_FOR_A_HEALTHY_RUN = (
-    "sqlite3", "multiprocessing", "grpc", "dotflow.delivery.earlier",
+    "sqlite3", "multiprocessing", "grpc", "html", "dotflow.delivery.earlier",
     "dotflow.delivery.earlier_file", "dotflow.delivery.dead_letters", "dotflow.core.children.lane",
     "dotflow.core.remote", "dotflow.otel.heard", "dotflow.otel.workers.begun",
 )  # fmt: skip
