@@ -122,7 +122,7 @@ def test_lengths_that_differ_are_not_believed():
 def test_a_server_that_hangs_is_left():
     """A second call has its time, too."""
     with HostileServer(say(CREATED, stays=True)) as server:
-        client = Client(Destination(server.url, TOKEN, timeout=0.2))
+        client = Client(Destination(server.url, TOKEN, timeout=1.0))
         assert client.send(workflow_post()) == Delivered()
         late = client.send(workflow_post())
         client.close()

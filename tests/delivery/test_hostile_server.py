@@ -30,7 +30,7 @@ from dotflow.delivery.message import Delivered, Instead, Refused, TryLater
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_proxies")]
 
-TIMEOUT = 0.2
+TIMEOUT = 0.5
 GRACE = 20.0  # seconds, for a machine that is busy
 MEMORY = 4_000_000  # bytes
 
@@ -153,13 +153,13 @@ def test_a_proxy_that_drips(script, monkeypatch):
 def test_a_server_that_does_not_read():
     """A large message that nobody takes ends in its time."""
     with HostileServer(hang) as server:
-        assert timed(server.url, LARGE) == LATE
+        assert timed(server.url, LARGE, timeout=3) == LATE
 
 
 def test_a_server_that_does_not_read_over_tls(tls, trusted):
     """A large message that nobody takes ends in its time also over TLS, record by record."""
     with HostileServer(over_tls(tls, hang)) as server:
-        assert timed(server.url.replace("http", "https"), LARGE) == LATE
+        assert timed(server.url.replace("http", "https"), LARGE, timeout=3) == LATE
 
 
 def test_a_server_that_reads_slowly_over_tls(tls, trusted):
@@ -170,7 +170,7 @@ def test_a_server_that_reads_slowly_over_tls(tls, trusted):
             connection.recv(2**14)
 
     with HostileServer(over_tls(tls, sip)) as server:
-        assert timed(server.url.replace("http", "https"), LARGE) == LATE
+        assert timed(server.url.replace("http", "https"), LARGE, timeout=3) == LATE
 
 
 @pytest.mark.parametrize(

@@ -129,8 +129,8 @@ def test_ten_thousand_tasks_open_and_scroll(window):
         f"seen after {seen:.2f} s, drawn after {taken:.2f} s, a frame takes {frames[30]:.0f} ms"
     )
     print(f"{MANY:,} tasks: {figures}, 19 of 20 at most {frames[57]:.0f} ms")  # noqa: T201 - pytest -s
-    assert taken < 10  # 2 s where nobody else uses the machine
-    assert frames[30] < 100
+    assert taken < 30  # 2 s where nobody else uses the machine
+    assert frames[30] < 300
     frame.focus()
     page.keyboard.press("End")
     window.expect(page.locator(".wf-said")).to_have_text(re.compile("^report_10000, Completed"))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LIMIT = 120.0
 """Seconds that one block, or what is waited for, may take on a loaded machine."""
 
-LEFT_LIMIT = 30.0
+LEFT_LIMIT = 60.0
 """Seconds that processes may outlive the block that started them."""
 
 BEGIN_LIMIT = 20.0
