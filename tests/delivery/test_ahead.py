@@ -36,7 +36,7 @@ def test_an_answer_wakes_the_relay_only_if_little_waits(api, relays, monkeypatch
     put_run(relay, tasks=40)
     api.wait_for(lambda: sum(one.startswith("PATCH") for one in api.lines()) == 9, 60)
     api.wait_for(lambda: relay._rounds.under_way == 24 and not relay._rounds._answers, 60)
-    with relay._turn:
+    with relay._worker.turn:
         woken.clear()
         for number in range(1, 9):
             answers.release()

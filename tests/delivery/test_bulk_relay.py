@@ -38,10 +38,10 @@ def made(api, relays, dialect=Dialect.DEFAULT, **kwargs):
 
 def reported(relay, *workflows, tasks=20):
     """Report runs before anything is sent, as a program does that has much to do."""
-    relay._starting.acquire()  # nobody can start the relay's thread
+    relay._worker._starting.acquire()  # nobody can start the relay's thread
     for workflow in workflows or ("w",):
         put_run(relay, workflow, tasks=tasks)
-    relay._starting.release()
+    relay._worker._starting.release()
 
 
 def all_is_there(api, *workflows, tasks=20):
@@ -128,12 +128,12 @@ def test_a_message_that_waits_goes_by_itself(api, relay):
 def test_a_body_that_does_not_fit_goes_alone(api, relay, monkeypatch):
     """A message that is larger than a bulk may be is sent by a single call."""
     monkeypatch.setattr(rounds, "BULK_BYTES", 20_000)
-    relay._starting.acquire()
+    relay._worker._starting.acquire()
     run = Reports(relay).created().added(1, 2, 3).began(3)
     for task in (1, 2, 3):
         run.task_began(task).task_ended(task, current="x" * (30_000 if task == 2 else 10))
     run.ended()
-    relay._starting.release()
+    relay._worker._starting.release()
     assert relay.flush(60).pending == 0
     assert all_is_there(api, tasks=3)
     large = [one for one in api.seen if len(one.raw) > 20_000]
@@ -216,12 +216,12 @@ def test_one_refused_task_leaves_the_others(api, relay, caplog):
 
 def test_an_unknown_workflow_is_made(api, relay):
     """The first PATCH of an unknown workflow becomes its POST, and its tasks follow it."""
-    relay._starting.acquire()
+    relay._worker._starting.acquire()
     run = Reports(relay, policy="otel").began(2, ',"known":true')
     for task in (1, 2):
         run.task_began(task).task_ended(task)
     run.ended()
-    relay._starting.release()
+    relay._worker._starting.release()
     assert relay.flush(60).pending == 0
     assert all_is_there(api, tasks=2)
     assert relay.counts().dead == 0

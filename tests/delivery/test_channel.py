@@ -62,7 +62,7 @@ def test_flush_is_not_complete_while_something_waits(api, default, channels):
 def test_flush_is_not_complete_before_the_log_was_read(api, default, channels):
     """If time is over before anybody has looked, nobody says that nothing waits."""
     channel = channels(default)
-    with channel._relay._turn:  # whoever reads the log holds it
+    with channel._relay._worker.turn:  # whoever reads the log holds it
         put_workflow(channel)
         assert not channel.flush(0.1).complete
         assert not channel.deliver(0.1).complete
@@ -72,7 +72,7 @@ def test_flush_is_not_complete_before_the_log_was_read(api, default, channels):
 def test_close_is_not_complete_if_the_log_was_not_read(api, default, channels):
     """Nor is a second close, while the first one has not read it either."""
     channel = channels(default)
-    with channel._relay._turn:  # the thread that reads is in the midst of something long
+    with channel._relay._worker.turn:  # the thread that reads is in the midst of something long
         put_workflow(channel)
         assert not channel.close(0.1).complete
         assert channel._relay.close(0.1).pending
@@ -81,7 +81,7 @@ def test_close_is_not_complete_if_the_log_was_not_read(api, default, channels):
 def test_an_errand_that_has_not_looked_is_not_complete(default):
     """Without time to look for what dead processes left, nobody says that they left nothing."""
     errand = Errand(default)
-    with errand._relay._starting:  # its thread is about to start
+    with errand._relay._worker._starting:  # its thread is about to start
         errand.adopt()
         assert not errand.close(0).complete
     errand = Errand(default)
@@ -99,9 +99,9 @@ def test_a_look_in_between_keeps_no_relay(api, default, channels, monkeypatch):
     """A close ends the relay although somebody looks for what others left meanwhile."""
     channel = channels(default)
     looking = looks(channel, monkeypatch)
-    with channel._relay._turn:  # whoever reads the log holds it
+    with channel._relay._worker.turn:  # whoever reads the log holds it
         looking.start()
-        api.wait_for(lambda: channel._relay._flushes)
+        api.wait_for(lambda: channel._relay._worker.flushes)
         channel.close(0.1)
     looking.join(60)
     assert channel._relay not in channel_module.relays()

@@ -28,7 +28,7 @@ def tell():
 def test_runs_through_all_that_a_server_may_do(monkeypatch):
     """What is reported to a server that is never well for long is there in the end, once."""
     monkeypatch.setattr("dotflow.delivery.lanes.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("dotflow.delivery.relay.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dotflow.delivery.worker.FIRST_PAUSE", 0.01)
     faults = [garbage, reset(), trickle, status(503), reset(effect=True), status(500)]
     turns = itertools.cycle([*faults, None, None, None])
 

@@ -7,8 +7,8 @@ import time
 from support.reports import Reports, put_run
 from support.runs import in_order
 
-from dotflow.delivery import relay as relay_module
-from dotflow.delivery.relay import QUIET, Pace
+from dotflow.delivery import worker as worker_module
+from dotflow.delivery.worker import QUIET, Pace
 
 
 def test_before_the_first_report_there_is_no_burst():
@@ -38,7 +38,7 @@ def test_a_burst_without_end_is_sent_all_the_same(api, relays):
 
 def test_in_a_burst_few_calls_are_made(api, relays, monkeypatch):
     """While reports come thick and fast the sender makes a call every now and then."""
-    monkeypatch.setattr(relay_module, "QUIET", 60.0)  # who reports may be off the processor
+    monkeypatch.setattr(worker_module, "QUIET", 60.0)  # who reports may be off the processor
     relay = relays(api)
     run = Reports(relay).created().added(*range(1, 200)).began(199)
     began = time.monotonic()
@@ -49,8 +49,8 @@ def test_in_a_burst_few_calls_are_made(api, relays, monkeypatch):
 
 def test_who_waits_for_the_delivery_is_not_kept_waiting(api, relays, monkeypatch):
     """A flush in a burst sends at once."""
-    monkeypatch.setattr(relay_module, "QUIET", 60.0)
-    monkeypatch.setattr(relay_module, "REST", 60.0)
+    monkeypatch.setattr(worker_module, "QUIET", 60.0)
+    monkeypatch.setattr(worker_module, "REST", 60.0)
     relay = relays(api)
     put_run(relay, tasks=20)
     assert relay.flush(60).pending == 0

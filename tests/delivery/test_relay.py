@@ -185,7 +185,7 @@ def test_a_retry_after_without_sense_does_no_harm(api, relays):
     started = time.monotonic()
     assert relay.flush(60).pending == 1
     assert time.monotonic() - started < 30
-    assert relay._is_running
+    assert relay._worker.is_running
 
 
 @pytest.mark.parametrize("answer", [status(201, effect=True), status(409, {"detail": "exists"})])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 import weakref
@@ -14,7 +15,7 @@ from support.reports import Reports, put_run, put_workflow
 from support.runs import in_order
 
 from dotflow.delivery import lanes
-from dotflow.delivery import relay as relay_module
+from dotflow.delivery import worker as worker_module
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.senders import Senders
 
@@ -149,7 +150,7 @@ def test_one_answer_does_not_hold_up_another_workflow(api, relays):
 @pytest.mark.parametrize("method", ["claim", "read", "settle", "counts", "care"])
 def test_a_fault_of_the_outbox_ends_no_thread(api, relays, monkeypatch, caplog, method):
     """An outbox that raises is asked again a little later, whatever it was asked for."""
-    monkeypatch.setattr(relay_module, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(worker_module, "FIRST_PAUSE", 0.05)
     relay = relays(api)
     works, faults = getattr(relay._outbox, method), [OSError("disk"), OSError("disk")]
 
@@ -202,6 +203,45 @@ def test_where_no_thread_can_start_flush_sends(api, relays, monkeypatch):
         assert not api.seen
         assert relay.flush(60).pending == 0
     assert in_order(api.history["w"])
+
+
+class Forked(Exception):
+    """Ends what a handler interrupted, in the parent alone."""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_handler_forks_while_a_flush_waits(api, relays):
+    """The child comes back to the flush, and does not wait for a thread that it does not have."""
+    relay = relays(api)
+    api.on("POST", hang)
+    put_workflow(relay)
+    parent = os.getpid()
+
+    def fork(*_):
+        if child := os.fork():
+            raise Forked(child)
+
+    def call():
+        api.wait_for(lambda: api.seen and relay._worker.flushes)
+        os.kill(parent, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, fork)
+    thread = threading.Thread(target=call)
+    thread.start()
+    try:
+        with pytest.raises(Forked) as found:
+            relay.flush(600)
+    finally:
+        if os.getpid() != parent:
+            os._exit(0)
+        signal.signal(signal.SIGUSR1, before)
+    thread.join()
+    child = found.value.args[0]
+    try:
+        api.wait_for(lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -193,7 +193,7 @@ def test_a_second_start_reaches_the_same_records(api, server):
 def test_faults_change_no_record(api, server, monkeypatch):
     """Whatever goes wrong on the way, the record is that of the run in the end."""
     monkeypatch.setattr("dotflow.delivery.lanes.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("dotflow.delivery.relay.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dotflow.delivery.worker.FIRST_PAUSE", 0.01)
     for fault in (status(500), reset(effect=True), status(503, effect=True), reset()):
         api.on(".", fault, times=4)
     workflow = workflow_of(server, *[extract] * 10)
