@@ -39,6 +39,9 @@ WHAT_PICKLE_GIVES = "return what pickle gives back as it is"
 listeners: dict[int, Server | None] = {}
 """Who is told of a run that is under way, by its number; asked once a run, not once a task."""
 
+_last_prefix: tuple[Any, str] = (None, "None-_note-")
+"""An id, and how the keys of its notes begin: the text of an id is slow to make."""
+
 
 class Reporter(Protocol):
     """Takes note of each turn of one task. Times are nanoseconds since the epoch."""
@@ -310,8 +313,10 @@ def keep(task: Task, result: Any, kind: str = "") -> None:
         result = Context.of_task(result, task.task_id, task.workflow_id)
     # Nothing is restored from an empty result.
     if task.reports and task.config.server.keeps_notes is True and result.storage is not None:
-        workflow_id = task.workflow_id
-        keep_note(task.config, f"{workflow_id}-_note-{task.task_id}", workflow_id, task)
+        workflow_id, (known, prefix) = task.workflow_id, _last_prefix
+        if known is not workflow_id:
+            prefix = _prefix_of(workflow_id)
+        keep_note(task.config, f"{prefix}{task.task_id}", workflow_id, task)
     try:
         if kind:
             _check_kind(task, result, kind)
@@ -324,6 +329,17 @@ def keep(task: Task, result: Any, kind: str = "") -> None:
             f"{task.workflow_id}: {error} The next step has the value; a resumed run runs the step "
             "again.",
         )  # fmt: skip
+
+
+def _prefix_of(workflow_id: Any) -> str:
+    """How the keys of the notes of a run's tasks begin; the next task has the same one."""
+    global _last_prefix  # noqa: PLW0603 - one tuple, which any thread may replace
+    from uuid import UUID  # here, once a run, for it is slow to load
+
+    prefix = f"{workflow_id}-_note-"
+    if isinstance(workflow_id, (UUID, str)):  # whose text stays the same
+        _last_prefix = (workflow_id, prefix)
+    return prefix
 
 
 def _check_kind(task: Task, result: Context, kind: str) -> None:

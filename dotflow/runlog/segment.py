@@ -327,10 +327,8 @@ def _make() -> Made:
             ("_after", ctypes.c_uint64 * 14),
         )
 
-    statx, put = libc.statx, libc.write
-    statx.argtypes = (
-        ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p,
-    )  # fmt: skip
+    # Of `statx` no types are declared, for each would be asked again whether its value is one.
+    statx, put = libc["statx"], libc.write
     put.argtypes, put.restype = (
         (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t), ctypes.c_ssize_t,
     )  # fmt: skip
@@ -339,10 +337,10 @@ def _make() -> Made:
         # One for all looks at a file: whoever comes between a look and what is made of it, another
         # thread or a signal handler, leaves what is newer.
         found = Look()
-        address = ctypes.addressof(found)
+        place = ctypes.c_void_p(ctypes.addressof(found))
 
         def look(fd: int) -> Look:
-            if statx(fd, b"", _EMPTY_PATH, _BASIC, address):
+            if statx(fd, b"", _EMPTY_PATH, _BASIC, place):
                 raise OSError(get_errno(), "statx")
             return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from uuid import uuid4
 
 import pytest
 from core_doubles import RecordingServer, echo, fail, recording_config
@@ -292,3 +293,16 @@ def test_a_run_that_the_storage_fails_leaves_no_listener(monkeypatch, recorded):
     with pytest.raises(OSError, match="full"):
         flow.start()
     assert not reporter.listeners
+
+
+def test_notes_of_runs_that_go_on_side_by_side_are_under_their_own_ids(monkeypatch, recorded):
+    """Each key begins with the id of its run, whoever's note was kept before."""
+    monkeypatch.setattr(type(recorded.server), "keeps_notes", True, raising=False)
+    monkeypatch.setattr(type(recorded.server), "note", lambda *_: {"a": "b"}, raising=False)
+    kept = []
+    monkeypatch.setattr(reporter, "keep_note", lambda _, key, *more: kept.append((key, more[0])))
+    tasks = [Task(1, echo, config=recorded, workflow_id=one) for one in ("a", "b", uuid4())]
+    for task in (*tasks, *tasks):
+        reporter.keep(task, 1)
+    assert [key for key, _ in kept] == [f"{one}-_note-1" for _, one in kept]
+    assert len({key for key, _ in kept}) == 3

@@ -97,7 +97,8 @@ class TaskTeller:
         run = self._runs.by_number.get(task.run) or self._runs.of_task(task)
         if run is None or fact.task_id in run.tasks:
             return
-        initial = self._text("initial", task.initial_context.storage)
+        value = task.initial_context.storage
+        initial = NULL if value is None else self._text("initial", value)
         value, previous = task.previous_context.storage, NULL
         said_before: int | None = None
         if value is not None:
