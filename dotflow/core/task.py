@@ -329,6 +329,24 @@ class Task(TaskInstance):
         return self.schema(max=max).result()
 
 
+def _know_names() -> None:
+    """Have Python know what tasks hold before the first are made.
+
+    It keeps the names of attributes once for a class, but learns them only from the first objects,
+    30 or so. If a hundred tasks are added before one runs and gets a context, each has a dict.
+    """
+    task = Task.__new__(Task)
+    for name in (*TOLD, *_HELD):
+        object.__setattr__(task, name, None)
+
+
+_HELD = (
+    "config", "workflow_id", "_step", "_callback", "_initial_context", "_previous_context",
+    "_current_context", "turn",
+)  # fmt: skip
+_know_names()
+
+
 class TaskBuilder:
     """The tasks of a workflow: `DotFlow.task` is one.
 
