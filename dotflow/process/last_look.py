@@ -8,7 +8,9 @@ reference. Where no such thing is left, nobody can tell whether it was done.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import sys
 import weakref
 from importlib.machinery import ExtensionFileLoader as Compiled
@@ -31,15 +33,11 @@ def spare() -> None:
 
     To be called by the last exit handler of ours. What is made afterwards is collected as ever.
     """
-    if _is_watched() or sys.getallocatedblocks() > MOST_BLOCKS or _has_foreign_code():
+    if _is_watched() or sys.getallocatedblocks() > MOST_BLOCKS:
         return
-    objects = gc.get_objects()
-    kinds = {one for one in set(map(type, objects)) if _may_act(one)}
-    # In C as far as it goes: there are some ten thousand.
-    found = compress(objects, map(kinds.__contains__, map(type, objects)))
-    standard = _standard_streams()
-    if not any(_acts(one, standard) for one in found):
-        gc.freeze()
+    with contextlib.suppress(Exception):  # what cannot be asked, for it is anybody's, may act
+        if not _has_foreign_code() and not _is_anything_left():
+            gc.freeze()
 
 
 def _is_watched() -> bool:
@@ -47,9 +45,21 @@ def _is_watched() -> bool:
     return not gc.isenabled() or bool(gc.callbacks or gc.get_debug())
 
 
+def _is_anything_left() -> bool:
+    """Whether an object acts when it goes."""
+    objects = gc.get_objects()
+    kinds = {one for one in set(map(type, objects)) if _may_act(one)}
+    # In C as far as it goes: there are some ten thousand.
+    found = compress(objects, map(kinds.__contains__, map(type, objects)))
+    standard = _standard_streams()
+    return any(_acts(one, standard) for one in found)
+
+
 def _has_foreign_code() -> bool:
     """Whether there are compiled modules whose objects may act unseen when they go."""
-    specs = [getattr(one, "__spec__", None) for one in list(sys.modules.values())]
+    # To ask a module that is loaded when it is used would load it.
+    of_modules = [object.__getattribute__(one, "__dict__") for one in list(sys.modules.values())]
+    specs = [one.get("__spec__") for one in of_modules]
     compiled = (one for one in specs if isinstance(getattr(one, "loader", None), Compiled))
     return not all(_is_known(one.name) for one in compiled if one is not None)
 
@@ -72,7 +82,7 @@ def _acts(one: Any, standard: set[int]) -> bool:
     if kind.__module__.partition(".")[0] == _OURS or id(one) in standard:
         return False
     has_ended = getattr(one, "gi_frame", one) is None  # a generator
-    return not has_ended and getattr(one, "closed", False) is not True
+    return not has_ended and not (isinstance(one, io.IOBase) and one.closed)
 
 
 def _is_told(callback: Any) -> bool:

@@ -37,6 +37,23 @@ def ended():
     list(found)
     return found
 
+class Odd(__import__("io").IOBase):
+    @property
+    def closed(self):
+        raise RuntimeError("odd")
+
+    def close(self):
+        pass
+
+    __del__ = close
+
+def lazy():
+    from importlib.util import LazyLoader, find_spec, module_from_spec
+    spec = find_spec("this")  # which prints when it is loaded
+    spec.loader = LazyLoader(spec.loader)
+    sys.modules["this"] = module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+
 def foreign():
     sys.modules["foreign"] = type(sys)("foreign")
     spec = __import__("_json").__spec__
@@ -61,6 +78,8 @@ CASES = {
     "watched": lambda: [held := Held(), weakref.ref(held, lambda _: print("gone"))],
     "weak": lambda: [held := Held(), weakref.ref(held), weakref.WeakSet([held])],
     "foreign code": foreign,
+    "odd file": lambda: Held(Odd()),
+    "lazy module": lazy,
     "switched off": gc.disable,
     "followed": lambda: gc.callbacks.append(lambda *_: None),
     "debugged": lambda: gc.set_debug(gc.DEBUG_UNCOLLECTABLE),
@@ -78,7 +97,7 @@ for name, make in CASES.items():
     os.close(reader), os.close(writer)
 """
 
-UNNOTICED = {"nothing", "plain", "closed file", "ended generator", "weak"}
+UNNOTICED = {"nothing", "plain", "closed file", "ended generator", "weak", "lazy module"}
 
 
 def test_only_what_does_nothing_at_its_end_is_spared(tmp_path):
@@ -87,6 +106,8 @@ def test_only_what_does_nothing_at_its_end_is_spared(tmp_path):
         [sys.executable, "-I", "-c", SPARED, tmp_path / "file"], capture_output=True, text=True,
         check=True, timeout=60,
     )  # fmt: skip
+    assert "Zen" not in done.stdout
+    assert "Traceback" not in done.stderr, done.stderr
     spared = dict(json.loads(line) for line in done.stdout.splitlines())
     assert len(spared) > len(UNNOTICED)
     assert {name for name, is_spared in spared.items() if is_spared} == UNNOTICED, done.stderr
