@@ -70,7 +70,7 @@ def loud(caplog):
 
 @pytest.fixture
 def client(api):
-    client = Client(Destination(api.url, TOKEN, Dialect.MANAGED, timeout=2))
+    client = Client(Destination(api.url, TOKEN, Dialect.MANAGED, timeout=30))
     yield client
     client.close()
 
@@ -97,7 +97,7 @@ def test_an_error_of_a_question(fault, api, client, loud):
     """Neither does an exception, nor what it came from."""
     api.on("GET", fault)
     with pytest.raises(requests.RequestException) as caught:
-        client.next_task_id("w", 2)
+        client.next_task_id("w", 30)
     error: BaseException | None = caught.value
     assert not is_in("".join(traceback.format_exception(error)))
     while error is not None:
