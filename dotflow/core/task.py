@@ -9,16 +9,14 @@ from dotflow.abc.facts import TaskAdded, next_number
 from dotflow.constants import INITIAL_TASK_ID
 from dotflow.core.config import Config, unreported
 from dotflow.core.context import Context
-from dotflow.core.dates import local_date, nanoseconds_of
 from dotflow.core.resolve import flat, resolve_callback, resolve_step
 from dotflow.core.task_error import TaskError, warn_of_error
-from dotflow.core.task_fields import StepView, TaskInstance
+from dotflow.core.task_fields import StepView, TaskInstance, know_names
 from dotflow.core.types.status import TypeStatus
 from dotflow.utils.basic_functions import basic_callback, basic_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from uuid import UUID
 
     from dotflow.abc.task import ContextView
@@ -243,33 +241,6 @@ class Task(TaskInstance):
     def duration(self, value: float | None) -> None:
         self._duration = value
 
-    @property
-    def created_at(self) -> datetime | None:
-        """When the task was made (datetime, local, without a zone)."""
-        return local_date(self.created_ns)
-
-    @created_at.setter
-    def created_at(self, value: datetime | None) -> None:
-        self.created_ns = nanoseconds_of(value)
-
-    @property
-    def started_at(self) -> datetime | None:
-        """When the task began (datetime, local, without a zone); None until then."""
-        return local_date(self.started_ns)
-
-    @started_at.setter
-    def started_at(self, value: datetime | None) -> None:
-        self.started_ns = nanoseconds_of(value)
-
-    @property
-    def finished_at(self) -> datetime | None:
-        """When the task ended (datetime, local, without a zone); None until then."""
-        return local_date(self.finished_ns)
-
-    @finished_at.setter
-    def finished_at(self, value: datetime | None) -> None:
-        self.finished_ns = nanoseconds_of(value)
-
     def begin(self) -> None:
         """Take the time of the start."""
         self.started_ns = time.time_ns()
@@ -329,22 +300,10 @@ class Task(TaskInstance):
         return self.schema(max=max).result()
 
 
-def _know_names() -> None:
-    """Have Python know what tasks hold before the first are made.
-
-    It keeps the names of attributes once for a class, but learns them only from the first objects,
-    30 or so. If a hundred tasks are added before one runs and gets a context, each has a dict.
-    """
-    task = Task.__new__(Task)
-    for name in (*TOLD, *_HELD):
-        object.__setattr__(task, name, None)
-
-
-_HELD = (
-    "config", "workflow_id", "_step", "_callback", "_initial_context", "_previous_context",
+know_names(Task, (
+    *TOLD, "config", "workflow_id", "_step", "_callback", "_initial_context", "_previous_context",
     "_current_context", "turn",
-)  # fmt: skip
-_know_names()
+))  # fmt: skip
 
 
 class TaskBuilder:
