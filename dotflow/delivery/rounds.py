@@ -190,15 +190,14 @@ class Rounds:
         if is_hurried or not all(one.is_begun for one in flushes):
             self._hurry(now, flushes)
         more = self._outbox.read()
-        is_single = self._sender.bulk_limit <= 1
-        leads = self._goes_well and is_calm and is_single
+        leads = self._goes_well and is_calm and self._sender.bulk_limit <= 1
         self._most = self._workers * (1 + AHEAD if leads else 1)
         if self.patience.resume_at <= now:
             self._dispatch(senders, self._most)
         self.counts = counts = self._outbox.counts()
         wait = self._until_next(now)
         if self.under_way:
-            return min(wait, CARE_EVERY)
+            return min(wait, CARE_EVERY if self.under_way <= self._low else STALE)
         if not counts.pending:
             for flush in flushes:
                 flush.tell()
@@ -209,6 +208,11 @@ class Rounds:
         for flush in flushes:
             flush.tell(now + wait)
         return min(max(wait, 0.01), CARE_EVERY)
+
+    @property
+    def _low(self) -> int:
+        """How many calls without an answer are so few that each answer wakes the relay's thread."""
+        return (self._workers + self._most) // 2
 
     def _until_next(self, now: float) -> float:
         """Seconds until something more may be sent if no answer and no report comes before."""
@@ -272,8 +276,7 @@ class Rounds:
         if not goes_well:  # before the answer is seen: what is handed over after that may begin
             self._permit.is_revoked = True
         self._answers.append((job.flights, outcomes))
-        unanswered = self.under_way - len(self._answers)
-        is_low = unanswered <= (self._workers + self._most) // 2
+        is_low = self.under_way - len(self._answers) <= self._low
         return not goes_well or is_low or time.monotonic() > self._looked_at + STALE
 
     def hold(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from support.fault_server import status
 from support.reports import put_run
 
@@ -15,12 +16,11 @@ def senders():
     return [one for one in threading.enumerate() if one.name == "dotflow-sender"]
 
 
-def test_an_answer_wakes_the_relay_only_if_little_waits(api, relays, monkeypatch):
-    """Answers are noted together: the eighth of 24 calls wakes the relay's thread."""
-    monkeypatch.setattr(rounds, "STALE", 60.0)
-    relay = relays(api, timeout=60)
+@pytest.fixture
+def held(api, relays):
+    """A relay that has handed over 24 calls, what has one answered, and which answers woke it."""
+    relay, answers = relays(api, timeout=60), threading.Semaphore(0)
     woken, send = [], relay._rounds.send
-    answers = threading.Semaphore(0)
 
     def note(job):
         woken.append(send(job))
@@ -36,8 +36,17 @@ def test_an_answer_wakes_the_relay_only_if_little_waits(api, relays, monkeypatch
     put_run(relay, tasks=40)
     api.wait_for(lambda: sum(one.startswith("PATCH") for one in api.lines()) == 9, 60)
     api.wait_for(lambda: relay._rounds.under_way == 24 and not relay._rounds._answers, 60)
+    woken.clear()
+    yield relay, answers, woken
+    answers.release(100)
+
+
+def test_an_answer_wakes_the_relay_only_if_little_waits(api, held, monkeypatch):
+    """Answers are noted together: the eighth of 24 calls wakes the relay's thread."""
+    monkeypatch.setattr(rounds, "STALE", 60.0)
+    relay, answers, woken = held
     with relay._worker.turn:
-        woken.clear()
+        monkeypatch.setattr(relay._rounds, "_looked_at", time.monotonic())
         for number in range(1, 9):
             answers.release()
             api.wait_for(lambda: len(woken) == number, 60)  # noqa: B023 - it is called at once
@@ -45,6 +54,16 @@ def test_an_answer_wakes_the_relay_only_if_little_waits(api, relays, monkeypatch
     answers.release(60)
     assert relay.flush(60).pending == 0
     assert len({one.connection for one in api.seen}) <= 8
+
+
+def test_an_answer_is_noted_soon_if_no_other_comes(api, held, monkeypatch):
+    """An answer that does not wake the relay's thread does not wait for other ones."""
+    relay, answers, _ = held
+    monkeypatch.setattr(rounds, "CARE_EVERY", 3600.0)
+    before = relay.counts().delivered
+    for number in range(1, 6):
+        answers.release()
+        api.wait_for(lambda: relay.counts().delivered == before + number, 60)  # noqa: B023
 
 
 def test_nothing_begins_after_a_refusal(api, relays):
