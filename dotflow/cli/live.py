@@ -23,6 +23,7 @@ from dotflow.utils.masking import masked_by_default
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from dotflow.abc.run import RunView
     from dotflow.abc.task import TaskView
@@ -119,7 +120,7 @@ class LiveView:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._above = _Above(self._console)
+        self._above = _Above(self._console, self._live._lock)
         self._live.start()
         self._console.show_cursor(True)  # whatever ends the process, the terminal is well
         self._above.start()
@@ -158,8 +159,11 @@ class LiveView:
 class _Above:
     """Writes what comes out of file descriptors 1 and 2 above the live view, line by line."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, lock: AbstractContextManager[object]) -> None:
         self._console = console
+        # Rich holds it for a frame and not for a print: one in the midst of the other does not know
+        # where the view stands, and writes beside it.
+        self._lock = lock
         self._stopping = False
         self._thread = threading.Thread(target=self._pass_on, name="dotflow-view", daemon=True)
 
@@ -202,7 +206,7 @@ class _Above:
     def _show(self, output: bytes) -> bytes:
         if output:
             text = Text.from_ansi(output.decode("utf-8", "replace").removesuffix("\n"))
-            with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            with self._lock, contextlib.suppress(OSError, ValueError):  # the terminal is gone
                 self._console.print(text, soft_wrap=True)
         return b""
 

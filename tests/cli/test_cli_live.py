@@ -22,6 +22,7 @@ from dotflow.cli.running import failure, success
 
 pytestmark = pytest.mark.slow
 
+ERASED = "\x1b[2K"
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ROWS, COLUMNS = 30, 100
 
@@ -47,7 +48,8 @@ def terminal(spawn, monkeypatch):
         with contextlib.suppress(OSError):  # Linux: at the end of a terminal
             while chunk := os.read(main, 65536):
                 written += chunk
-        return CODES.sub("", written.decode()).replace("\r", "")
+        # A view has no end of line: what is written over it, once it is erased, begins one.
+        return CODES.sub("", written.decode().replace(ERASED, "\n")).replace("\r", "")
 
     yield run
     os.close(main)
