@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import graphlib
 import importlib
 import subprocess
 import sys
 
+import grimp
 import pytest
 
 import dotflow
@@ -194,3 +196,11 @@ def test_unknown_providers():
     """A name that is no provider is an AttributeError that says so."""
     with pytest.raises(AttributeError, match="StorageNothing"):
         dotflow.providers.StorageNothing  # noqa: B018
+
+
+def test_no_imports_go_in_a_circle():
+    """Those for types, and those within functions, count too."""
+    graph = grimp.build_graph("dotflow", cache_dir=None)
+    imported = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
+    assert "dotflow.core.task" in imported["dotflow.core.dotflow"] | imported["dotflow.core.config"]
+    graphlib.TopologicalSorter(imported).prepare()  # a CycleError names the modules

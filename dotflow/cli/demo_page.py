@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from rich.console import Console
 
-    from dotflow.cli.commands.demo import Demo
+    from dotflow.cli.demo_runs import Demo
 
 SHORTEST_NAME, BESIDE_NAME = 9, 71
 """Columns that a record's name has at the least, and that the rest of a record takes."""

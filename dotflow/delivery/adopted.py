@@ -14,7 +14,7 @@ from dotflow.core.types import TypeStatus
 from dotflow.delivery.bodies import Source
 from dotflow.delivery.held import HeldTasks
 from dotflow.delivery.message import Kind
-from dotflow.delivery.records import OF_TASKS, OTEL, POLICIES
+from dotflow.delivery.records import OF_TASKS, POLICIES
 from dotflow.delivery.references import resolve_all
 from dotflow.delivery.replay import replay
 from dotflow.delivery.unit import Unit
@@ -22,6 +22,7 @@ from dotflow.logging import logger
 from dotflow.runlog import files, life, lines
 from dotflow.runlog.carrying import CARRIED
 from dotflow.runlog.claims import Claims
+from dotflow.runlog.lines import OTEL
 from dotflow.runlog.reader import Fact, dead_lines
 from dotflow.runlog.receipts import DONE, RUN_DONE, Receipt, Receipts, SeenReceipts, read_receipts
 
@@ -198,9 +199,8 @@ class AdoptedLog:
         """Write receipts."""
         self._receipts.write(receipts)
 
-    def unit_is_done(self, unit: Unit) -> None:
+    def unit_is_done(self, workflow: str, run: int) -> None:
         """Learn that nothing is left to say of a unit."""
-        workflow, run = unit.source.workflow, unit.source.run
         left = self._open.get(workflow, 0) - 1
         if left > 0:
             self._open[workflow] = left

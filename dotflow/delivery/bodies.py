@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.delivery.headers import carried
 from dotflow.delivery.message import Kind, Message
-from dotflow.delivery.records import OTEL
+from dotflow.runlog.lines import OTEL
 from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:

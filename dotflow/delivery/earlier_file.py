@@ -203,9 +203,9 @@ class EarlierFile:
             return
         self._owed = []
 
-    def unit_is_done(self, unit: Unit) -> None:
+    def unit_is_done(self, workflow: str, run: int) -> None:  # noqa: ARG002 - it has one of each
         """Learn that nothing is left to say of a unit."""
-        self._open.discard(unit.source.workflow)
+        self._open.discard(workflow)
 
     def let_go(self, workflow: str) -> None:
         """Leave a workflow to the process that claimed it."""

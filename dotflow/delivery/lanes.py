@@ -12,15 +12,24 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import bodies
-from dotflow.delivery.flight import Flight, Key, slot_of
+from dotflow.delivery.flight import Flight
 from dotflow.delivery.held import HeldTasks
 from dotflow.delivery.later import Later, is_told
-from dotflow.delivery.message import Delivered, Instead, Kind, Outcome, Refused, TryLater
+from dotflow.delivery.message import (
+    Delivered,
+    Instead,
+    Key,
+    Kind,
+    Outcome,
+    Refused,
+    TryLater,
+    slot_of,
+)
 from dotflow.delivery.order import is_before, is_open, leave_out, nest, sendable, unfinished
-from dotflow.delivery.records import OTEL
 from dotflow.delivery.server_ids import ServerIds
 from dotflow.delivery.unit import Unit
 from dotflow.runlog import lines
+from dotflow.runlog.lines import OTEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -340,7 +349,7 @@ class Lanes:
         for one in unit.inner:
             one.outer = None
         if unit.log is not None:
-            unit.log.unit_is_done(unit)
+            unit.log.unit_is_done(unit.source.workflow, unit.source.run)
         at = (unit.source.workflow, unit.source.run)
         if self._units.get(at) is unit:
             del self._units[at]

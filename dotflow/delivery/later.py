@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dotflow.delivery.flight import Key
+    from dotflow.delivery.message import Key
     from dotflow.delivery.unit import Unit
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from dotflow.delivery.unit import Unit
     from dotflow.runlog.receipts import Receipt
 
 
@@ -23,8 +22,8 @@ class LeftBehind(Protocol):
     def write(self, receipts: list[Receipt]) -> None:
         """Write down what becomes of messages."""
 
-    def unit_is_done(self, unit: Unit) -> None:
-        """Learn that nothing is left to say of a unit."""
+    def unit_is_done(self, workflow: str, run: int) -> None:
+        """Learn that nothing is left to say of a unit: of a run of a workflow."""
 
     def let_go(self, workflow: str) -> None:
         """Leave a workflow to the process that claimed it."""

@@ -8,6 +8,12 @@ from typing import NamedTuple
 FRAME = 300
 """Bytes of an item of a bulk without anything in it, and rather more."""
 
+Key = int | None
+"""A record of a unit: a task's number, or None for the workflow."""
+
+Slot = tuple[Key, bool]
+"""A record, and whether the call is the one that all others about it wait for."""
+
 
 class Kind(Enum):
     """What a message asks of dotflow-api; spans are only found in files of the version before."""
@@ -23,6 +29,11 @@ class Kind(Enum):
     def is_post(self) -> bool:
         """Whether the message makes a record, rather than changes one."""
         return self in (Kind.WORKFLOW_POST, Kind.TASK_POST)
+
+
+def slot_of(key: Key, kind: Kind, is_final: bool) -> Slot:
+    """Which of a record's two calls one is."""
+    return key, kind is Kind.TASK_POST or (key is None and not is_final)
 
 
 class Message(NamedTuple):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Iterator, Mapping
 
-    from dotflow.delivery.flight import Key
+    from dotflow.delivery.message import Key
     from dotflow.delivery.server_ids import ServerIds
     from dotflow.delivery.unit import Unit
 

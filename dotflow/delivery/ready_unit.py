@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dotflow.delivery.earlier_words import worded
-from dotflow.delivery.flight import Key, slot_of
-from dotflow.delivery.message import Kind
+from dotflow.delivery.left_behind import LeftBehind
+from dotflow.delivery.message import Key, Kind, slot_of
 from dotflow.delivery.unit import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dotflow.delivery import bodies
     from dotflow.delivery.earlier_ends import Row
-    from dotflow.delivery.earlier_file import EarlierFile
     from dotflow.delivery.message import Message
     from dotflow.delivery.numbers import Numbers
 
 _OPENS = frozenset({Kind.WORKFLOW_POST, Kind.WORKFLOW_OPEN})
+
+
+class ReadyMessages(LeftBehind, Protocol):
+    """What messages were left in."""
+
+    def body(self, number: int) -> bytes:
+        """The body of a message; empty if it cannot be read any more."""
+
+    def owe_removal(self, numbers: Iterable[int]) -> None:
+        """Have messages be removed by `settled`."""
+
+    def settled(self) -> None:
+        """Remove them."""
 
 
 class ReadyUnit(Unit):
@@ -34,7 +46,7 @@ class ReadyUnit(Unit):
         rows: The messages; those of a record in order.
     """
 
-    def __init__(self, source: bodies.Source, file: EarlierFile, rows: list[Row]) -> None:
+    def __init__(self, source: bodies.Source, file: ReadyMessages, rows: list[Row]) -> None:
         super().__init__(source, Counter(), file)
         self._file = file
         self.head.ended = True

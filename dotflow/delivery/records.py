@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.runlog import lines
+from dotflow.runlog.lines import DEFAULT, MANAGED, OTEL
 from dotflow.runlog.reader import SIZE
 
 if TYPE_CHECKING:
     from dotflow.runlog.reader import Fact
-
-DEFAULT, MANAGED, OTEL = "default", "managed", "otel"
-"""The policies: which calls a Server wants. `default` and `managed` report a task when it is added,
-`otel` when it begins."""
 
 POLICIES = frozenset({DEFAULT, MANAGED, OTEL})
 

@@ -10,7 +10,7 @@ from dotflow.delivery.records import OF_TASKS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dotflow.delivery.flight import Slot
+    from dotflow.delivery.message import Slot
     from dotflow.delivery.unit import Unit
     from dotflow.runlog.reader import Fact
     from dotflow.runlog.receipts import Receipt

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import bodies
-from dotflow.delivery.flight import Key, Slot, slot_of
-from dotflow.delivery.message import Kind
+from dotflow.delivery.message import Key, Kind, Slot, slot_of
 from dotflow.delivery.numbers import Numbers
 from dotflow.delivery.records import OF_TASKS, TaskRecord, WorkflowRecord
 from dotflow.runlog.lines import ADDED, RUN_BEGAN

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.delivery.adopted import error_of_the_dead
-from dotflow.delivery.records import OF_TASKS, OTEL, TaskRecord
+from dotflow.delivery.records import OF_TASKS, TaskRecord
 from dotflow.history.logs import local_logs
 from dotflow.history.sound import is_sound
 from dotflow.runlog import history, lines
 from dotflow.runlog.carrying import CARRIED
+from dotflow.runlog.lines import OTEL
 from dotflow.runlog.reader import SegmentReader
 
 if TYPE_CHECKING:

@@ -126,7 +126,7 @@ class ServerOtel(FlushedServer):
         )
         self._has_logs = logs
         if not is_child():  # one that runs a step only writes
-            load(self._otlp, self._metrics, self._destination is not None)
+            load(self._otlp, self._metrics.load, self._destination is not None)
         self._texts = texts = Texts(contexts, redact, whole_values)
         exceptions = Exceptions()
         has_markers = are_wanted(markers)

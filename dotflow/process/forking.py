@@ -6,17 +6,12 @@ import os
 import sys
 import threading
 import weakref
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dotflow.process import late
 
-
-class Renewable(Protocol):
-    """Something with threads, locks or sockets."""
-
-    def renew(self) -> Any:
-        """Begin anew; called in the child, where only the forking thread is left."""
-
+if TYPE_CHECKING:
+    from dotflow.process.late import Renewable
 
 _known: weakref.WeakSet[Any] = weakref.WeakSet()
 

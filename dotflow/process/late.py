@@ -11,12 +11,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from dotflow.logging import logger
-
-if TYPE_CHECKING:
-    from dotflow.process.forking import Renewable
 
 LONGEST_WAIT = 5.0
 """Seconds that a thread waits for another one, which has something begin anew that both use."""
@@ -34,6 +31,13 @@ _at_once: weakref.WeakSet[Any] = weakref.WeakSet()
 _lock = threading.RLock()
 _under_way: list[Any] = []
 """What begins anew this moment, in the thread that holds the lock."""
+
+
+class Renewable(Protocol):
+    """Something with threads, locks or sockets."""
+
+    def renew(self) -> Any:
+        """Begin anew; called in the child, where only the forking thread is left."""
 
 
 def renew_when_used(owner: Renewable, *parts: Any) -> None:

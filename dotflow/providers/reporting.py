@@ -23,7 +23,7 @@ from dotflow.abc.server import FlushResult
 from dotflow.providers.calls import FactServer
 from dotflow.providers.opentelemetry_api import current_headers
 from dotflow.runlog import history
-from dotflow.runlog.lines import NULL, RunLines
+from dotflow.runlog.lines import CLOCK, NULL, RunLines
 from dotflow.runlog.texts import Texts
 from dotflow.runlog.writer import run_log
 
@@ -194,9 +194,6 @@ class ReportingServer(FactServer):
             texts.of("previous", task.previous_context), texts.of("current", task.current_context),
         )  # fmt: skip
 
-
-CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""The clock that all processes of a machine share, and that nobody sets."""
 
 _LINES: dict[type, Callable[[ReportingServer, Any, Any], bytes]] = {
     WorkflowCreated: ReportingServer._created,

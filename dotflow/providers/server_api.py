@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from dotflow.delivery.channel import Channel
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.numbering import next_task_id
-from dotflow.delivery.records import MANAGED
 from dotflow.providers.reporting import ReportingServer
+from dotflow.runlog.lines import MANAGED
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -7,6 +7,7 @@ and its readers with what each of them makes of it (`to`): a line that is lost c
 from __future__ import annotations
 
 import json
+import time
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """The version of the format: of one with a higher number nothing is taken over or deleted."""
+
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""The clock that all processes of a machine share, and that nobody sets: it puts their runs in
+order (`up`)."""
+
+DEFAULT, MANAGED, OTEL = "default", "managed", "otel"
+"""The policies: what a reader makes of lines (`to`). For `default` and `managed` a task is reported
+when it is added, for `otel` when it begins."""
 
 CREATED, ADDED = "workflow created", "task added"
 RUN_BEGAN, RUN_FAILED, RUN_ENDED = "run began", "run failed", "run ended"

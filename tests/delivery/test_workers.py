@@ -85,15 +85,15 @@ def test_an_outage_is_said_once_by_who_looks(api, otlp, monkeypatch, caplog):
     settings = OtlpSettings(endpoint=otlp.http_url)
     key = files.reader_key(endpoint_name(settings))
     otlp.is_away = True
-    beside.look(key, settings, None)
+    beside.look(key, settings)
     otlp.wait_for_request()
     for _ in range(3):
-        beside.look(key, settings, None)
+        beside.look(key, settings)
     assert len(beside._replays) == 1
     otlp.is_away = False
 
     def is_over():
-        beside.look(key, settings, None)
+        beside.look(key, settings)
         return not beside._replays
 
     _until(is_over)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.delivery.adopted import ends_owed
 from dotflow.delivery.bodies import Source
-from dotflow.delivery.records import OF_TASKS, OTEL
+from dotflow.delivery.records import OF_TASKS
 from dotflow.delivery.references import References
 from dotflow.delivery.unit import Unit
 from dotflow.logging import logger
 from dotflow.otel.attributes import WORKFLOW_ID
 from dotflow.runlog import files, history, lines
 from dotflow.runlog.carrying import CARRIED
+from dotflow.runlog.lines import OTEL
 from dotflow.runlog.ownfile import opened_to_read
 from dotflow.runlog.reader import SLICE, SegmentReader, dead_lines
 

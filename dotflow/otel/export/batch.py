@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from dotflow.abc.facts import next_number
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
+from dotflow.otel.export.beside import look
 from dotflow.otel.export.endpoint import TRACES
 from dotflow.otel.export.outgoing import Outgoing
 from dotflow.otel.spans.fields import Writer
@@ -35,7 +36,7 @@ class OtlpProcessor(Outgoing, SpanProcessor):
 
     def __init__(self, settings: OtlpSettings, counts: SpanCounts) -> None:
         self._writer = Writer()
-        super().__init__(settings, counts)
+        super().__init__(settings, counts, look=look)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Write down a span of ours that starts; called by the thread that starts it."""

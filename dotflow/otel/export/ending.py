@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from dotflow.logging import logger
 from dotflow.otel.export.anew import begin_anew
-from dotflow.otel.export.beside import processors
 from dotflow.otel.export.children import step_child
+from dotflow.otel.export.outgoing import processors
 from dotflow.process.at_exit import flush_timeout
 from dotflow.process.late import is_unused
 from dotflow.process.variables import mended_for_providers

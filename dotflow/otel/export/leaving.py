@@ -10,7 +10,6 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from dotflow.logging import logger
-from dotflow.otel.export.beside import look
 from dotflow.otel.export.children import step_child
 from dotflow.otel.export.endpoint import endpoint_name
 from dotflow.otel.export.log import OwnLog
@@ -33,6 +32,8 @@ from dotflow.runlog.waits import Waits
 from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dotflow.otel.export.endpoint import OtlpSettings
 
 STEP_TIMEOUT = 2.0
@@ -47,6 +48,8 @@ class Leaving:
         counts: Where it is counted what becomes of them.
         left_for: The name of the endpoint for which it sends what dead processes left; its own
             without one.
+        look: Sees to what other processes leave for the endpoint once none of this one sends for
+            it, each few seconds; called with the endpoint's key and the settings.
 
     Attributes:
         name: What a line of the log calls the endpoint, without credentials.
@@ -59,7 +62,11 @@ class Leaving:
     """
 
     def __init__(
-        self, settings: OtlpSettings, counts: SpanCounts, left_for: str | None = None
+        self,
+        settings: OtlpSettings,
+        counts: SpanCounts,
+        left_for: str | None = None,
+        look: Callable[[str, OtlpSettings], None] | None = None,
     ) -> None:
         self.name = endpoint_name(settings)
         self.key = files.reader_key(left_for or self.name)
@@ -70,7 +77,7 @@ class Leaving:
         self.counts = counts
         self._lines = RunLines("", 0, {self.key: signal.what})
         self._sender = Sender(settings, counts, self.name, Waits(self.key))
-        self._look_on = partial(look, self.key, settings, left_for)
+        self._look_on = None if look is None else partial(look, self.key, settings)
         self.has_ended = False
         run_log.read_by(self.key, left_for or self.name)
         self._begin()
@@ -131,7 +138,8 @@ class Leaving:
                 thread = threading.Thread(target=self._work, name="dotflow-otlp", daemon=True)
                 thread.start()
                 self._thread = thread
-                watch.over(self.key, self._look_on)
+                if self._look_on is not None:
+                    watch.over(self.key, self._look_on)
         except RuntimeError:  # at the end of the process: the log has them
             logger.debug("No thread can be started to export any more.")
         finally:

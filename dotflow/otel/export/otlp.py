@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from dotflow.otel.export.endpoint import Endpoint, Signal
     from dotflow.otel.export.outcome import Outcome
-    from dotflow.otel.metrics.of_server import ServerMetrics
 
 OTLP = "otlp"
 PROTOCOLS = {"otlp_proto_http": HTTP, "otlp_proto_grpc": GRPC}
@@ -180,18 +179,18 @@ def exporter_of(endpoint: Endpoint) -> Exporter:
     return HttpExporter(endpoint)
 
 
-def load(settings: OtlpSettings, metrics: ServerMetrics, has_records: bool) -> None:
+def load(settings: OtlpSettings, load_metrics: Callable[[], None], has_records: bool) -> None:
     """Load what reports, where there is anything to report to: else the first run has to wait.
 
     Args:
         settings: What the arguments say of OTLP.
-        metrics: What counts runs.
+        load_metrics: Loads what counts runs.
         has_records: Whether a dotflow-api gets records of them.
     """
     if settings.endpoint is not None or OTLP in _named():
         load_exporter(settings)
         import_module("dotflow.otel.export.provider")
-        metrics.load()
+        load_metrics()
     if has_records:
         import_module("dotflow.delivery.channel")
 

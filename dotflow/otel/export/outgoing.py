@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from dotflow.logging import logger
-from dotflow.otel.export.beside import processors
 from dotflow.otel.export.children import step_child
 from dotflow.otel.export.leaving import STEP_TIMEOUT, Leaving
 from dotflow.otel.export.others import LOOK_AT_CHILDREN
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dotflow.otel.export.otlp import SpanCounts
     from dotflow.otel.export.sending import Sent
 
+processors: weakref.WeakSet[Outgoing] = weakref.WeakSet()
+"""What sends from this process."""
+
 
 class Outgoing(Leaving):
     """Hands spans, or log records, to an OTLP exporter, in a thread; none is lost.
@@ -37,9 +40,13 @@ class Outgoing(Leaving):
     """
 
     def __init__(
-        self, settings: OtlpSettings, counts: SpanCounts, left_for: str | None = None
+        self,
+        settings: OtlpSettings,
+        counts: SpanCounts,
+        left_for: str | None = None,
+        look: Callable[[str, OtlpSettings], None] | None = None,
     ) -> None:
-        super().__init__(settings, counts, left_for)
+        super().__init__(settings, counts, left_for, look)
         processors.add(self)
 
     # On the workflow's path.

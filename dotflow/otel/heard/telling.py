@@ -21,9 +21,7 @@ from dotflow.abc.facts import (
 )
 from dotflow.otel.spans.carriers import template_of
 from dotflow.otel.spans.record import COMPLETED, FAILED
-from dotflow.otel.spans.runs import POLICY_OTEL
-from dotflow.otel.spans.workflows import CLOCK
-from dotflow.runlog.lines import OWING, WAIT, RunLines, compact
+from dotflow.runlog.lines import CLOCK, OTEL, OWING, WAIT, RunLines, compact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +47,7 @@ class RunTeller:
 
     def __init__(self, workflow: str, key: str, texts: Texts, secret: str) -> None:
         self.number = next_number()
-        self._lines = RunLines(workflow, self.number, {key: POLICY_OTEL})
+        self._lines = RunLines(workflow, self.number, {key: OTEL})
         self._texts = texts
         self._secret = secret
         self._up = time.clock_gettime_ns(CLOCK)

@@ -8,6 +8,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor
 
 from dotflow.abc.facts import next_number
 from dotflow.logging import logger
+from dotflow.otel.export.beside import look
 from dotflow.otel.export.children import step_child
 from dotflow.otel.export.outgoing import Outgoing
 from dotflow.otel.logs.past import Writer
@@ -39,7 +40,7 @@ class OtlpRecords(Outgoing, LogRecordProcessor):
         self._writer = Writer()
         self._most = max_bytes()
         self._texts = texts
-        super().__init__(settings, counts)
+        super().__init__(settings, counts, look=look)
 
     def on_emit(self, log_record: Any) -> None:
         """Take a record, and write it down; called by the thread that logs, which gets no error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dotflow.otel import attributes as names
 from dotflow.otel.metrics.labels import Active, Labels
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Observation
 
     from dotflow.otel.attributes import Metric
-    from dotflow.otel.metrics.tally import Tally
 
 OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 """OpenTelemetry's variable for conventions that are new, set apart by commas: with `cicd` among
@@ -36,6 +35,9 @@ RESULTS = {
 }
 """What came of a pipeline that failed, by the error's type: of any other it is a failure."""
 
+Run = tuple[str | None, list[tuple[str, str]]]
+"""A run: the name it was given, or None, and names and groups of its tasks."""
+
 _RUN = (names.WORKFLOW_NAME,)
 _TASK = (*_RUN, names.TASK_NAME, names.TASK_GROUP)
 
@@ -44,6 +46,20 @@ def wants_pipelines() -> bool:
     """Whether OpenTelemetry's metrics of pipelines are wanted."""
     said = os.environ.get(OPT_IN, "").split(",")
     return any(one.strip().lower() in ("cicd", "cicd/dup") for one in said)
+
+
+class Counted(Protocol):
+    """What is to be collected."""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether this process had a run that is counted."""
+
+    def record(self) -> None:
+        """Record what ended."""
+
+    def under_way(self) -> list[Run]:
+        """The runs that are under way, and their tasks."""
 
 
 class Instruments:
@@ -57,7 +73,7 @@ class Instruments:
         tally: Knows what ended, and what is under way.
     """
 
-    def __init__(self, meter: Any, tally: Tally) -> None:
+    def __init__(self, meter: Any, tally: Counted) -> None:
         self._tally = tally
         self._runs, self._tasks = Active(*_RUN), Active(*_TASK)
         self._outboxes = Outboxes()
@@ -142,7 +158,7 @@ class Pipelines:
         tally: Knows what is under way.
     """
 
-    def __init__(self, meter: Any, tally: Tally) -> None:
+    def __init__(self, meter: Any, tally: Counted) -> None:
         self._tally = tally
         self._active = Active(names.CICD_PIPELINE_NAME, names.CICD_PIPELINE_RUN_STATE)
         self._of_run = Labels(

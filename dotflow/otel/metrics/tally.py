@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
 from dotflow.logging import logger
-from dotflow.otel.metrics.instruments import Instruments
+from dotflow.otel.metrics.instruments import Instruments, Run
 from dotflow.otel.metrics.outbox import all_of
 from dotflow.process.late import renew_when_used
 from dotflow.utils.masking import clean
@@ -30,9 +30,6 @@ MOST_WAITING = 16_384
 
 LONGEST_WAIT = 5.0
 """Seconds that whoever collects waits for a thread that records."""
-
-Run = tuple[str | None, list[tuple[str, str]]]
-"""A run: the name it was given, or None, and names and groups of its tasks."""
 
 Where = SpanContext | tuple[SpanContext, int]
 """A span: its context, or that of its parent and its own id."""

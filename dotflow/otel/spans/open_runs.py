@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from dotflow.abc.task import TaskView
-    from dotflow.otel.metrics.tally import Run, Tally
+    from dotflow.otel.metrics.instruments import Run
+    from dotflow.otel.metrics.tally import Tally
     from dotflow.otel.spans.runs import WorkflowRun
 
 KNOWN_ROOTS = 1000

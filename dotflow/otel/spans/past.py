@@ -17,7 +17,6 @@ from dotflow.otel.spans.record import (
     StepSaid,
     WorkerSaid,
 )
-from dotflow.otel.spans.runs import POLICY_OTEL
 from dotflow.otel.spans.values import short
 from dotflow.runlog import lines
 
@@ -145,7 +144,7 @@ class PastSpans:
     def _attempt_began(self, fact: Fact) -> None:
         task = self._tasks.get((fact["r"], fact["t"]))
         if task is not None and "span" in fact:
-            said = AttemptSaid(fact["attempt"], POLICY_OTEL in fact["to"].values())
+            said = AttemptSaid(fact["attempt"], lines.OTEL in fact["to"].values())
             self._attempts[fact["r"], fact["t"]] = LightSpan(
                 task.place.below(task.context),
                 int(fact["span"], 16),
@@ -167,7 +166,7 @@ class PastSpans:
         step = StepSaid(short(fact["name"]), *fact["step"])
         said = TaskSaid(
             short(fact["w"]), step, fact["t"], fact["group"], fact["n"],
-            self._text(fact, "initial"), previous, POLICY_OTEL in fact["to"].values(),
+            self._text(fact, "initial"), previous, lines.OTEL in fact["to"].values(),
         )  # fmt: skip
         said.worker = _worker(fact)
         return LightSpan(self._place(fact["in"]), int(fact["span"], 16), step.name, at_ns, said)

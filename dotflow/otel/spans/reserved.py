@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, overload
 
 from opentelemetry.trace import NonRecordingSpan, SpanContext, format_span_id
 
 from dotflow.otel.ids import reserve_span_id
 from dotflow.otel.propagation import step_carrier_of
-from dotflow.otel.spans.runs import with_span
+from dotflow.otel.spans.runs import Reserved, with_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
     from dotflow.otel.spans.open_runs import OpenRuns
     from dotflow.otel.spans.runs import Part, WorkflowRun
     from dotflow.otel.spans.splitting import Splitter
-
-
-class Reserved(NamedTuple):
-    """What is reserved for a task.
-
-    Attributes:
-        part: The part of the run that it is in.
-        span_id: The id of its span; 0 if the provider of the application chooses that itself.
-        carrier: What leads there.
-    """
-
-    part: Part
-    span_id: int
-    carrier: Carrier
 
 
 def attempt_id(task: int, attempt: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -14,7 +14,7 @@ from dotflow.otel import attributes as names
 from dotflow.otel.spans.light import LightSpan, TaskSaid
 from dotflow.otel.spans.record import FAILED, FailedTask, StepSaid, tell_end
 from dotflow.otel.spans.values import short
-from dotflow.runlog.lines import RunLines, compact
+from dotflow.runlog.lines import OTEL, RunLines, compact
 from dotflow.runlog.writer import run_log
 from dotflow.utils.masking import clean
 
@@ -23,21 +23,17 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from dotflow.abc.facts import RunBegan
+    from dotflow.abc.facts import Carrier, RunBegan
     from dotflow.otel.metrics.tally import Tally
     from dotflow.otel.spans.place import Place
     from dotflow.otel.spans.readable import Said
     from dotflow.otel.spans.record import WorkerSaid
-    from dotflow.otel.spans.reserved import Reserved
 
 KNOWN_STEPS = 1000
 """Steps of a run of which it is known what spans say of them."""
 
 TEXT_OF_A_TASK = 512
 """Characters. A task with more counts as several: what backends refuse is a number of bytes."""
-
-POLICY_OTEL = "otel"
-"""What dotflow-api's reader of the run log makes of its lines."""
 
 _RUN = otel_context.create_key("dotflow-run")
 
@@ -147,7 +143,7 @@ class WorkflowRun:
         to = dict(readers)
         self.is_replayed = bool(to)
         if self.channel is not None:
-            to[self.channel.key] = POLICY_OTEL
+            to[self.channel.key] = OTEL
         self.is_kept = is_kept
         self.is_only_kept = is_kept and not to
         self.is_cut = self.channel is None and not is_kept
@@ -214,6 +210,20 @@ class Part:
         if self.first_failed is None and said.error is not None and said.status == FAILED:
             self.first_failed = FailedTask(said.task_id, said.step.name, said.error)
         return self.running == 0
+
+
+class Reserved(NamedTuple):
+    """What is reserved for a task that has not begun.
+
+    Attributes:
+        part: The part of the run that it is in.
+        span_id: The id of its span; 0 if the provider of the application chooses that itself.
+        carrier: What leads there.
+    """
+
+    part: Part
+    span_id: int
+    carrier: Carrier
 
 
 class TaskRun:

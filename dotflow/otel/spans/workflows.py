@@ -20,7 +20,7 @@ from dotflow.otel.spans.starting import is_sampled, link, links_to, started
 from dotflow.otel.spans.values import short
 from dotflow.process import at_exit
 from dotflow.runlog.keeping import keeper
-from dotflow.runlog.lines import compact
+from dotflow.runlog.lines import CLOCK, compact
 from dotflow.runlog.writer import run_log
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from dotflow.otel.spans.splitting import Splitter
     from dotflow.otel.spans.tasks import TaskTeller
     from dotflow.runlog.texts import Texts
-
-
-CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""One for all processes of a machine: it orders runs of one id that several of them make."""
 
 
 class WorkflowTeller:

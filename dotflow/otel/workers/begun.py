@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dotflow.logging import logger
 from dotflow.otel import propagation
-from dotflow.otel.export import beside, declarative, delivering
+from dotflow.otel.export import declarative, delivering, outgoing
 from dotflow.otel.export.alone import is_asked_for
 from dotflow.otel.export.children import LAUNCHED_KEY, LOG_KEY, launch, step_child
 from dotflow.otel.export.ending import see_to_the_end
@@ -169,7 +169,7 @@ class _Worker:
         """What the step that ends here noted in memory; what is in the log is its reader's now."""
         noting = noting_in()
         if step_child.only_writes:
-            ours = {one.key for one in list(beside.processors)}
+            ours = {one.key for one in list(outgoing.processors)}
             # Without it no dotflow-api was ever spoken to here, and it takes its time to load.
             channel = sys.modules.get("dotflow.delivery.channel")
             inherited = channel.bystanders() if channel is not None else set()
@@ -182,7 +182,7 @@ class _Worker:
     @staticmethod
     def _send() -> None:
         """Send what ended here; not all of it, if that takes long or nobody takes it."""
-        ours = [one for one in list(beside.processors) if one.is_at_work]
+        ours = [one for one in list(outgoing.processors) if one.is_at_work]
         waits = [delivering.ours(one, FLUSH) for one in ours]
         deadline = time.monotonic() + FLUSH
         for wait in waits:
