@@ -49,12 +49,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Word:
-    """What has arrived of a record: by which run, said when."""
+    """What has arrived of a record: by which run, said when.
+
+    Attributes:
+        is_void: Whether it changed nothing: dotflow-api answers that the record is there.
+    """
 
     run: Run
     when: int
     status: str
     key: str
+    is_void: bool = False
 
 
 def _is_over_after(outer, *inner):
@@ -167,6 +172,7 @@ class Books:
         lane = (message.workflow, message.task)
         is_repeat = message.id in self.seen
         is_there = message.kind is Kind.WORKFLOW_POST and message.workflow in self.workflows
+        is_void = message.kind is Kind.TASK_POST and lane in self.tasks
         self.seen[message.id] = True
         if not is_repeat and message.kind not in FIRST:
             took = self._took.setdefault(_slot(message), message.id)
@@ -183,9 +189,9 @@ class Books:
         elif message.kind in FIRST:
             self.workflows.add(message.workflow)
         if not is_there:  # what makes a record changes none that is there
-            self._note(message, is_taken=True)
+            self._note(message, is_taken=True, is_void=is_void)
 
-    def _note(self, message, is_taken):
+    def _note(self, message, is_taken, is_void=False):
         """Hold a word against those that have arrived."""
         run = self.run_of(message)
         lane = (message.workflow, message.task)
@@ -199,7 +205,7 @@ class Books:
             is_later = word.when > when and not self._are_told_together(word.run, run)
             assert not is_later, f"{lane} went back: {word} before {message}, said at {when}"
         status = json.loads(message.body).get("status", "")
-        words.append(Word(run, when, status if is_taken else "", message.id))
+        words.append(Word(run, when, status if is_taken else "", message.id, is_void))
         if message.final and message.task is None:
             self._check_end(run)
 
@@ -279,7 +285,7 @@ class Books:
         last = max(runs, key=lambda one: (_end(one, task)[0], -one.began))
         several = [last, *(one for one in runs if one.overlaps(last))]
         ends = {_end(one, task) for one in several} | self._inner_ends(runs, several, task)
-        words = self.arrived.get((workflow, task), [])
+        words = [one for one in self.arrived.get((workflow, task), []) if not one.is_void]
         assert words, f"of {workflow}/{task} nothing arrived"
         found = words[-1].when
         assert found in {when for when, _ in ends}, (
