@@ -36,8 +36,9 @@ FINAL = (TypeStatus.COMPLETED, TypeStatus.FAILED)
 
 WHAT_PICKLE_GIVES = "return what pickle gives back as it is"
 
-listeners: dict[int, Server | None] = {}
-"""Who is told of a run that is under way, by its number; asked once a run, not once a task."""
+listeners: dict[int, tuple[Config, Server]] = {}
+"""Who is told of a run that is under way, by its number, and whose Server that is: it is asked once
+a run. A Server that is silent is asked for each task, for a hook may be put on it meanwhile."""
 
 _last_prefix: tuple[Any, str] = (None, "None-_note-")
 """An id, and how the keys of its notes begin: the text of an id is slow to make."""
@@ -83,8 +84,10 @@ class TaskReporter:
     def __init__(self, task: Task) -> None:
         self.task = task
         run = task.run
-        listener = listeners[run] if run in listeners else task.config.listener(run)
-        self._server = task.config.server if listener is None else listener
+        config = task.config
+        known = listeners.get(run)
+        listener = known[1] if known and known[0] is config else config.listener(run)
+        self._server = config.server if listener is None else listener
         self._tells = listener is not None
         self._in_doubt: TaskFact | None = None
         self._has_told = False

@@ -296,8 +296,9 @@ class Manager(Outcome):
         call(self.config.tracer, "start_workflow", workflow_id=wid, mode=mode,
              tasks_count=len(self.tasks))  # fmt: skip
         call(self.config.metrics, "workflow_started", workflow_id=wid, mode=mode)
-        self._listener = listeners[self._number] = self.config.listener(self._number)
+        self._listener = self.config.listener(self._number)
         if self._listener is not None:
+            listeners[self._number] = self.config, self._listener
             self._tell(self._began(self.config))
             self.trace_id = call(self._listener, "trace_id", wid)
         write_note(self.config, wid)

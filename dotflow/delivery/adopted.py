@@ -24,13 +24,14 @@ from dotflow.runlog.carrying import CARRIED
 from dotflow.runlog.claims import Claims
 from dotflow.runlog.lines import OTEL
 from dotflow.runlog.reader import Fact, dead_lines
-from dotflow.runlog.receipts import DONE, RUN_DONE, Receipt, Receipts, SeenReceipts, read_receipts
+from dotflow.runlog.receipts import DONE, RUN_DONE, Receipts, SeenReceipts, is_done, is_run_done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from dotflow.delivery.server_ids import ServerIds
+    from dotflow.runlog.receipts import Receipt
 
 ERROR = "ProcessEnded"
 """The name of the error of a task whose process did not live to end it."""
@@ -83,7 +84,8 @@ class AdoptedLog:
         self.readers = _readers(facts)
         heads = (fact for fact in facts if fact["f"] == "log")
         self._is_of_another_boot = any(map(life.is_of_another_boot, heads))
-        # What is done stays so: an end that a later run made void is owed again once that is gone.
+        # What is done stays so, a run as well as a workflow (`take_over`): an end that a later run
+        # made void is owed again once that is gone.
         self._seen = SeenReceipts(segments, reader)
         done = self._seen.done()
         self._facts: dict[str, list[Fact] | None] = {
@@ -94,6 +96,7 @@ class AdoptedLog:
         self._receipts = Receipts(segments[-1], reader)
         self._claims = Claims(log, reader)
         self._open: dict[str, int] = {}
+        self._owed: list[Receipt] = []
         self.nested: dict[str, set[str]] = {}
 
     @property
@@ -118,11 +121,13 @@ class AdoptedLog:
         if self.is_gone:
             self._facts.clear()
             return []
-        units = self._folded(workflow, facts, said, said)
+        units = [
+            unit for unit in self._folded(workflow, facts, said, said)
+            if not is_run_done(said.get(unit.source.run, ()))
+        ]  # fmt: skip
         if self._is_anew and any(unit.pending for unit in units):
             units = self._folded(workflow, facts, said, {})
         else:
-            units = [unit for unit in units if not _run_is_done(said.get(unit.source.run, ()))]
             _learn_ids(workflow, said, ids)
         self._open[workflow] = len(units)
         if not units:
@@ -205,14 +210,20 @@ class AdoptedLog:
         if left > 0:
             self._open[workflow] = left
             if run:  # what a later run made void stays so, also once that one's log is gone
-                self._receipts.write([{"k": RUN_DONE, "w": workflow, "r": run}])
+                self._owed.append({"k": RUN_DONE, "w": workflow, "r": run})
         elif workflow in self._open:
             self._is_done(workflow)
 
     def _is_done(self, workflow: str) -> None:
         del self._open[workflow]
         self._facts.pop(workflow, None)
-        self._receipts.write([{"k": DONE, "w": workflow}])
+        self._owed.append({"k": DONE, "w": workflow})
+
+    def say_done(self) -> None:
+        """Write down what is done; called once all that was refused of it is a dead letter."""
+        owed, self._owed = self._owed, []
+        if owed:
+            self._receipts.write(owed)
 
     def is_open(self, workflow: str) -> bool:
         """Whether this process has taken over a workflow, and not said everything."""
@@ -229,6 +240,7 @@ class AdoptedLog:
 
     def close(self) -> None:
         """Release the receipts; where this reader is done, say so, and delete what none needs."""
+        self.say_done()
         if self.is_done and not self.is_gone:
             self._receipts.write([{"k": DONE}])
             if all(is_done(self.segments, key) for key in self.readers):
@@ -236,17 +248,6 @@ class AdoptedLog:
                     files.delete(path)
                 files.delete_log(self.id)
         self._receipts.close()
-
-
-def is_done(segments: list[Path], reader: str) -> bool:
-    """Whether a reader has said that it needs a dead log no more."""
-    receipts = read_receipts(segments[-1], reader)
-    return any(one.get("k") == DONE and "w" not in one for one in receipts)
-
-
-def _run_is_done(said: Sequence[Receipt]) -> bool:
-    """Whether the receipts of a run say that nothing is left to say of it."""
-    return any(one.get("k") == RUN_DONE for one in said)
 
 
 def _readers(facts: list[Fact]) -> dict[str, str]:

@@ -6,14 +6,14 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from dotflow.delivery.adopted import AdoptedLog, is_done
+from dotflow.delivery.adopted import AdoptedLog
 from dotflow.delivery.calls import Calls
 from dotflow.delivery.mentions import Mentions
 from dotflow.delivery.waiting import BEFORE
 from dotflow.logging import logger
 from dotflow.runlog import files
 from dotflow.runlog.claims import Claims
-from dotflow.runlog.receipts import SeenReceipts
+from dotflow.runlog.receipts import SeenReceipts, is_done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -355,6 +355,12 @@ class Adoption:
         for one in flights:
             if one.unit.log is not None:
                 self._calls.let_go(one.message.workflow)
+
+    def say_done(self) -> None:
+        """Write down which runs of dead processes are done: what was refused of them is buried."""
+        for found in self._adopted.values():
+            if isinstance(found, AdoptedLog):
+                found.say_done()
 
     def close(self) -> None:
         """Leave what is left to the next process."""

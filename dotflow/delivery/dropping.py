@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from dotflow.delivery import dead_letters
 from dotflow.delivery import earlier_disk as disk
-from dotflow.delivery.adopted import AdoptedLog, is_done
+from dotflow.delivery.adopted import AdoptedLog
 from dotflow.delivery.earlier_file import EarlierFile
 from dotflow.delivery.survey import SPANS, living_owner
 from dotflow.delivery.waiting import OTLP
 from dotflow.runlog import files, waits
 from dotflow.runlog.claims import Claims
 from dotflow.runlog.reader import NewerFormatError, destinations_of
-from dotflow.runlog.receipts import DONE, Receipt, Receipts
+from dotflow.runlog.receipts import DONE, Receipt, Receipts, is_done
 
 if TYPE_CHECKING:
     from pathlib import Path

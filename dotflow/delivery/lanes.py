@@ -15,16 +15,7 @@ from dotflow.delivery import bodies
 from dotflow.delivery.flight import Flight
 from dotflow.delivery.held import HeldTasks
 from dotflow.delivery.later import Later, is_told
-from dotflow.delivery.message import (
-    Delivered,
-    Instead,
-    Key,
-    Kind,
-    Outcome,
-    Refused,
-    TryLater,
-    slot_of,
-)
+from dotflow.delivery.message import Delivered, Instead, Kind, Outcome, Refused, TryLater, slot_of
 from dotflow.delivery.order import is_before, is_open, leave_out, nest, sendable, unfinished
 from dotflow.delivery.server_ids import ServerIds
 from dotflow.delivery.unit import Unit
@@ -34,7 +25,7 @@ from dotflow.runlog.lines import OTEL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dotflow.delivery.message import Message
+    from dotflow.delivery.message import Key, Message
     from dotflow.runlog.reader import Fact
 
 FIRST_DELAY = 0.5  # seconds

@@ -222,6 +222,7 @@ class Outbox:
     def _written_down(self, flights: list[Flight]) -> list[Flight]:
         """Write down what is about to be sent: until it is answered it is repeated unchanged."""
         self._bury_unsent()
+        self._adoption.say_done()
         self._write([(one, _receipt("sending", one), self._files_of(one)) for one in flights])
         return flights
 
@@ -251,6 +252,7 @@ class Outbox:
         for message, why, server_id in buried:  # before anything says that they were refused
             _bury(self.name, message, why, server_id)
         self._write(said)
+        self._adoption.say_done()
         self._adoption.sent(flights)
         if self._adoption.is_more_left and not self.lanes.pending:
             self._adoption.look(at_once=True)

@@ -7,7 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dotflow.delivery.rounds import Flush, Rounds, Sender
+from dotflow.delivery.flush import Flush
+from dotflow.delivery.rounds import Rounds, Sender
 from dotflow.delivery.worker import Worker
 from dotflow.process import at_exit, watch
 from dotflow.process.late import renew_when_used

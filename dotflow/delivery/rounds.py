@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from dotflow.delivery.message import Delivered, Message, NotSent, Outcome, TryLater
+from dotflow.delivery.message import Message, NotSent, Outcome, TryLater
 from dotflow.delivery.outbox import Counts
 from dotflow.delivery.patience import Patience
 from dotflow.logging import logger
@@ -19,6 +17,7 @@ from dotflow.runlog.waits import Waits
 
 if TYPE_CHECKING:
     from dotflow.delivery.flight import Flight
+    from dotflow.delivery.flush import Flush
     from dotflow.delivery.outbox import Outbox
     from dotflow.delivery.senders import Senders
 
@@ -33,9 +32,6 @@ BREATH = 0.001
 
 POLL = 0.002
 """Seconds between two looks of a thread that sends by itself."""
-
-LOOK = 0.05
-"""Seconds between two looks of whoever waits for a flush at what nobody tells."""
 
 AHEAD = 2
 """Calls for each thread that wait for it while all goes well: it need not wait for the relay's."""
@@ -76,46 +72,6 @@ class Sender(Protocol):
 
     def renewed(self) -> Sender:
         """One for a forked child, which has none of the parent's connections."""
-
-
-class Flush:
-    """What somebody who waits for delivery is told.
-
-    Args:
-        gives_up: Whether it is over as soon as something is not taken, and ends no pause.
-
-    Attributes:
-        is_begun: A round has ended the pauses for it, which is done once.
-        is_drained: All that was reported before is delivered, or dead.
-        stuck_until: Until then nothing more is sent.
-    """
-
-    __slots__ = ("_bell", "gives_up", "is_begun", "is_drained", "stuck_until")
-
-    def __init__(self, gives_up: bool = False) -> None:
-        self.gives_up = self.is_begun = gives_up
-        self.is_drained = False
-        self.stuck_until = 0.0
-        # No queue: one that a signal's handler holds up beyond its timeout may wait for ever.
-        self._bell = threading.Lock()
-        self._bell.acquire()
-
-    def tell(self, stuck_until: float | None = None) -> None:
-        """Say that all is drained, or until when nothing more is sent; and wake who waits."""
-        if stuck_until is None:
-            self.is_drained = True
-        else:
-            self.stuck_until = stuck_until
-        with contextlib.suppress(RuntimeError):  # it has rung already
-            self._bell.release()
-
-    def wait(self, seconds: float) -> None:
-        """Wait until something is told, or it is time to look whether the relay's thread lives."""
-        self._bell.acquire(timeout=max(0.0, min(LOOK, seconds)))
-
-    def is_over(self, deadline: float) -> bool:
-        """Whether waiting longer changes nothing before a time."""
-        return self.is_drained or self.stuck_until >= (0.001 if self.gives_up else deadline)
 
 
 class Permit:
@@ -196,6 +152,8 @@ class Rounds:
             self._dispatch(senders, self._most)
         self.counts = counts = self._outbox.counts()
         wait = self._until_next(now)
+        if self._answers:
+            return 0.0
         if self.under_way:
             return min(wait, CARE_EVERY if self.under_way <= self._low else STALE)
         if not counts.pending:
@@ -262,17 +220,19 @@ class Rounds:
         if not senders.hand_over(Job(flights, self._permit), self.under_way):
             self._settle([(flights, self._send(flights, None))])
 
-    def send(self, job: Job) -> bool:
+    def send(self, job: Job, may_begin: bool = True) -> bool:
         """Send what was handed over; the only method that the sending threads call.
 
         Args:
             job: What is to be sent.
+            may_begin: Whether calls may begin at all.
 
         Returns:
             Whether the relay's thread has something to do that should not wait.
         """
-        outcomes = None if job.permit.is_revoked else self._send(job.flights, None)
-        goes_well = outcomes is not None and _are_delivered(outcomes)
+        is_held = job.permit.is_revoked or not may_begin
+        outcomes = None if is_held else self._send(job.flights, None)
+        goes_well = _go_well(outcomes)
         if not goes_well:  # before the answer is seen: what is handed over after that may begin
             self._permit.is_revoked = True
         self._answers.append((job.flights, outcomes))
@@ -319,7 +279,7 @@ class Rounds:
             for of_call, its in answers
             for outcome in (its if its is not None else [NotSent()] * len(of_call))
         ]
-        self._goes_well = _are_delivered(outcomes)
+        self._goes_well = _go_well(outcomes)
         if not self._goes_well:
             self._permit = Permit()
         try:
@@ -395,5 +355,6 @@ class Rounds:
             )  # fmt: skip
 
 
-def _are_delivered(outcomes: list[Outcome]) -> bool:
-    return all(isinstance(one, Delivered) for one in outcomes)
+def _go_well(outcomes: list[Outcome] | None) -> bool:
+    """Whether nothing speaks against further calls: what is refused says nothing of others."""
+    return not any(isinstance(one, TryLater) for one in outcomes or ())

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import earlier
-from dotflow.delivery.adopted import AdoptedLog, is_done
+from dotflow.delivery.adopted import AdoptedLog
 from dotflow.delivery.server_ids import ServerIds
 from dotflow.delivery.waiting import OTLP, Waiting
 from dotflow.runlog import files
@@ -20,6 +20,7 @@ from dotflow.runlog.reader import (
     dead_lines,
     destinations_of,
 )
+from dotflow.runlog.receipts import is_done
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -14,8 +15,9 @@ from dotflow.delivery.senders import Senders
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dotflow.delivery.flush import Flush
     from dotflow.delivery.outbox import Outbox
-    from dotflow.delivery.rounds import Flush, Job, Rounds, Sender
+    from dotflow.delivery.rounds import Job, Rounds, Sender
 
 SOON = 0.05
 """Seconds until a line is looked for again that was written while the relay went to sleep."""
@@ -69,7 +71,7 @@ class Worker:
         rounds: What is done in each round.
         workers: How many calls may be under way.
         linger: Seconds that the thread waits for something to do before it ends.
-        began: Called when a thread has been started. As long as there is one, this holds the relay.
+        began: Called when a thread has been started.
         stuck: Called when none can be.
 
     Attributes:
@@ -108,6 +110,7 @@ class Worker:
         self.owes_hurry = self.is_closing = False
         self.is_running = self.is_asleep = self.has_worked = False
         self.is_ours = _Marked()
+        self._process = os.getpid()
         self._here: int | None = None  # the thread of a flush that does the work
 
     def ring(self) -> None:
@@ -205,7 +208,7 @@ class Worker:
     def _do(self, job: Job) -> None:
         """Send what was handed over; called by a sending thread."""
         self.is_ours.here = True
-        if self._rounds.send(job):
+        if self._rounds.send(job, not self.is_closing):
             self.bell.put(None)
 
     def work_here(self, flush: Flush, deadline: float) -> None:
@@ -217,7 +220,10 @@ class Worker:
             return
         self._here = threading.get_ident()
         try:
-            while (left := deadline - time.monotonic()) > 0 and not self.is_over(flush, deadline):
+            # A signal handler may fork: the child has another worker, and other things to send.
+            while os.getpid() == self._process and not self.is_over(flush, deadline):
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
                 self._rounds.alone(flush, left)
         finally:
             self._here = None

@@ -106,15 +106,6 @@ def close_in_child() -> None:
 
 
 @atexit.register
-def _end() -> None:
-    has_reported = bool(_kept or _open)
-    _close_all()
-    if has_reported and os.getpid() == _process:
-        from dotflow.process import last_look  # here, for who reports nothing has no need of it
-
-        last_look.spare()
-
-
 def _close_all() -> None:
     if os.getpid() != _process:
         return

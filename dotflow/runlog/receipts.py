@@ -11,7 +11,7 @@ from dotflow.logging import logger
 from dotflow.runlog import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 Receipt = dict[str, Any]
@@ -96,6 +96,17 @@ def read_receipts(segment: Path, reader: str) -> list[Receipt]:
         return _parsed(files.read_file(files.receipts_path(segment, reader)))
     except OSError:
         return []
+
+
+def is_done(segments: list[Path], reader: str) -> bool:
+    """Whether a reader has said that it needs a dead log no more."""
+    receipts = read_receipts(segments[-1], reader)
+    return any(one.get("k") == DONE and "w" not in one for one in receipts)
+
+
+def is_run_done(said: Sequence[Receipt]) -> bool:
+    """Whether the receipts of a run say that nothing is left to say of it."""
+    return any(one.get("k") == RUN_DONE for one in said)
 
 
 def _parsed(data: bytes) -> list[Receipt]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from core_doubles import echo, fail, increment, note_pid, process_id
+from core_doubles import RecordingServer, echo, fail, increment, note_pid, process_id
 
 from dotflow import Config, Context, DotFlow, Task, action
 from dotflow.core.exception import ExecutionModeNotExist, InvalidOnInputChange
@@ -21,6 +21,7 @@ from dotflow.core.workflow import (
     SequentialGroup,
     grouper,
 )
+from dotflow.providers.server_none import ServerNone
 from dotflow.utils import basic_callback
 
 MODES = ["sequential", "sequential_group", "background", "parallel"]
@@ -355,3 +356,26 @@ def test_a_config_that_hides_nothing():
     flow.start()
     assert flow.result_storage() == [1]
     assert config.guard.failures == {"Broken.hook_status_task": 3}
+
+
+def test_a_task_is_reported_to_the_server_of_its_own_config(recorded, record):
+    """Whatever Server the Manager has that runs it."""
+    task = Task(1, echo, initial_context=1, config=recorded)
+    record.clear()
+    Manager(tasks=[task], config=Config(server=RecordingServer(lambda *_: None)))
+    assert record.starting("server.update_t") != []
+
+
+def test_a_hook_that_is_put_on_a_silent_server_in_a_run_is_called():
+    """From the next task on."""
+    seen, server = [], ServerNone()
+
+    @action
+    def hooks():
+        server.update_task = lambda task: seen.append(task.status)
+
+    flow = DotFlow(config=Config(server=server))
+    flow.task.add(step=hooks)
+    flow.task.add(step=echo, initial_context=1)
+    flow.start()
+    assert seen == ["In progress", "Completed"]

@@ -22,8 +22,8 @@ def held(api, relays):
     relay, answers = relays(api, timeout=60), threading.Semaphore(0)
     woken, send = [], relay._rounds.send
 
-    def note(job):
-        woken.append(send(job))
+    def note(job, may_begin):
+        woken.append(send(job, may_begin))
         return woken[-1]
 
     relay._rounds.send = note

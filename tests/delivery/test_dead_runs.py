@@ -55,6 +55,37 @@ def fact(kind, n, at=0, **more):
     return {"f": kind, "n": n, "w": "w", "r": 1, "to": {}, "at": at, **more}
 
 
+def test_a_refused_end_is_a_dead_letter_before_the_run_is_done(monkeypatch):
+    """A process that dies as it is about to bury a message leaves it to the next one."""
+
+    def two_runs(_):
+        outer, inner = WrittenRun(), WrittenRun()
+        outer.created().began()
+        inner.began(again=True).ended()
+
+    dies(two_runs)
+
+    def dies_here(*_):
+        raise KeyboardInterrupt
+
+    def deliver():
+        outbox.care()
+        while claimed := outbox.claim(1):
+            [flight] = claimed
+            is_inner_end = flight.message.final and not flight.message.is_posthumous
+            outbox.settle(claimed, [Refused(422, "no") if is_inner_end else Delivered()])
+
+    monkeypatch.setattr("dotflow.delivery.outbox._bury", dies_here)
+    log = RunLog()
+    outbox = Outbox(NAME, log)
+    with pytest.raises(KeyboardInterrupt):
+        deliver()
+    written = [one.read_text() for one in files.folder().glob("*.receipts")]
+    assert any('"said"' in one for one in written)
+    assert not any("run done" in one for one in written)
+    log.close()
+
+
 def test_a_task_fails_with_what_was_known_of_it():
     """The end has the seven fields, the errors so far and one more, which says what happened."""
     left_by(lambda run: run.began(1).task_began(1).retried(1))

@@ -7,9 +7,8 @@ import time
 
 from dotflow.abc import facts
 from dotflow.delivery.message import Delivered
-from dotflow.providers.reporting import CLOCK
 from dotflow.runlog import files
-from dotflow.runlog.lines import RunLines
+from dotflow.runlog.lines import CLOCK, RunLines
 from dotflow.runlog.writer import run_log
 
 NAME = "a destination"
