@@ -222,7 +222,7 @@ class AdoptedLog:
     def say_done(self) -> None:
         """Write down what is done; called once all that was refused of it is a dead letter."""
         owed, self._owed = self._owed, []
-        if owed:
+        if owed and not self.is_gone:  # else the file of the receipts would be made anew, for good
             self._receipts.write(owed)
 
     def is_open(self, workflow: str) -> bool:

@@ -139,6 +139,9 @@ def unfinished(
             if unit.head.begun:
                 numbers.update(unit.spoken)
     for workflow, task, given in ids.known():
-        is_over = task in over.get(workflow, ())
+        # What was refused is told of no more, but its run goes on, and says what becomes of it.
+        is_over = task in over.get(workflow, ()) and not (
+            given is None and any(map(is_open, workflows[workflow]))
+        )
         if not is_over or any(task in one.tasks for one in workflows[workflow]):
             yield workflow, task, given

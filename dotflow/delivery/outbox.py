@@ -343,6 +343,10 @@ class Outbox:
         self._see_new_parts()
         for part in self._parts:
             part.is_done = not lanes.used[part.number] and not part.reader.unread
+        left = [part for part in self._parts if not part.is_done]
+        if left and len(left) < len(self._parts):
+            left[-1].receipts.write(self._carried())
+        for part in self._parts:
             if part.is_done:
                 self._log.done(part.segment, self.key)
         goes_on = self._log.has_others(self.key)

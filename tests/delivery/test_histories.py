@@ -483,6 +483,189 @@ def test_an_end_that_was_void_stays_so_while_more_of_its_log_is_left(monkeypatch
     state.teardown()
 
 
+def test_what_is_gone_is_not_said_to_be_done(monkeypatch, tmp_path):
+    """A history that left a file of receipts on a log which another process had deleted."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.begin_with_opentelemetry(pick=1000)
+    state.start_process()
+    state.care(pick=0, time_passes=True)
+    state.end(pick=929)
+    state.ends(effects=439, how="fork", pick=1000)
+    state.deliver(
+        in_bulk=False,
+        outcomes=[
+            "later",
+            "refused",
+            "later",
+            "away",
+            "instead",
+            "instead",
+            "taken",
+            "instead",
+            "lost",
+        ],
+        pick=815,
+        rounds=4,
+    )
+    state.construct_again(pick=0, which=0)
+    state.construct_within(here=False, pick=945, which=282)
+    state.care(pick=0, time_passes=False)
+    state.ends(effects=1000, how="close", pick=824)
+    state.construct(pick=576, policy="managed")
+    state.task(pick=215, step="restore", which=2)
+    state.deliver(
+        in_bulk=True,
+        outcomes=[
+            "taken",
+            "taken",
+            "taken",
+            "lost",
+            "taken",
+            "refused",
+            "instead",
+            "instead",
+            "taken",
+        ],
+        pick=362,
+        rounds=3,
+    )
+    state.construct(pick=1000, policy="default")
+    state.ends(effects=79, how="close", pick=0)
+    state.start_process()
+    state.claim(in_bulk=False, limit=2, pick=1000)
+    state.teardown()
+
+
+def test_a_close_hands_on_what_the_files_know_that_it_lets_go(monkeypatch, tmp_path):
+    """A history in which a task was changed whose POST had been refused: its file had gone."""
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.begin_with_opentelemetry(pick=96)
+    state.end(pick=1000)
+    state.construct_again(pick=554, which=870)
+    state.start_process()
+    state.construct(pick=0, policy="managed")
+    state.task(pick=242, step="restore", which=1)
+    state.deliver(
+        in_bulk=False,
+        outcomes=["taken", "lost", "refused", "away", "taken", "taken", "lost", "taken", "refused"],
+        pick=0,
+        rounds=2,
+    )
+    state.ends(effects=69, how="crash", pick=467)
+    state.claim(in_bulk=False, limit=5, pick=510)
+    state.settle(
+        cut=218,
+        outcomes=["taken", "taken", "instead", "lost", "taken", "instead"],
+        pick=53,
+        which=130,
+    )
+    state.construct_within(here=False, pick=1000, which=1000)
+    state.begin(pick=647, which=360)
+    state.start_process()
+    state.start_process()
+    state.construct_within(here=True, pick=260, which=170)
+    state.end(pick=241)
+    state.end(pick=422)
+    state.end(pick=1000)
+    state.ends(effects=1000, how="crash", pick=4)
+    state.deliver(
+        in_bulk=True,
+        outcomes=["taken", "taken", "later", "lost", "lost", "away", "instead", "later", "refused"],
+        pick=1000,
+        rounds=1,
+    )
+    state.deliver(
+        in_bulk=True,
+        outcomes=[
+            "refused",
+            "instead",
+            "taken",
+            "instead",
+            "taken",
+            "instead",
+            "taken",
+            "taken",
+            "taken",
+        ],
+        pick=1000,
+        rounds=1,
+    )
+    state.start_process()
+    state.construct(pick=176, policy="default")
+    state.construct_again(pick=432, which=0)
+    state.deliver(
+        in_bulk=False,
+        outcomes=[
+            "instead",
+            "taken",
+            "instead",
+            "lost",
+            "refused",
+            "taken",
+            "instead",
+            "taken",
+            "taken",
+        ],
+        pick=0,
+        rounds=4,
+    )
+    state.deliver(
+        in_bulk=True,
+        outcomes=[
+            "instead",
+            "instead",
+            "lost",
+            "instead",
+            "taken",
+            "lost",
+            "taken",
+            "taken",
+            "away",
+        ],
+        pick=717,
+        rounds=1,
+    )
+    state.begin(pick=0, which=1000)
+    state.end(pick=0)
+    state.deliver(
+        in_bulk=True,
+        outcomes=[
+            "instead",
+            "lost",
+            "instead",
+            "refused",
+            "refused",
+            "away",
+            "taken",
+            "instead",
+            "taken",
+        ],
+        pick=771,
+        rounds=1,
+    )
+    state.task(pick=706, step="end", which=0)
+    state.deliver(
+        in_bulk=False,
+        outcomes=[
+            "taken",
+            "taken",
+            "taken",
+            "instead",
+            "taken",
+            "taken",
+            "taken",
+            "instead",
+            "lost",
+        ],
+        pick=672,
+        rounds=1,
+    )
+    state.ends(effects=0, how="close", pick=231)
+    state.teardown()
+
+
 def test_what_follows_a_refused_task_is_not_left_behind(monkeypatch, tmp_path):
     """A history in which a run that only spoke of a refused task held up the next for ever."""
     monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
