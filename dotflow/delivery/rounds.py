@@ -75,7 +75,7 @@ class Sender(Protocol):
 
 
 class Permit:
-    """Whether calls that were handed over may begin: no more once one of them was not taken."""
+    """Whether calls that were handed over may begin: no more once one is to be tried again later."""
 
     __slots__ = ("is_revoked",)
 
