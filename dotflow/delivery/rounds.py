@@ -75,7 +75,7 @@ class Sender(Protocol):
 
 
 class Permit:
-    """Whether calls that were handed over may begin: no more once one is to be tried again later."""
+    """Whether calls that were handed over may begin: not once one is to be tried again later."""
 
     __slots__ = ("is_revoked",)
 
