@@ -89,7 +89,7 @@ class Relay:
 
     def poke(self) -> None:
         """Learn that there is something new in the log; called on the workflow's path."""
-        self._worker.pace.last = time.monotonic()
+        self._worker.pace.reports += 1
         if self._worker.is_asleep:
             self._worker.is_asleep = False
             self._worker.bell.put(None)

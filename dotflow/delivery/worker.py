@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dotflow.delivery.patience import FIRST_PAUSE
 from dotflow.delivery.senders import Senders
+from dotflow.process.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,35 +23,11 @@ if TYPE_CHECKING:
 SOON = 0.05
 """Seconds until a line is looked for again that was written while the relay went to sleep."""
 
-QUIET = 0.005
-"""Seconds without a report: the work has better to do than to report."""
-
 REST = 0.05
-"""Seconds that the relay sleeps between two looks in a burst."""
+"""Seconds that the relay sleeps between two looks while reports come fast."""
 
 SENDERS_END = 0.2
 """Seconds that threads which send are waited for when all ends."""
-
-
-class Pace:
-    """Tells a reader of the log whether reports come thick and fast.
-
-    Reading costs more than reporting, and both share one interpreter: a thread that reads holds up
-    the workflow. So in a burst of reports little is read and sent, and the rest when it is over:
-    what waits is on disk. Takes no lock.
-
-    Attributes:
-        last: When the last report came, by the monotonic clock; the workflow's path sets it.
-    """
-
-    __slots__ = ("last",)
-
-    def __init__(self) -> None:
-        self.last = float("-inf")
-
-    def is_burst(self, now: float) -> bool:
-        """Whether the last report is so fresh that another one may follow at once."""
-        return now < self.last + QUIET
 
 
 class _Marked(threading.local):
@@ -75,7 +52,7 @@ class Worker:
         stuck: Called when none can be.
 
     Attributes:
-        pace: Whether reports come thick and fast.
+        pace: Whether reports come fast.
         bell: Wakes the thread where it is asleep.
         turn: Held by whoever reads and decides.
         thread: The thread that was started last.
@@ -197,12 +174,12 @@ class Worker:
         """Go a round; return the seconds until the next, below 0 for a rest that a flush ends."""
         now = time.monotonic()
         flushes, is_owed = list(self.flushes), self.owes_hurry
-        if not flushes and not is_owed and self.pace.is_burst(now):
+        if not flushes and not is_owed and self.pace.is_fast(now):
             self._rounds.short(now, senders)
             return -REST
         if is_owed:
             self.owes_hurry = False
-        is_calm = bool(flushes) or now > self.pace.last + REST
+        is_calm = bool(flushes) or self.pace.is_calm
         return self._rounds.whole(now, senders, flushes, is_owed, is_calm)
 
     def _do(self, job: Job) -> None:
@@ -249,5 +226,5 @@ class Worker:
 
     def breathe(self) -> None:
         """Leave the interpreter to the work, between two slices of what is read."""
-        if not self.flushes and self.pace.is_burst(time.monotonic()):
+        if not self.flushes and self.pace.is_fast(time.monotonic()):
             time.sleep(REST)

@@ -8,22 +8,7 @@ from support.reports import Reports, put_run
 from support.runs import in_order
 
 from dotflow.delivery import worker as worker_module
-from dotflow.delivery.worker import QUIET, Pace
-
-
-def test_before_the_first_report_there_is_no_burst():
-    """What waits from before is sent at once."""
-    assert not Pace().is_burst(time.monotonic())
-
-
-def test_a_report_begins_a_burst_that_ends_by_itself():
-    """Just after a report another one may follow; a little later the work is over it."""
-    pace = Pace()
-    before = time.monotonic()
-    pace.last = time.monotonic()
-    assert pace.is_burst(before)
-    assert pace.is_burst(before + QUIET / 2)
-    assert not pace.is_burst(time.monotonic() + QUIET)
+from dotflow.process import pace
 
 
 def test_a_burst_without_end_is_sent_all_the_same(api, relays):
@@ -37,8 +22,8 @@ def test_a_burst_without_end_is_sent_all_the_same(api, relays):
 
 
 def test_in_a_burst_few_calls_are_made(api, relays, monkeypatch):
-    """While reports come thick and fast the sender makes a call every now and then."""
-    monkeypatch.setattr(worker_module, "QUIET", 60.0)  # who reports may be off the processor
+    """While reports come fast the sender makes a call every now and then."""
+    monkeypatch.setattr(pace, "FAST", 0.001)  # who reports may be off the processor
     relay = relays(api)
     run = Reports(relay).created().added(*range(1, 200)).began(199)
     began = time.monotonic()
@@ -49,7 +34,7 @@ def test_in_a_burst_few_calls_are_made(api, relays, monkeypatch):
 
 def test_who_waits_for_the_delivery_is_not_kept_waiting(api, relays, monkeypatch):
     """A flush in a burst sends at once."""
-    monkeypatch.setattr(worker_module, "QUIET", 60.0)
+    monkeypatch.setattr(pace, "FAST", 0.0)
     monkeypatch.setattr(worker_module, "REST", 60.0)
     relay = relays(api)
     put_run(relay, tasks=20)

@@ -1,40 +1,117 @@
-"""How many spans wait in memory while a program reports without a pause."""
+"""What waits in memory, and what is sent, while spans come one upon another."""
 
 from __future__ import annotations
 
 import pytest
 
+from dotflow.otel.export import leaving
 from dotflow.otel.export.batch import OtlpProcessor
 from dotflow.otel.export.endpoint import OtlpSettings
 from dotflow.otel.export.otlp import SpanCounts
-from dotflow.otel.export.rhythm import BURST_QUEUE
+from dotflow.otel.export.rhythm import BURST_BATCH, POLL, QUIET
+from dotflow.process.pace import LONGEST
+
+A_LOOK = 100
+"""Spans between two looks: so many come fast."""
+
+
+class Clock:
+    """The time that the processor's thread sees."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def thread_time(self):
+        return 0.0
 
 
 @pytest.fixture
-def processor(monkeypatch, otlp):
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(leaving, "time", made)
+    return made
+
+
+@pytest.fixture
+def processor(monkeypatch, otlp, clock):
     """One whose thread the test is; and how many spans it was about to send, each time."""
     monkeypatch.setattr(OtlpProcessor, "_start", lambda _self: None)
     made = OtlpProcessor(OtlpSettings(otlp.http_url), SpanCounts())
     made.exports = []
     made._export = made.exports.append
+    made._see_to_others = lambda _now: None
     yield made
     made._queue.clear()
+    made._log.owed.clear()
     made.end()
 
 
-@pytest.mark.parametrize(
-    ("waiting", "is_sent"), [(BURST_QUEUE, False), (BURST_QUEUE + 1, True), (10, False)]
-)
-def test_from_so_many_on_they_are_sent_in_a_burst_too(processor, waiting, is_sent):
-    """Few spans wait until the burst is over; of many a batch is sent at once, without a rest."""
-    processor._queue.extend([None] * waiting)
-    pause = processor._step()
-    assert (bool(processor.exports), pause == 0.0) == (is_sent, is_sent)
+def look(processor, clock, new):
+    """So many spans come, and the thread looks; how long it rests then."""
+    clock.now += POLL
+    processor._queue.extend([None] * new)
+    return processor._step()
 
 
-def test_a_small_queue_is_sent_when_half_of_it_is_full(processor):
-    """OTEL_BSP_MAX_QUEUE_SIZE may be less than that."""
-    processor.limit = 100
-    processor._queue.extend([None] * 51)
-    assert processor._step() == 0.0
-    assert processor.exports
+def test_while_spans_come_fast_few_are_sent_at_a_time(processor, clock):
+    """Nothing for a moment, then small batches, in turns."""
+    looks = int(QUIET / POLL)
+    for _ in range(looks):
+        assert look(processor, clock, A_LOOK) == POLL
+    assert processor.exports == []
+    for _ in range(5):
+        assert look(processor, clock, A_LOOK) == POLL
+    assert set(processor.exports) == {BURST_BATCH}
+
+
+def test_when_no_more_come_all_that_wait_are_sent(processor, clock):
+    """Whole batches, one after the other."""
+    for _ in range(8):
+        look(processor, clock, A_LOOK)
+    look(processor, clock, 0)
+    assert processor.exports == [processor._batch]
+
+
+def test_what_was_sent_does_not_hide_what_came_meanwhile(processor, clock):
+    """A batch takes long on a busy machine: the spans of that time were made fast, too."""
+    for _ in range(8):
+        look(processor, clock, A_LOOK)
+
+    def export(most):
+        processor.exports.append(most)
+        for _ in range(most):
+            processor._queue.popleft()
+        processor._queue.extend([None] * 300)
+        clock.now += 0.3
+
+    processor._export = export
+    look(processor, clock, 0)
+    for _ in range(5):
+        look(processor, clock, A_LOOK)
+    assert processor.exports == [processor._batch]
+
+
+def test_what_finds_no_room_is_still_seen_to_come(processor, clock):
+    """A queue that is full does not grow; what waits in the log does."""
+    for _ in range(8):
+        look(processor, clock, A_LOOK)
+    for _ in range(4):
+        processor._log.owed.extend([(1, 1)] * A_LOOK)
+        assert look(processor, clock, 0) == POLL
+    assert processor.exports == []
+
+
+def test_a_program_that_never_pauses_is_seen_all_the_same(processor, clock):
+    """After half a minute spans are sent as they come."""
+    for _ in range(int((LONGEST + 1) / POLL)):
+        look(processor, clock, A_LOOK)
+    assert processor.exports[-20:] == [processor._batch] * 20
+
+
+def test_slow_spans_are_sent_as_the_sdk_would(processor, clock):
+    """One a look: a batch when the schedule says so."""
+    for _ in range(int(processor._delay / POLL) + 10):
+        look(processor, clock, 1)
+    assert processor.exports == [processor._batch]

@@ -16,7 +16,6 @@ from dotflow.otel.export.log import OwnLog
 from dotflow.otel.export.otlp import SpanCounts, batch_size, queue_size, schedule_delay
 from dotflow.otel.export.rhythm import (
     BURST_BATCH,
-    BURST_QUEUE,
     BURST_SHARE,
     CARE,
     FIRST_LOOK,
@@ -26,6 +25,7 @@ from dotflow.otel.export.rhythm import (
 from dotflow.otel.export.sending import Item, Sender
 from dotflow.process import watch
 from dotflow.process.late import renew_when_used
+from dotflow.process.pace import Pace
 from dotflow.runlog import files
 from dotflow.runlog.lines import RunLines
 from dotflow.runlog.waits import Waits
@@ -95,7 +95,7 @@ class Leaving:
         self._is_here = self._is_stopped = False
         self._hurry_until = 0.0
         self._first_at: float | None = None
-        self._seen = 0
+        self._pace, self._seen = Pace(), 0
         self._burst_until = 0.0
         self._care_at = 0.0
         self._look_at = time.monotonic() + FIRST_LOOK
@@ -190,9 +190,9 @@ class Leaving:
         is_hurried = now < self._hurry_until
         count = len(self._queue)
         if not count:
-            self._first_at = None
+            self._first_at, self._seen = None, self._kept_back
         elif self._first_at is None:
-            self._first_at, self._seen, self._burst_until = now, 0, now + QUIET
+            self._first_at, self._burst_until = now, now + QUIET
         if is_hurried or not count:
             self._see_to_others(now)
         if not self.waiting:
@@ -202,7 +202,7 @@ class Leaving:
         if pause > 0:
             self._see_to_others(now)
             return min(pause, CARE)
-        if is_hurried or count > min(self.limit // 2, BURST_QUEUE) or not count:
+        if is_hurried or not count:
             self._export(self._batch)
             return 0.0
         return self._step_of_day(now, count)
@@ -210,21 +210,36 @@ class Leaving:
     def _step_of_day(self, now: float, count: int) -> float:
         """Do what is due while nobody waits for it."""
         first_at = self._first_at or now
-        has_grown, self._seen = count > self._seen, count
         is_due = count >= self._batch or now - first_at >= self._delay
-        if not has_grown:
-            self._see_to_others(now)
-            if is_due:
-                self._export(self._batch)
-                self._first_at = None
-                return 0.0
-            return min(5 * POLL, first_at + self._delay - now + 0.001)
-        if is_due and now >= self._burst_until:
-            began = time.thread_time()
-            self._export(BURST_BATCH)
-            self._burst_until = time.monotonic() + BURST_SHARE * (time.thread_time() - began)
-            self._seen = len(self._queue)
-        return POLL
+        if self._is_fast(now):
+            if is_due and now >= self._burst_until:
+                began = time.thread_time()
+                self._send_of(BURST_BATCH)
+                self._burst_until = time.monotonic() + BURST_SHARE * (time.thread_time() - began)
+            return POLL
+        self._see_to_others(now)
+        if is_due:
+            self._send_of(self._batch)
+            self._first_at = None
+            return 0.0
+        return min(5 * POLL, first_at + self._delay - now + 0.001)
+
+    def _is_fast(self, now: float) -> bool:
+        """Whether more come so fast that those that wait should wait on."""
+        waiting = self._kept_back
+        self._pace.reports += max(0, waiting - self._seen)
+        self._seen = waiting
+        return self._pace.is_fast(now)
+
+    def _send_of(self, most: int) -> None:
+        """Send a batch of what waits; what came meanwhile is seen to have come."""
+        self._seen = max(0, self._seen - most)
+        self._export(most)
+
+    @property
+    def _kept_back(self) -> int:
+        """How many have not been sent once: in memory, and in the log for want of room."""
+        return len(self._queue) + len(self._log.owed)
 
     def _export(self, most: int) -> None:
         """Send a batch: what failed, what was queued, else what is in the log alone."""

@@ -50,9 +50,9 @@ SPAN_BYTES = 1000
 BATCH_SIZE = 512
 DEFAULT_DELAY = 5000  # milliseconds
 
-QUEUE_SIZE = 65_536
-"""Spans that may wait for export, unless OTEL_BSP_MAX_QUEUE_SIZE says otherwise. The SDK's own
-2048 loses spans of a workflow with a few thousand quick tasks."""
+QUEUE_SIZE = 16_384
+"""Spans that may wait in memory, half a kilobyte each, unless OTEL_BSP_MAX_QUEUE_SIZE says
+otherwise. What finds no room there waits in the run log, and costs more to send."""
 
 
 class Exporter(Protocol):

@@ -8,6 +8,7 @@ is about, so that an exemplar names the trace.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,7 @@ from dotflow.logging import logger
 from dotflow.otel.metrics.instruments import Instruments, Run
 from dotflow.otel.metrics.outbox import all_of
 from dotflow.process.late import renew_when_used
+from dotflow.process.pace import Pace
 from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 16_384
 """Ends of tasks that wait to be recorded; beyond it a thread records them, whoever collects."""
+
+MOST_HELD = 131_072
+"""Ends that wait at most while more of them come fast: each takes a quarter of a kilobyte."""
+
+LOOK = 0.05
+"""Seconds between two looks whether they still come fast."""
 
 LONGEST_WAIT = 5.0
 """Seconds that whoever collects waits for a thread that records."""
@@ -97,11 +105,20 @@ class Tally:
 
     def _relieve(self) -> None:
         try:
+            self._wait_for_calm()
             self.record()
         except Exception as error:  # noqa: BLE001 - an instrument may be anybody's
             logger.debug("What became of tasks cannot be recorded: %r", error)
         finally:
             self._is_relieved = False
+
+    def _wait_for_calm(self) -> None:
+        """Leave the interpreter to the work while tasks end one upon another."""
+        pace, is_fast = Pace(), True
+        while is_fast and len(self.tasks) < MOST_HELD:
+            time.sleep(LOOK)
+            pace.reports = len(self.tasks)
+            is_fast = pace.is_fast(time.monotonic())
 
     def record(self) -> None:
         """Record what waits; called by the thread that collects, or flushes."""

@@ -7,6 +7,7 @@ import threading
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.trace import SpanContext
 from support.fault_server import TOKEN, FaultServer, status
 
 from dotflow import Config, DotFlow, action
@@ -220,3 +221,39 @@ def test_many_ends_are_recorded_while_nobody_collects(server, provider, reader, 
             thread.join(60)
     assert len(tally.tasks) < 60
     assert sum(one.count for one in points(reader, "dotflow.task.duration")) == 60
+
+
+class Comes:
+    """The time of a thread that records, in whose sleep tasks end."""
+
+    def __init__(self, tally, each):
+        self.tally, self.each, self.now = tally, list(each), 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        span = SpanContext(1, 2, False)
+        ended = (None, "fine", "default", "Completed", 0.1, None, span)
+        self.tally.tasks.extend([ended] * (self.each.pop(0) if self.each else 0))
+
+
+@pytest.mark.parametrize(
+    ("each", "held", "left"),
+    [([100] * 8, 10_000, 0), ([1] * 8, 10_000, 6), ([100] * 8, 300, 5)],
+    ids=["fast", "slow", "many"],
+)
+def test_ends_that_come_fast_are_recorded_afterwards(each, held, left, provider, monkeypatch):
+    """To record costs more than a task: it waits for a moment's pause, or until too many wait."""
+    from dotflow.otel.metrics import tally as module
+    from dotflow.otel.metrics.provider import tally_of
+
+    tally = tally_of(provider)
+    time = Comes(tally, each)
+    monkeypatch.setattr(module, "time", time)
+    monkeypatch.setattr(module, "MOST_HELD", held)
+    tally._wait_for_calm()
+    assert len(time.each) == left
+    tally.record()
+    assert not tally.tasks
