@@ -90,9 +90,11 @@ class Histories(RuleBasedStateMachine):
         for index, group in enumerate(process.under_way):
             self._cut(group, effects >> index & 3)
         now = self.books.tick()
-        for run in self._live():
+        for run in self.books.runs:
             if run.process == process.number:
-                run.is_dead, run.over = True, now
+                run.is_left = True
+                if run.is_open:
+                    run.is_dead, run.over = True, now
 
     # What runs do.
 
@@ -828,6 +830,37 @@ def test_what_comes_back_is_read_anew(monkeypatch, tmp_path):
     state.deliver(in_bulk=True, outcomes=outcomes, pick=283, rounds=4)
     outcomes = ["instead", "later", "away", "taken", "taken", "instead", "taken", "taken", "lost"]
     state.deliver(in_bulk=False, outcomes=outcomes, pick=128, rounds=4)
+    state.teardown()
+
+
+def test_two_who_run_one_workflow_may_tell_of_an_earlier_run_late(monkeypatch, tmp_path):
+    """A history of two living processes with one id: the later one tells what was left before.
+
+    The record is right once the last of their runs has ended.
+    """
+    monkeypatch.setenv("DOTFLOW_STATE_DIR", str(tmp_path))
+    state = Histories()
+    state.construct(pick=873, policy="managed")
+    state.start_process()
+    state.begin(pick=0, which=550)
+    state.end(pick=762)
+    state.begin_with_opentelemetry(pick=0)
+    state.ends(effects=112, how="close", pick=404)
+    state.construct_again(pick=617, which=0)
+    state.construct_again(pick=1000, which=0)
+    state.start_process()
+    state.begin(pick=278, which=1000)
+    state.begin(pick=415, which=653)
+    state.care(pick=0, time_passes=True)
+    state.claim(in_bulk=True, limit=1, pick=0)
+    state.claim(in_bulk=False, limit=4, pick=967)
+    state.deliver(
+        in_bulk=True,
+        outcomes=["lost", "taken", "instead", "lost", "lost", "taken", "instead", "taken", "lost"],
+        pick=0,
+        rounds=4,
+    )
+    state.ends(effects=195, how="fork", pick=802)
     state.teardown()
 
 

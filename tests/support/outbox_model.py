@@ -20,6 +20,8 @@ class Run:
     Attributes:
         began: When, by the clock of the books.
         over: When it ended, or its process died; None while it goes on.
+        is_dead: Whether its process died before it ended.
+        is_left: Whether its process is gone: another one tells what is left of it.
         words: What it said of each record: (number of the fact, when, status).
     """
 
@@ -32,6 +34,7 @@ class Run:
     began: int
     over: int | None = None
     is_dead: bool = False
+    is_left: bool = False
     status: dict[int, str] = field(default_factory=dict)
     words: dict[int | None, list[tuple[int, int, str]]] = field(default_factory=dict)
 
@@ -225,8 +228,8 @@ class Books:
             for run in self.runs
             if run.began < one.began and (run.over is None or run.over >= one.began)
         )
-        # A process with a run beside the later one has taken over what a dead one left before.
-        has_taken = other.is_dead and any(
+        # A process with a run beside the later one has taken over what is left of one before.
+        has_taken = other.is_left and any(
             run.workflow == one.workflow and run.overlaps(one) and other.over <= run.began
             for run in self.runs
         )
