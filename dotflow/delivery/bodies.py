@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dotflow.delivery.headers import carried
 from dotflow.delivery.message import Kind, Message
 from dotflow.runlog.lines import OTEL
+from dotflow.utils.json_text import encoder_of
 from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ CONTEXTS = ("initial_context", "previous_context", "current_context")
 PLAN = "tasks"
 
 _ERROR = ("attempt", "exception", "message", "traceback")
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode = encoder_of()
 
 
 class Source:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from dotflow.delivery.answers import MAX_DIGITS
 from dotflow.delivery.dialect import bulk_route
 from dotflow.delivery.headers import headers_of
+from dotflow.utils.json_text import encoder_of
 
 if TYPE_CHECKING:
     from dotflow.delivery.message import Message
@@ -20,7 +20,7 @@ MOST = 200
 
 FAILED_DEPENDENCY = 424
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode = encoder_of()
 
 
 class Portion:

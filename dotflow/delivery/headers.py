@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus, unquote_plus
 
+from dotflow.utils.json_text import encoder_of
 from dotflow.utils.masking import masked_by_default
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MOST = 4096
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[\x20-\x7e]*\Z")
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = encoder_of(is_ascii=True)
 
 SPAN = "{span}"
 """Stands in a run's carrier for the id of the span that a message is about."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotflow.logging import logger
 from dotflow.runlog import files
+from dotflow.utils.json_text import encoder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ DONE = "done"
 RUN_DONE = "run done"
 """The same of one run of a workflow, of which other runs are left."""
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = encoder_of(is_ascii=True)
 _SAID = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT)
 
 

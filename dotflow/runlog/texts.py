@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import islice
-from json import encoder
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.context import Context
@@ -13,6 +11,7 @@ from dotflow.runlog import shown
 from dotflow.runlog.plain import Copy, Survey, storage_of
 from dotflow.runlog.shown import ValueTooLargeError
 from dotflow.utils import masking
+from dotflow.utils.json_text import pieces_of
 from dotflow.utils.patterns import later
 
 if TYPE_CHECKING:
@@ -77,17 +76,11 @@ def _unknown(value: Any) -> Any:
     raise TypeError(shown.name(value))
 
 
-def _make_encoder() -> Callable[[Any], str]:
-    """The standard encoder, made once: to make it costs as much as to use it."""
-    make: Any = vars(encoder)["c_make_encoder"]
-    if make is None:
-        return json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_unknown).encode
-    quote = encoder.encode_basestring
-    encode = make(None, _unknown, quote, None, ": ", ", ", False, False, False)
-    return lambda value: "".join(encode(value, 0))
+_pieces = pieces_of(is_compact=False, allow_nan=False, default=_unknown)
 
 
-_encode = _make_encoder()
+def _encode(value: Any) -> str:
+    return "".join(_pieces(value, 0))
 
 
 def _portions(value: Any) -> Iterator[str]:

@@ -348,13 +348,6 @@ def test_a_value_that_another_thread_changes_is_no_fault():
         thread.join()
 
 
-def test_without_the_c_encoder_the_text_is_the_same(monkeypatch):
-    """Where the standard library has no C, its Python encoder writes."""
-    monkeypatch.setattr("json.encoder.c_make_encoder", None)
-    value = {"ż": [1, 1.5, None, True, "\n"]}
-    assert texts._make_encoder()(value) == texts._encode(value)
-
-
 def failure(message="", traceback=""):
     error = TaskError(ValueError(message), attempt=2)
     error.traceback = traceback or error.traceback

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
@@ -11,13 +10,14 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from dotflow.otel.export.endpoint import LOGS
 from dotflow.otel.logs.record import Record
 from dotflow.runlog import lines
+from dotflow.utils.json_text import encoder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dotflow.runlog.reader import Fact
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False).encode
+_encode = encoder_of(is_ascii=True, default=str)
 
 MOST_RESOURCES = 100
 """Resources that are held once for all records of them; then the memory begins anew."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace.span import TraceState
 
 from dotflow.otel import attributes as names
+from dotflow.utils.json_text import encoder_of
 from dotflow.utils.masking import clean
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ OUTCOMES = {names.TASK_ID: names.TASK_STATUS, names.WORKFLOW_TASK_COUNT: names.W
 
 NANO = 1_000_000_000
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False).encode
+_encode = encoder_of(is_ascii=True, default=str)
 
 
 class Writer:
