@@ -5,6 +5,9 @@ from __future__ import annotations
 FAST = 500.0
 """Reports a second from which on their delivery waits: it takes a tenth of a processor then."""
 
+SLOW = 100.0
+"""Reports a second below which they are fast no more: what sends them slows down who makes them."""
+
 LONGEST = 30.0
 """Seconds for which reports wait at most because more of them come: a program may never pause."""
 
@@ -24,12 +27,12 @@ class Pace:
         reports: How many there were; the workflow's path counts them.
     """
 
-    __slots__ = ("_at", "_grew", "_is_fast", "_seen", "_since", "reports")
+    __slots__ = ("_at", "_grew", "_is_fast", "_is_known", "_seen", "_since", "reports")
 
     def __init__(self) -> None:
         self.reports = self._seen = 0
         self._at = self._since = float("-inf")
-        self._is_fast = self._grew = False
+        self._is_fast = self._is_known = self._grew = False
 
     def is_fast(self, now: float) -> bool:
         """Whether to wait: reports come fast, and have not done so for too long.
@@ -41,12 +44,17 @@ class Pace:
         """
         grown, elapsed = self.reports - self._seen, now - self._at
         if elapsed < SOON:
-            return (self._is_fast or grown > 0) and now - self._since < LONGEST
-        was_fast = self._is_fast
+            return self._waits(now) if self._is_fast else grown > 0
+        was_fast, is_known = self._is_fast, elapsed <= PAUSE
+        least = (SLOW if self._is_known else FAST) * min(elapsed, SPAN) if is_known else 1
         self._seen, self._at, self._grew = self.reports, now, grown > 0
-        self._is_fast = grown >= (1 if elapsed > PAUSE else FAST * min(elapsed, SPAN))
+        self._is_fast = grown >= max(1, least)
+        self._is_known = self._is_fast and is_known
         if self._is_fast and not was_fast:
             self._since = now
+        return self._waits(now)
+
+    def _waits(self, now: float) -> bool:
         return self._is_fast and now - self._since < LONGEST
 
     @property

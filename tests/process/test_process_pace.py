@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dotflow.process.pace import FAST, LONGEST, PAUSE, SOON, SPAN, Pace
+from dotflow.process.pace import FAST, LONGEST, PAUSE, SLOW, SOON, SPAN, Pace
 
 EVERY = 0.05
 """Seconds between two looks."""
@@ -37,6 +37,18 @@ def test_more_may_follow_the_first_report():
 def test_only_fast_reports_wait(a_second, is_fast):
     """What comes slowly is sent as it comes."""
     assert looks(Pace(), int(a_second * EVERY), 5)[0] == is_fast
+
+
+def test_fast_reports_wait_until_they_are_slow():
+    """What sends them may have slowed them down; then it is the first pace again that counts."""
+    pace = Pace()
+    between = int(FAST / 2 * EVERY)
+    _, now = looks(pace, int(2 * FAST * EVERY), 5)
+    is_fast, now = looks(pace, between, 5, now)
+    assert is_fast
+    is_fast, now = looks(pace, int(SLOW / 2 * EVERY), 1, now)
+    assert not is_fast
+    assert not looks(pace, between, 5, now)[0]
 
 
 def test_who_looks_late_was_held_up():
