@@ -228,6 +228,9 @@ def test_a_module_is_uploaded(client, tmp_path, monkeypatch):
     assert flow.result_storage() == ["here"]
 
 
+_how_many = lambda dask_scheduler: len(dask_scheduler.tasks)  # noqa: E731 - it goes by value
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_script_that_is_ended(number, cluster, client, truth, tmp_path):
     """What waits is taken back and never begins; what runs goes on, and is told so."""
@@ -239,6 +242,8 @@ def test_a_script_that_is_ended(number, cluster, client, truth, tmp_path):
     )  # fmt: skip
     with program:
         wait_until(lambda: len(read(truth)) == 2)
+        wait_until(lambda: client.run_on_scheduler(_how_many) >= 5)
+        time.sleep(0.2)  # until the last one's submission has returned
         program.send_signal(number)
         lines = program.stdout.read().splitlines()
     assert program.returncode == -number

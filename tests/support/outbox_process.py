@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import itertools
+import json
 import os
 import select
 import signal
+import socket
+import subprocess
+import sys
 import traceback
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 
 from dotflow.delivery import adoption
 from dotflow.delivery.outbox import Outbox
@@ -35,20 +42,8 @@ class OutboxProcess:
 
     def __init__(self, name, looks_always):
         self._connection, theirs = Pipe()
-        pid = os.fork()
-        if not pid:
-            try:
-                self._connection.close()
-                adoption.LOOK_EVERY = 0.0 if looks_always else 3600.0
-                _serve(name, theirs)
-            except EOFError:
-                pass  # the test has ended
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        theirs.close()
-        self._pid, self._is_child = pid, True
+        with theirs:
+            self._pid = _nursery().fork(name, looks_always, theirs)
         self.log, self.pending = "", 0
 
     def call(self, method, *args):
@@ -61,26 +56,86 @@ class OutboxProcess:
 
     def forks_and_dies(self):
         """Have it fork and be killed; the child goes on in its place."""
-        child = self.call("fork")
-        self._end()
-        self._pid, self._is_child = child, False
+        before = os.pidfd_open(self._pid)
+        self._pid = self.call("fork")
+        _wait_for_the_end(before)
 
     def dies(self):
         """Kill it."""
+        process = os.pidfd_open(self._pid)
         os.kill(self._pid, signal.SIGKILL)
-        self._end()
+        _wait_for_the_end(process)
         self._connection.close()
 
+
+def _wait_for_the_end(process):
+    """Wait until a process is gone, and its locks with it."""
+    ended, _, _ = select.select([process], [], [], 60)
+    os.close(process)
+    assert ended, "a killed process lives on"
+
+
+class _Nursery:
+    """A process that forks the others: it has no threads, and nothing that tests have loaded.
+
+    gRPC aborts a process that forks, and was forked itself while gRPC was at work.
+    """
+
+    def __init__(self):
+        self._socket, theirs = socket.socketpair()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "support.outbox_process", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        theirs.close()
+        atexit.register(self._end)
+
+    def fork(self, name, looks_always, connection):
+        """Have it fork a process that serves a connection; the process's number."""
+        ours = {key: value for key, value in os.environ.items() if key.startswith("DOTFLOW_")}
+        said = json.dumps([name, looks_always, ours]).encode()
+        socket.send_fds(self._socket, [said], [connection.fileno()])
+        return int(self._socket.recv(64))
+
     def _end(self):
-        """Wait until the process is gone, and its locks with it."""
-        if self._is_child:
-            _, status = os.waitpid(self._pid, 0)
-            assert os.WIFSIGNALED(status), f"it ended by itself: {status}"
+        self._socket.close()
+        self._process.wait(60)
+
+
+_nursery = functools.cache(_Nursery)
+"""The one of the tests, made when it is first used."""
+
+
+def _fork_as_asked(number):
+    """Fork whenever that is asked, until nobody is there who may ask."""
+    asked = socket.socket(fileno=number)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that end
+    while True:
+        said, given, _, _ = socket.recv_fds(asked, 2**16, 1)
+        if not said:
             return
-        process = os.pidfd_open(self._pid)  # it is nobody's child any more
-        ended, _, _ = select.select([process], [], [], 60)
-        os.close(process)
-        assert ended, f"{self._pid} lives on"
+        pid = os.fork()
+        if not pid:
+            asked.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _begin(Connection(given[0]), *json.loads(said))
+        os.close(given[0])
+        asked.send(str(pid).encode())
+
+
+def _begin(connection, name, looks_always, environment):
+    """Be one of the processes, until it is killed or the test has ended."""
+    try:
+        os.environ.update(environment)
+        adoption.LOOK_EVERY = 0.0 if looks_always else 3600.0
+        _serve(name, connection)
+    except EOFError:
+        pass  # the test has ended
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
 
 
 class Process:
@@ -163,3 +218,7 @@ def _serve(name, connection):
             traceback.print_exc()
             answer = False, error
         connection.send((*answer, run_log.id, held.outbox.counts().pending))
+
+
+if __name__ == "__main__":
+    _fork_as_asked(int(sys.argv[1]))
