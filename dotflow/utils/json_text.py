@@ -26,7 +26,7 @@ def pieces_of(
         is_compact: Whether no space follows a comma or a colon.
         is_ascii: Whether all other characters are escaped.
         allow_nan: Whether NaN and the infinities are written, as words that are no JSON.
-        default: What stands for a value that is no JSON; None: such a value raises a TypeError.
+        default: Makes what is written for a value that is no JSON; without one a TypeError is raised.
 
     Returns:
         What makes the text; any thread may call it.
@@ -47,6 +47,6 @@ def pieces_of(
 
 
 def encoder_of(**options: Any) -> Callable[[Any], str]:
-    """The same, of which one call makes the whole text; its arguments are those of `pieces_of`."""
+    """What makes the whole text of a value; takes the arguments of `pieces_of`."""
     pieces = pieces_of(**options)
     return lambda value: "".join(pieces(value, 0))

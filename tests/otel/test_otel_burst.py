@@ -7,9 +7,10 @@ import pytest
 from dotflow.otel.export import leaving
 from dotflow.otel.export.batch import OtlpProcessor
 from dotflow.otel.export.endpoint import OtlpSettings
-from dotflow.otel.export.otlp import SpanCounts
+from dotflow.otel.export.otlp import MEMORY_QUEUE_SIZE, QUEUE_SIZE, SpanCounts
 from dotflow.otel.export.rhythm import BURST_BATCH, POLL, QUIET
 from dotflow.process.pace import LONGEST
+from dotflow.runlog.writer import run_log
 
 A_LOOK = 100
 """Spans between two looks: so many come fast."""
@@ -115,3 +116,28 @@ def test_slow_spans_are_sent_as_the_sdk_would(processor, clock):
     for _ in range(int(processor._delay / POLL) + 10):
         look(processor, clock, 1)
     assert processor.exports == [processor._batch]
+
+
+def test_without_a_disk_none_waits_for_want_of_room(processor, clock, monkeypatch):
+    """What finds no room would be lost: a batch is sent at once, without a rest."""
+    monkeypatch.setattr(type(run_log), "is_durable", False)
+    few = MEMORY_QUEUE_SIZE // 4
+    assert look(processor, clock, few) == POLL
+    assert look(processor, clock, 1) == 0.0
+    assert processor.exports == [processor._batch]
+
+
+@pytest.mark.parametrize(
+    ("is_durable", "kept", "owed", "lost"),
+    [(True, QUEUE_SIZE, 10, 0), (False, QUEUE_SIZE + 10, 0, 0)],
+)
+def test_a_full_queue_takes_more_only_without_a_disk(
+    processor, monkeypatch, is_durable, kept, owed, lost
+):
+    """With one they wait in the run log."""
+    monkeypatch.setattr(type(run_log), "is_durable", is_durable)
+    processor._is_idle = False
+    for n in range(QUEUE_SIZE + 10):
+        processor.put(None, n, n)
+    found = len(processor._queue), len(processor._log.owed), processor.counts.failed
+    assert found == (kept, owed, lost)

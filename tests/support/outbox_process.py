@@ -86,21 +86,28 @@ class _Nursery:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "support.outbox_process", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **{key: value for key, value in os.environ.items() if key not in _ours()},
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
         )
         theirs.close()
         atexit.register(self._end)
 
     def fork(self, name, looks_always, connection):
         """Have it fork a process that serves a connection; the process's number."""
-        ours = {key: value for key, value in os.environ.items() if key.startswith("DOTFLOW_")}
-        said = json.dumps([name, looks_always, ours]).encode()
+        said = json.dumps([name, looks_always, _ours()]).encode()
         socket.send_fds(self._socket, [said], [connection.fileno()])
         return int(self._socket.recv(64))
 
     def _end(self):
         self._socket.close()
         self._process.wait(60)
+
+
+def _ours():
+    """What the environment says to dotflow, for the test that goes on."""
+    return {key: value for key, value in os.environ.items() if key.startswith("DOTFLOW_")}
 
 
 _nursery = functools.cache(_Nursery)

@@ -13,7 +13,13 @@ from dotflow.logging import logger
 from dotflow.otel.export.children import step_child
 from dotflow.otel.export.endpoint import endpoint_name
 from dotflow.otel.export.log import OwnLog
-from dotflow.otel.export.otlp import SpanCounts, batch_size, queue_size, schedule_delay
+from dotflow.otel.export.otlp import (
+    MEMORY_QUEUE_SIZE,
+    SpanCounts,
+    batch_size,
+    queue_size,
+    schedule_delay,
+)
 from dotflow.otel.export.rhythm import (
     BURST_BATCH,
     BURST_SHARE,
@@ -73,6 +79,7 @@ class Leaving:
         self.is_told = True
         signal = self._signal = settings.signal
         self.limit, self._batch = queue_size(signal), batch_size(signal)
+        self.memory_limit = queue_size(signal, MEMORY_QUEUE_SIZE)
         self._delay = schedule_delay(signal)
         self.counts = counts
         self._lines = RunLines("", 0, {self.key: signal.what})
@@ -202,7 +209,7 @@ class Leaving:
         if pause > 0:
             self._see_to_others(now)
             return min(pause, CARE)
-        if is_hurried or not count:
+        if is_hurried or not count or self._is_filling(count):
             self._export(self._batch)
             return 0.0
         return self._step_of_day(now, count)
@@ -223,6 +230,10 @@ class Leaving:
             self._first_at = None
             return 0.0
         return min(5 * POLL, first_at + self._delay - now + 0.001)
+
+    def _is_filling(self, count: int) -> bool:
+        """Whether those that find no room will be lost: then none may wait for a better moment."""
+        return count > self.memory_limit // 4 and not run_log.is_durable
 
     def _is_fast(self, now: float) -> bool:
         """Whether more come so fast that those that wait should wait on."""

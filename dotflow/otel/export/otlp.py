@@ -52,7 +52,10 @@ DEFAULT_DELAY = 5000  # milliseconds
 
 QUEUE_SIZE = 16_384
 """Spans that may wait in memory, half a kilobyte each, unless OTEL_BSP_MAX_QUEUE_SIZE says
-otherwise. What finds no room there waits in the run log, and costs more to send."""
+otherwise. More spans wait in the run log, and cost more to send."""
+
+MEMORY_QUEUE_SIZE = 65_536
+"""The same where the run log is in memory too: a span that finds no room is lost."""
 
 
 class Exporter(Protocol):
@@ -256,9 +259,9 @@ def schedule_delay(signal: Signal = TRACES) -> float:
     return _number(f"{_batch(signal)}SCHEDULE_DELAY", DEFAULT_DELAY) / 1000
 
 
-def queue_size(signal: Signal = TRACES) -> int:
-    """How many may wait for export: OTEL_BSP_MAX_QUEUE_SIZE, else QUEUE_SIZE."""
-    return _number(f"{_batch(signal)}MAX_QUEUE_SIZE", QUEUE_SIZE)
+def queue_size(signal: Signal = TRACES, default: int = QUEUE_SIZE) -> int:
+    """How many may wait for export: OTEL_BSP_MAX_QUEUE_SIZE, else the default."""
+    return _number(f"{_batch(signal)}MAX_QUEUE_SIZE", default)
 
 
 def _number(name: str, default: int) -> int:

@@ -63,7 +63,7 @@ class Outgoing(Leaving):
             return
         item = Item(what, n, base, None)
         queue = self._queue
-        if len(queue) >= self.limit:
+        if len(queue) >= self.limit and (run_log.is_durable or len(queue) >= self.memory_limit):
             self._log.owe(item)
             return
         queue.append(item)
