@@ -20,8 +20,8 @@ class Pace:
     """Tells a thread that sends reports whether they come so fast that it should wait.
 
     To send a report costs more than to make it, and both share one interpreter: a thread that sends
-    holds up the workflow. So while reports come fast little is sent, and the rest afterwards. Threads
-    that report count their reports, without a lock; one other thread looks at the count.
+    holds up the workflow. So while reports come fast little is sent, and the rest afterwards.
+    Threads that report count their reports, without a lock; one other thread looks at the count.
 
     Attributes:
         reports: How many there were; the workflow's path counts them.

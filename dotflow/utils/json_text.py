@@ -26,7 +26,7 @@ def pieces_of(
         is_compact: Whether no space follows a comma or a colon.
         is_ascii: Whether all other characters are escaped.
         allow_nan: Whether NaN and the infinities are written, as words that are no JSON.
-        default: Makes what is written for a value that is no JSON; without one a TypeError is raised.
+        default: Makes what is written for a value that is no JSON; without one that raises.
 
     Returns:
         What makes the text; any thread may call it.
