@@ -269,6 +269,6 @@ def _number(name: str, default: int) -> int:
     if not given:
         return default
     if not given.isdecimal() or not int(given):
-        warn(f"{name} is {given!r}, which is no whole number above 0: it is {default}.")
+        warn(f"{name} is {given!r}, which is no whole number above 0. The value is ignored.")
         return default
     return int(given)
