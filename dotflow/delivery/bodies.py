@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dotflow.delivery.headers import carried
@@ -55,8 +56,8 @@ class Source:
 
     def key(self, task: int | None, kind: Kind, n: int, body: bytes) -> str:
         """The Idempotency-Key: the same body after the same fact has the same one."""
-        digest = hashlib.sha256(self._seed)
-        digest.update(f"{'' if task is None else task}/{kind.is_post:d}/{n}/".encode())
+        about = f"{'' if task is None else task}/{kind.is_post:d}/{n}/"
+        digest = hashlib.sha256(self._seed + about.encode())
         digest.update(body)
         return digest.hexdigest()[:32]
 
@@ -225,20 +226,31 @@ def _task_times(record: TaskRecord, is_post: bool) -> str:
 def _times(
     began: int | None, ended: int | None, attempts: list[list[int | None]] | None = None
 ) -> str:
-    said: dict[str, Any] = {}
+    said: list[str] = []
     if began is not None:
-        said["started_at"] = moment(began)
+        said.append(f'"started_at":{_quoted_moment(began)}')
     if ended is not None:
-        said["finished_at"] = moment(ended)
+        said.append(f'"finished_at":{_quoted_moment(ended)}')
     if attempts:
-        said["attempts"] = [[at and moment(at) for at in one] for one in attempts]
-    return _encode(said) if said else ""
+        tries = ",".join([f"[{','.join(map(_quoted_moment, one))}]" for one in attempts])
+        said.append(f'"attempts":[{tries}]')
+    return f"{{{','.join(said)}}}" if said else ""
+
+
+def _quoted_moment(nanoseconds: int | None) -> str:
+    return "null" if nanoseconds is None else f'"{moment(nanoseconds)}"'
 
 
 def moment(nanoseconds: int) -> str:
     """A time as RFC 3339 writes it, in UTC; by a clock that was never right, as near as can be."""
     try:
-        at = datetime.fromtimestamp(nanoseconds / 1e9, timezone.utc)
+        seconds, rest = divmod(int(nanoseconds), 10**9)
+        return f"{_second(seconds)}.{rest // 1000:06d}+00:00"
     except (ValueError, OverflowError, OSError):
-        at = datetime.fromtimestamp(0, timezone.utc)
-    return at.isoformat(timespec="microseconds")
+        return f"{_second(0)}.000000+00:00"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    """A second of a time in UTC; many tasks begin and end within one."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[: len("2026-11-29T08:00:00")]

@@ -108,14 +108,12 @@ class Destination:
 
 def bulk_route(message: Message) -> tuple[str, str]:
     """The method and the path of a message in a bulk: the same in both dialects."""
-    workflow = f"/workflows/{_quoted(message.workflow)}"
-    if message.kind is Kind.WORKFLOW_POST:
-        return "POST", "/workflows"
-    if message.kind in (Kind.WORKFLOW_PATCH, Kind.WORKFLOW_OPEN):
-        return "PATCH", workflow
-    if message.kind is Kind.TASK_POST:
+    workflow, kind = f"/workflows/{_quoted(message.workflow)}", message.kind
+    if kind is Kind.TASK_PATCH:
+        return "PATCH", f"{workflow}/tasks/{message.task}"
+    if kind is Kind.TASK_POST:
         return "POST", f"{workflow}/tasks"
-    return "PATCH", f"{workflow}/tasks/{message.task}"
+    return ("POST", "/workflows") if kind is Kind.WORKFLOW_POST else ("PATCH", workflow)
 
 
 def _is_address(url: str) -> bool:

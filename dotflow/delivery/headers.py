@@ -19,6 +19,7 @@ MOST = 4096
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[\x20-\x7e]*\Z")
+_TRACEPARENT = re.compile(r'\{"traceparent":"([0-9a-f-]{55})"\}\Z')
 
 _encode = encoder_of(is_ascii=True)
 
@@ -79,14 +80,15 @@ def carried(carrier: Mapping[str, str], span: str = "") -> str:
     """
     if not carrier:
         return ""
-    text = _carrier_text(tuple(carrier.items()))
-    return text.replace(SPAN, span) if SPAN in text else text
+    return _carrier_text(tuple(carrier.items())).replace(SPAN, span)
 
 
 def headers_of(text: str) -> dict[str, str]:
     """The headers that a message keeps; none where the file that it was in is damaged."""
     if not text:
         return {}
+    if (usual := _TRACEPARENT.match(text)) is not None:
+        return {"traceparent": usual[1]}
     try:
         kept = json.loads(text)
     except ValueError:

@@ -93,7 +93,7 @@ class Lanes:
         if unit.owes:
             self._ready[workflow] = None
         elif unit.is_complete:
-            self._sweep(workflow)
+            self.sweep(workflow)
 
     def _see_to_first_call(self, unit: Unit, fact: Fact) -> None:
         if fact["f"] == lines.RUN_BEGAN:
@@ -153,7 +153,7 @@ class Lanes:
             queue.insert(place, unit)
         leave_out(queue)
         nest(queue, units)
-        self._sweep(workflow)
+        self.sweep(workflow)
 
     # What goes out.
 
@@ -229,7 +229,7 @@ class Lanes:
                 for task in list(unit.owing):
                     if self.ids.is_refused(workflow, task) and not unit.makes(task):
                         self.unsent += [(one, NO_RECORD) for one in unit.refuse(task)]
-            self._sweep(workflow)
+            self.sweep(workflow)
             active, before = self._active(workflow), active
         return active
 
@@ -240,7 +240,7 @@ class Lanes:
         if workflow in self._spoken_since:  # more of what the dead left is void
             self._spoken_since.discard(workflow)
             leave_out(self._workflows.get(workflow, deque()))
-            self._sweep(workflow)
+            self.sweep(workflow)
         active: list[Unit] = []
         for place, unit in enumerate(self._workflows.get(workflow, ())):
             outer = unit.outer
@@ -252,7 +252,11 @@ class Lanes:
     # What became of it.
 
     def settle(self, flight: Flight, outcome: Outcome) -> list[tuple[Message, Refused]]:
-        """Take note of what became of a message; return the dead letters that follow."""
+        """Take note of what became of a message; `sweep` its workflow afterwards.
+
+        Returns:
+            The dead letters that follow, and why.
+        """
         unit, key, message = flight.unit, flight.key, flight.message
         unit.land(key)
         buried: list[tuple[Message, Refused]] = []
@@ -273,9 +277,6 @@ class Lanes:
             self._postpone(unit, key, outcome)
         elif isinstance(outcome, Instead):
             unit.unanswered[slot_of(key, message.kind, message.final)] = outcome.message
-        if unit.owes:
-            self._ready[message.workflow] = None
-        self._sweep(message.workflow)
         return buried
 
     def _refused(self, flight: Flight, outcome: Refused) -> list[tuple[Message, Refused]]:
@@ -313,8 +314,8 @@ class Lanes:
         """Let messages that wait for their time be sent now, unless the server asked for it."""
         self._ready.update((unit.source.workflow, None) for unit in self._later.hurry())
 
-    def _sweep(self, workflow: str) -> None:
-        """Forget the units of a workflow of which nothing is left to say."""
+    def sweep(self, workflow: str) -> None:
+        """Forget the units of a workflow of which nothing is left to say; others are ready."""
         queue = self._workflows.get(workflow)
         if queue is None:
             return
@@ -354,7 +355,7 @@ class Lanes:
         log.let_go(workflow)
         for one in theirs:
             self._take_out(queue, one)
-        self._sweep(workflow)
+        self.sweep(workflow)
 
     def put_back(self, flights: list[Flight]) -> None:
         """Have messages not be under way, for they were not sent; they are tried again soon."""

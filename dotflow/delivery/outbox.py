@@ -234,7 +234,7 @@ class Outbox:
 
     def settle(self, flights: list[Flight], outcomes: list[Outcome]) -> None:
         """Take note of what became of messages; on disk before anything follows from it."""
-        said: list[tuple[Flight, Receipt, set[int]]] = []
+        said: list[tuple[Flight, Receipt, tuple[int, ...]]] = []
         for flight, outcome in zip(flights, outcomes, strict=True):
             receipt = _receipt("said", flight)
             if isinstance(outcome, Delivered):
@@ -247,8 +247,11 @@ class Outbox:
             said.append((flight, receipt, self._files_of(flight)))
         buried = []
         for flight, outcome in zip(flights, outcomes, strict=True):
-            server_id = self.lanes.ids.get(flight.message.workflow, flight.key)
-            buried += [(*one, server_id) for one in self.lanes.settle(flight, outcome)]
+            for message, why in self.lanes.settle(flight, outcome):
+                server_id = self.lanes.ids.get(message.workflow, flight.key)
+                buried.append((message, why, server_id))
+        for workflow in {flight.message.workflow: None for flight in flights}:
+            self.lanes.sweep(workflow)
         for message, why, server_id in buried:  # before anything says that they were refused
             _bury(self.name, message, why, server_id)
         self._write(said)
@@ -257,19 +260,19 @@ class Outbox:
         if self._adoption.is_more_left and not self.lanes.pending:
             self._adoption.look(at_once=True)
 
-    def _files_of(self, flight: Flight) -> set[int]:
+    def _files_of(self, flight: Flight) -> tuple[int, ...]:
         """The files of the log beside which a receipt belongs: for an end each that has facts.
 
         Another's end may be in a file that goes before the one with its beginning.
         """
         unit, key = flight.unit, flight.key
         if unit.log is not None:
-            return set()
+            return ()
         record = unit.head if key is None else unit.tasks.get(key)
-        numbers = set() if record is None else set(record.segments)
-        return numbers if flight.message.final else {max(numbers, default=0)}
+        numbers = () if record is None else tuple(record.segments)
+        return numbers if flight.message.final or not numbers else (max(numbers),)
 
-    def _write(self, said: list[tuple[Flight, Receipt, set[int]]]) -> None:
+    def _write(self, said: list[tuple[Flight, Receipt, tuple[int, ...]]]) -> None:
         ours: dict[int, list[Receipt]] = {}
         adopted: dict[LeftBehind, list[Receipt]] = {}
         for flight, receipt, numbers in said:
@@ -372,7 +375,7 @@ def _bury(destination: str, message: Message, why: Refused, server_id: str | Non
 def _receipt(what: str, flight: Flight) -> Receipt:
     unit, message = flight.unit, flight.message
     receipt: Receipt = {
-        "k": what, "w": message.workflow, "r": unit.source.run, "m": message.kind.value,
+        "k": what, "w": message.workflow, "r": unit.source.run, "m": message.kind._value_,
         "n": message.n, "key": message.id,
     }  # fmt: skip
     if flight.key is not None:

@@ -220,9 +220,10 @@ class Unit:
         return made(self.source, self.head)
 
     def _of_record(self, record: TaskRecord, is_post: bool) -> Message:
-        known = self.unanswered.get((record.task, is_post))
-        if known is not None:
-            return known
+        if self.unanswered:
+            known = self.unanswered.get((record.task, is_post))
+            if known is not None:
+                return known
         made = bodies.task_post if is_post else bodies.task_patch
         return made(self.source, record, self.head.carrier)
 
@@ -292,7 +293,7 @@ class Unit:
             n: The number of the last fact that it said.
         """
         self.tries.pop(key, None)
-        for slot in ((key, True), (key, False)):
+        for slot in ((key, True), (key, False)) if self.unanswered else ():
             known = self.unanswered.get(slot)
             if known is not None and known.n <= n:
                 del self.unanswered[slot]

@@ -37,6 +37,7 @@ _MOST_STARTS = 16
 _READER = b'{"f":"reader",'
 _TO = b',"to":{'
 _KEY = re.compile(rb'"([0-9a-f]{16})":"')
+_decode = json.JSONDecoder().raw_decode
 
 
 @dataclass
@@ -122,10 +123,12 @@ class SegmentReader:
 def parse(line: bytes) -> Fact | None:
     """One line as a dict; None where it is damaged."""
     try:
-        fact = json.loads(line.decode())
+        text = line.decode()
+        fact, end = _decode(text)
     except (ValueError, RecursionError):
         return None
-    return fact if isinstance(fact, dict) and _is_sound(fact) else None
+    is_whole = end == len(text) or text[end:].isspace()
+    return fact if is_whole and isinstance(fact, dict) and _is_sound(fact) else None
 
 
 def _is_sound(fact: Fact) -> bool:

@@ -249,6 +249,20 @@ def test_a_restored_task_says_no_times():
     assert [(one.kind, one.times) for one in found] == [(Kind.TASK_POST, ""), (Kind.TASK_PATCH, "")]
 
 
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        (1_764_380_000_123_456_789, "2025-11-29T01:33:20.123456+00:00"),
+        (-1, "1969-12-31T23:59:59.999999+00:00"),
+        (-62_135_596_800 * 10**9, "0001-01-01T00:00:00.000000+00:00"),
+        (10**22, "1970-01-01T00:00:00.000000+00:00"),
+    ],
+)
+def test_a_time_is_said_to_the_microsecond(at, said):
+    """As RFC 3339 has it, the years before 1000 too; a time that no calendar has is the epoch."""
+    assert moment(at) == said
+
+
 @pytest.mark.parametrize("at", [0, -1, 10**18, 10**22, -(10**22)])
 def test_any_clock_makes_a_time(at):
     """A clock that was never right makes no message impossible."""
