@@ -106,6 +106,21 @@ def test_the_work_of_one_is_done_one_after_another(runners):
     assert set(together) == {1}
 
 
+def test_a_thread_does_not_end_before_the_work_of_others(runners):
+    """Work that was begun before a thread had time to see that nobody needs it is done."""
+    go_on = threading.Event()
+    [first] = runners(1)
+    first.begin(lambda: go_on.wait(PATIENCE))
+    first.stop()
+    second = runners(1)[-1]
+    wait = second.begin(lambda: None)
+    second.stop()
+    assert len(threads()) == 1
+    go_on.set()
+    assert wait(PATIENCE)
+    wait_until(0)
+
+
 def test_what_fails_is_said_to_who_waits(runners):
     """Work that raises, or returns False, has not ended well; the thread goes on."""
     one = runners(1)[0]

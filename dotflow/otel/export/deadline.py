@@ -142,9 +142,8 @@ class _Threads:
 
     def see_to(self, jobs: _Jobs) -> None:
         """Have what is to be done be done; here, if there is no thread."""
-        if self._threads:
-            self._queue.put(jobs)
-        else:
+        self._queue.put(jobs)  # first: a thread that ends looks whether anything came
+        if not self._threads:
             jobs.work()
 
     def join(self, timeout: float) -> None:
@@ -163,15 +162,19 @@ class _Threads:
             if jobs is not None:
                 jobs.work()
                 del jobs  # not to be held while nothing is to be done
-            elif self._may_end():
+            if self._may_end():
                 return
 
     def _may_end(self) -> bool:
+        """Whether this thread may end: not the last one while there is something to be done."""
         with self._changing:
             if self._too_many <= 0:
                 return False
             self._threads.remove(threading.current_thread())
-            return True
+            if self._threads or self._queue.empty():
+                return True
+            self._threads.append(threading.current_thread())
+            return False
 
 
 _threads = _Threads()
