@@ -30,8 +30,13 @@ def api(tmp_path):
 
 
 @pytest.fixture
-def servers():
-    """Makes ServerOtel that leave the global provider alone, and closes them all."""
+def servers(request):
+    """Makes ServerOtel that leave the global provider alone, and closes them all.
+
+    Where they report to is there for longer: to close one would wait for what is gone.
+    """
+    for receiver in {"api", "otlp"}.intersection(request.fixturenames):
+        request.getfixturevalue(receiver)
     made = []
 
     def make(*args, **kwargs):

@@ -61,9 +61,10 @@ def test_a_dead_api_keeps_no_span_from_being_flushed(servers, quiet, otlp, monke
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
     server = servers("http://127.0.0.1:9", TOKEN, endpoint=otlp.http_url)
     run(server, quiet)
-    server.flush(60)
+    server.flush(5)
     assert len(otlp.spans) == 2
     assert server.tracer_provider.force_flush(100) is False
+    server.close(0)
 
 
 def test_a_run_within_a_run_under_the_same_id(api, servers, quiet, otlp, monkeypatch):

@@ -190,7 +190,7 @@ def test_the_outbox_says_what_waits_and_what_was_delivered(provider, reader, tmp
         server = ServerOtel(api.url, TOKEN, meter_provider=provider, set_global=False)
         api.on("POST|PATCH", status(503))
         run(server, fine)
-        server.flush(60)
+        server.flush(3)
         where = "dotflow.outbox.destination"
         [(name, waiting)] = values(reader, "dotflow.outbox.pending", where).items()
         assert api.url in name[0]
