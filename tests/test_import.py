@@ -26,8 +26,8 @@ NOT_TO_RUN = (
 )  # fmt: skip
 
 NOT_TO_EXPORT = (
-    "requests", "urllib3", "sqlite3", "dotflow.delivery.channel", "dotflow.otel.export.provider",
-    "multiprocessing", "hashlib",
+    "requests", "urllib3", "sqlite3", "dotflow.delivery.channel",
+    "dotflow.otel.export.provider.pipeline", "multiprocessing", "hashlib",
 )  # fmt: skip
 
 RUN = """

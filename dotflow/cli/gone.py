@@ -22,7 +22,7 @@ from dotflow.runlog.waits import forget
 if TYPE_CHECKING:
     import argparse
 
-    from dotflow.otel.export.replay import SpanReplay
+    from dotflow.otel.export.leaving.replay import SpanReplay
 
 
 def send(arguments: argparse.Namespace) -> int:
@@ -35,8 +35,8 @@ def send(arguments: argparse.Namespace) -> int:
 
 def _send_otlp(arguments: argparse.Namespace, entry: Entry, to: str, deadline: float) -> int:
     # OpenTelemetry is loaded only where it is needed: it takes its time.
-    from dotflow.otel.export.endpoint import LOGS, TRACES, OtlpSettings, endpoint_name
-    from dotflow.otel.export.replay import SpanReplay
+    from dotflow.otel.export.leaving.replay import SpanReplay
+    from dotflow.otel.export.otlp.endpoint import LOGS, TRACES, OtlpSettings, endpoint_name
 
     try:
         settings = OtlpSettings(to, signal=LOGS if entry.name.startswith(OTLP_LOGS) else TRACES)

@@ -167,7 +167,7 @@ def chosen(given: str, found: dict[str, Entry]) -> Entry:
 
 def _spans_left(lines: Lines, key: str, last_seen: float | None) -> int:
     # OpenTelemetry is loaded only where it is needed: it takes its time.
-    from dotflow.otel.export.replay import spans_left
+    from dotflow.otel.export.leaving.replay import spans_left
 
     return spans_left(lines, key, last_seen)
 
@@ -181,7 +181,7 @@ def named_by_environment(found: Iterable[Entry]) -> set[str]:
     destinations = (find_destination(dialect=dialect) for dialect in Dialect)
     names = {outbox_name(one) for one in destinations if one is not None}
     if any(one.is_otlp for one in found):
-        from dotflow.otel.export.replay import endpoints_of_environment
+        from dotflow.otel.export.leaving.replay import endpoints_of_environment
 
         names |= endpoints_of_environment()
     return names

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import requests
 
 from dotflow.abc.server import FlushResult
-from dotflow.delivery.client import Client
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.outbox import Counts, Outbox
-from dotflow.delivery.relay import Relay
+from dotflow.delivery.relay.relay import Relay
 from dotflow.logging import logger
 from dotflow.process.at_exit import flush_timeout, seconds_from_environment
 from dotflow.process.forking import renew_in_child

@@ -7,9 +7,9 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from dotflow.delivery import dead_letters
-from dotflow.delivery import earlier_disk as disk
-from dotflow.delivery.adopted import AdoptedLog
-from dotflow.delivery.earlier_file import EarlierFile
+from dotflow.delivery.dead import earlier_disk as disk
+from dotflow.delivery.dead.adopted import AdoptedLog
+from dotflow.delivery.dead.earlier_file import EarlierFile
 from dotflow.delivery.survey import SPANS, living_owner
 from dotflow.delivery.waiting import OTLP
 from dotflow.runlog import files, waits

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from dotflow.abc.server import FlushResult
 from dotflow.delivery.channel import outbox_name
-from dotflow.delivery.client import NOT_FOUND, Client
+from dotflow.delivery.http.client import NOT_FOUND, Client
 from dotflow.delivery.message import Outcome, Refused, TryLater
 from dotflow.delivery.outbox import Outbox
-from dotflow.delivery.relay import Relay
+from dotflow.delivery.relay.relay import Relay
 
 if TYPE_CHECKING:
     from dotflow.delivery.dialect import Destination

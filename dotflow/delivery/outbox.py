@@ -7,13 +7,13 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from dotflow.delivery import room
-from dotflow.delivery.adoption import Adoption
-from dotflow.delivery.ages import oldest
-from dotflow.delivery.lanes import Lanes
+from dotflow.delivery.dead.adoption import Adoption
+from dotflow.delivery.fold.records import POLICIES
+from dotflow.delivery.fold.references import References
 from dotflow.delivery.message import Delivered, Kind, Outcome, Refused
-from dotflow.delivery.records import POLICIES
-from dotflow.delivery.references import References
+from dotflow.delivery.order import room
+from dotflow.delivery.order.ages import oldest
+from dotflow.delivery.order.lanes import Lanes
 from dotflow.logging import logger
 from dotflow.runlog import files, limits, lines
 from dotflow.runlog.carrying import CARRIED
@@ -24,9 +24,9 @@ from dotflow.runlog.writer import RunLog, run_log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dotflow.delivery.flight import Flight
-    from dotflow.delivery.left_behind import LeftBehind
     from dotflow.delivery.message import Message
+    from dotflow.delivery.order.flight import Flight
+    from dotflow.delivery.order.left_behind import LeftBehind
     from dotflow.runlog.reader import Fact
     from dotflow.runlog.writer import Segment
 

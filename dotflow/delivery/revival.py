@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
 from dotflow.delivery import dead_letters
-from dotflow.delivery.bodies import replaced
+from dotflow.delivery.fold.bodies import replaced
 from dotflow.delivery.message import Delivered, Instead, Kind, Message, Outcome, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dotflow.delivery.client import Client
     from dotflow.delivery.dead_letters import DeadLetter
+    from dotflow.delivery.http.client import Client
 
 UNDER_WAY = frozenset({TypeStatus.IN_PROGRESS, TypeStatus.RETRY, WorkflowStatus.IN_PROGRESS})
 

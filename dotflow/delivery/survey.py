@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from dotflow.delivery import earlier
-from dotflow.delivery.adopted import AdoptedLog
-from dotflow.delivery.server_ids import ServerIds
+from dotflow.delivery.dead import earlier
+from dotflow.delivery.dead.adopted import AdoptedLog
+from dotflow.delivery.order.server_ids import ServerIds
 from dotflow.delivery.waiting import OTLP, Waiting
 from dotflow.runlog import files
 from dotflow.runlog.claims import Claims

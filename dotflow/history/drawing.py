@@ -11,7 +11,7 @@ from dotflow.waterfall.bars import ATTEMPT, SPAN, TASK, WORKFLOW, Bar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dotflow.delivery.records import TaskRecord
+    from dotflow.delivery.fold.records import TaskRecord
     from dotflow.history.runs import LocalRun
 
 UNNAMED = "workflow"

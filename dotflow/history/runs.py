@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dotflow.core.types import TypeStatus, WorkflowStatus
-from dotflow.delivery.adopted import error_of_the_dead
-from dotflow.delivery.records import OF_TASKS, TaskRecord
+from dotflow.delivery.dead.adopted import error_of_the_dead
+from dotflow.delivery.fold.records import OF_TASKS, TaskRecord
 from dotflow.history.logs import local_logs
 from dotflow.history.sound import is_sound
 from dotflow.runlog import history, lines

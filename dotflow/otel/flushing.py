@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable
 
-    from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.export.provider.pipeline import Pipeline
     from dotflow.otel.exporter import DotflowSpanExporter
     from dotflow.otel.metrics.of_server import ServerMetrics
 

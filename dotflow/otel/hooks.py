@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dotflow.abc import facts
 from dotflow.abc.facts import next_number
 from dotflow.abc.server import Server, WorkflowDescription
-from dotflow.otel.export.endpoint import shown
+from dotflow.otel.export.otlp.endpoint import shown
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier
     from dotflow.abc.task import Failure, TaskView
     from dotflow.delivery.dialect import Destination
-    from dotflow.otel.export.endpoint import OtlpSettings
+    from dotflow.otel.export.otlp.endpoint import OtlpSettings
     from dotflow.otel.spans.open_runs import OpenRuns
     from dotflow.otel.spans.tasks import TaskTeller
     from dotflow.otel.spans.workflows import WorkflowTeller

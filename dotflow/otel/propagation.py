@@ -13,7 +13,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dotflow.otel.export.children import step_child
-from dotflow.otel.export.ending import see_to_the_end
+from dotflow.otel.export.provider.ending import see_to_the_end
 from dotflow.otel.spans.carriers import carrier_of, warn_of
 from dotflow.otel.spans.origin import within_run
 from dotflow.process import at_exit

@@ -14,8 +14,8 @@ from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
 from dotflow.delivery.numbering import next_task_id
 from dotflow.otel import propagation
-from dotflow.otel.export.endpoint import OtlpSettings
-from dotflow.otel.export.otlp import load, tell_of_nowhere
+from dotflow.otel.export.otlp.endpoint import OtlpSettings
+from dotflow.otel.export.otlp.exports import load, tell_of_nowhere
 from dotflow.otel.exporter import DotflowSpanExporter
 from dotflow.otel.flushing import FlushedServer
 from dotflow.otel.hooks import HookedServer
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from dotflow.abc.facts import Carrier, Fact
     from dotflow.abc.task import Failure, TaskView
     from dotflow.abc.words import Words
-    from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.export.provider.pipeline import Pipeline
     from dotflow.otel.spans.runs import TaskRun
 
 
@@ -259,7 +259,7 @@ class ServerOtel(FlushedServer):
             from dotflow.otel.workers import begun
 
             return begun.attached(carrier)
-        from dotflow.otel.export.provider import open_in_child
+        from dotflow.otel.export.provider.pipeline import open_in_child
 
         propagation.be_a_child(carrier)
         open_in_child(carrier)
@@ -293,7 +293,7 @@ class ServerOtel(FlushedServer):
         pipeline = self._pipeline
         if pipeline is None:
             # Here, for a program that only has a ServerOtel exports nothing.
-            from dotflow.otel.export.provider import Pipeline
+            from dotflow.otel.export.provider.pipeline import Pipeline
 
             exporter = self._open_exporter()
             with self._lock:

@@ -59,7 +59,7 @@ class MetricsOpenTelemetry(Metrics):
     def __init__(self, service_name: str = "dotflow") -> None:
         with mended():
             meter = load("metrics").get_meter(service_name)
-        from dotflow.otel.export.endpoint import OtlpSettings
+        from dotflow.otel.export.otlp.endpoint import OtlpSettings
         from dotflow.otel.metrics.of_server import ServerMetrics
 
         self._runs: OrderedDict[str, _Run] = OrderedDict()

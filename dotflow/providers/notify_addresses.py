@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from dotflow.core.exception import ModuleNotFound
-from dotflow.delivery.untraced import untraced
+from dotflow.delivery.http.untraced import untraced
 from dotflow.utils.masking import MASK
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ class TracerOpenTelemetry(Tracer):
 
     def start_workflow(self, workflow_id: Any, **kwargs: Any) -> None:
         """Start the run's span; where it is open already, keep it."""
-        part("export.alone").open_tracing(self._service_name)
+        part("export.provider.alone").open_tracing(self._service_name)
         wid = str(workflow_id)
         attributes = {f"dotflow.{name}": str(value) for name, value in kwargs.items()}
         with self._lock:

@@ -177,7 +177,7 @@ MET = {
     "processor.DotflowSpanProcessor": {"_on_ending": "a report begins or ends, nothing between"},
     "processor.OwnSpanProcessor": {"_on_ending": "as DotflowSpanProcessor"},
     "exporter.DotflowSpanExporter": {},
-    "otlp.ProcessExporter": {},
+    "exports.ProcessExporter": {},
     "batch.OtlpProcessor": {},
     "sampling.UuidFairSampler": {},
     "ids.WorkflowIdGenerator": {},

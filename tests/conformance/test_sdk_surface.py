@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
 from sdk_surface import KNOWN, MET, members, ours, parameters, short
 
-from dotflow.otel.export.own import SpanProcessors
+from dotflow.otel.export.provider.own import SpanProcessors
 
 OURS = ours()
 SDK = f"opentelemetry-sdk {version('opentelemetry-sdk')}"

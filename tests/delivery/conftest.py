@@ -8,10 +8,10 @@ from support.certificates import certified
 from support.fault_server import TOKEN, FaultServer
 
 from dotflow.delivery.channel import outbox_name
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.outbox import Outbox
-from dotflow.delivery.relay import Relay
+from dotflow.delivery.relay.relay import Relay
 from dotflow.runlog.writer import RunLog
 
 

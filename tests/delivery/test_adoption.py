@@ -16,13 +16,13 @@ from support.processes import Doomed, dies
 from support.written import NAME, WrittenRun, drain, said
 
 from dotflow.delivery import dead_letters
-from dotflow.delivery.bodies import Source
 from dotflow.delivery.channel import outbox_name
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.fold.bodies import Source
 from dotflow.delivery.message import Delivered, Kind, Refused, TryLater
-from dotflow.delivery.numbers import Numbers
+from dotflow.delivery.order.numbers import Numbers
+from dotflow.delivery.order.unit import Unit
 from dotflow.delivery.outbox import Outbox
-from dotflow.delivery.unit import Unit
 from dotflow.runlog import files, life, lines
 from dotflow.runlog.writer import RunLog
 

@@ -9,7 +9,7 @@ import pytest
 from support.fault_server import status
 from support.reports import put_run
 
-from dotflow.delivery import rounds
+from dotflow.delivery.relay import rounds
 
 
 def senders():

@@ -10,7 +10,7 @@ from support.fault_server import strict_loads
 
 from dotflow.abc import facts
 from dotflow.abc.facts import PlannedTask
-from dotflow.delivery.bodies import (
+from dotflow.delivery.fold.bodies import (
     EXCEEDED,
     MAX_BODY,
     MAX_ERRORS,

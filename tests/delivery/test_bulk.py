@@ -9,10 +9,10 @@ from support.fault_server import TOKEN, garbage, hang, reset, status
 from support.messages import task_patch, task_post, workflow_open, workflow_patch, workflow_post
 
 from dotflow.api import ApiServer
-from dotflow.delivery import client as client_module
-from dotflow.delivery.bulk import MOST
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.http import client as client_module
+from dotflow.delivery.http.bulk import MOST
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Delivered, Instead, Kind, NotSent, Refused, TryLater
 
 

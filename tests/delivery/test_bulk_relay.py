@@ -11,9 +11,10 @@ from support.messages import workflow_post
 from support.reports import Reports, put_run, put_workflow
 from support.runs import in_order
 
-from dotflow.delivery import lanes, patience, rounds
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.http.client import Client
+from dotflow.delivery.order import lanes
+from dotflow.delivery.relay import patience, rounds
 
 
 @pytest.fixture(autouse=True)

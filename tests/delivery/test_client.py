@@ -19,9 +19,9 @@ from support.messages import (
     workflow_post,
 )
 
-from dotflow.delivery.answers import LONGEST_RETRY_AFTER
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.http.answers import LONGEST_RETRY_AFTER
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Delivered, Instead, Kind, Refused, TryLater
 
 

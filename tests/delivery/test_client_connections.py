@@ -10,7 +10,7 @@ from support.messages import (
 )
 from urllib3.connectionpool import HTTPConnectionPool
 
-from dotflow.delivery.client import Client
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Delivered
 
 

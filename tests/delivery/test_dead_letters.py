@@ -8,8 +8,8 @@ from support.processes import dies, files_of_ours
 
 from dotflow import Config, DotFlow, action
 from dotflow.delivery import dead_letters
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Kind, Message, Refused
 from dotflow.delivery.revival import revive
 from dotflow.providers import ServerDefault

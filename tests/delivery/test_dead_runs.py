@@ -10,8 +10,8 @@ from support.processes import dies, files_of_ours
 from support.written import NAME, WrittenRun, drain, said
 
 from dotflow.delivery import dead_letters
-from dotflow.delivery.adopted import ends_owed
-from dotflow.delivery.bulk import run_headers
+from dotflow.delivery.dead.adopted import ends_owed
+from dotflow.delivery.http.bulk import run_headers
 from dotflow.delivery.message import Delivered, Refused
 from dotflow.delivery.outbox import Outbox
 from dotflow.runlog import files, lines

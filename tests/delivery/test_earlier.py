@@ -21,8 +21,9 @@ from support.earlier import (
 )
 from support.fault_server import TOKEN, status
 
-from dotflow.delivery import dead_letters, earlier, earlier_disk
+from dotflow.delivery import dead_letters
 from dotflow.delivery.channel import Channel
+from dotflow.delivery.dead import earlier, earlier_disk
 from dotflow.delivery.survey import survey
 
 

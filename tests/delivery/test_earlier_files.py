@@ -24,11 +24,12 @@ from support.earlier import (
 )
 from support.fault_server import TOKEN
 
-from dotflow.delivery import dead_letters, earlier, earlier_disk, earlier_file
+from dotflow.delivery import dead_letters
 from dotflow.delivery.channel import Channel
+from dotflow.delivery.dead import earlier, earlier_disk, earlier_file
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.numbers import Numbers
-from dotflow.delivery.server_ids import ServerIds
+from dotflow.delivery.order.numbers import Numbers
+from dotflow.delivery.order.server_ids import ServerIds
 from dotflow.delivery.survey import survey
 from dotflow.runlog import files
 

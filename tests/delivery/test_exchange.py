@@ -8,9 +8,9 @@ from support.fault_server import TOKEN
 from support.hostile_server import HostileServer, request, say
 from support.messages import workflow_post
 
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination
-from dotflow.delivery.exchange import request_of, whole_answer
+from dotflow.delivery.http.client import Client
+from dotflow.delivery.http.exchange import request_of, whole_answer
 from dotflow.delivery.message import Delivered, Refused, TryLater
 
 pytestmark = pytest.mark.usefixtures("no_proxies")

@@ -14,8 +14,8 @@ from support.fault_server import TOKEN, FaultServer
 from support.hostile_server import HostileServer, hang, say
 from support.messages import task_post, workflow_post
 
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Delivered, TryLater
 
 TABLE = Path("/proc/self/net/tcp")

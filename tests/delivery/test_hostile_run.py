@@ -27,8 +27,8 @@ def tell():
 
 def test_runs_through_all_that_a_server_may_do(monkeypatch):
     """What is reported to a server that is never well for long is there in the end, once."""
-    monkeypatch.setattr("dotflow.delivery.lanes.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("dotflow.delivery.worker.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dotflow.delivery.order.lanes.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("dotflow.delivery.relay.worker.FIRST_PAUSE", 0.01)
     faults = [garbage, reset(), trickle, status(503), reset(effect=True), status(500)]
     turns = itertools.cycle([*faults, None, None, None])
 

@@ -24,8 +24,8 @@ from support.reports import put_workflow
 
 from dotflow.api import ApiServer
 from dotflow.delivery.channel import Channel
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Delivered, Instead, Refused, TryLater
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_proxies")]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from dotflow.delivery import mentions
-from dotflow.delivery.mentions import Mentions
+from dotflow.delivery.dead import mentions
+from dotflow.delivery.dead.mentions import Mentions
 from dotflow.runlog import files
 
 OWN, OTHER = "a" * 32, "b" * 32

@@ -12,10 +12,10 @@ from support.written import NAME, WrittenRun, drain
 
 from dotflow.abc import facts
 from dotflow.delivery import dead_letters
-from dotflow.delivery.lanes import FIRST_DELAY
 from dotflow.delivery.message import Delivered, Instead, Kind, NotSent, Refused, TryLater
+from dotflow.delivery.order.lanes import FIRST_DELAY
+from dotflow.delivery.order.server_ids import ServerIds
 from dotflow.delivery.outbox import Outbox
-from dotflow.delivery.server_ids import ServerIds
 from dotflow.runlog import files, writer
 from dotflow.runlog.lines import RunLines
 from dotflow.runlog.writer import RunLog

@@ -7,7 +7,7 @@ import time
 from support.reports import Reports, put_run
 from support.runs import in_order
 
-from dotflow.delivery import worker as worker_module
+from dotflow.delivery.relay import worker as worker_module
 from dotflow.process import pace
 
 

@@ -9,9 +9,10 @@ from support.fault_server import TOKEN, hang, reset, status
 from support.reports import Reports, put_run, put_workflow
 from support.runs import in_order
 
-from dotflow.delivery import lanes, patience
 from dotflow.delivery.dialect import Dialect
-from dotflow.delivery.server_ids import ServerIds
+from dotflow.delivery.order import lanes
+from dotflow.delivery.order.server_ids import ServerIds
+from dotflow.delivery.relay import patience
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))

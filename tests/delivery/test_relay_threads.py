@@ -14,10 +14,10 @@ from support.fault_server import hang, reset, status
 from support.reports import Reports, put_run, put_workflow
 from support.runs import in_order
 
-from dotflow.delivery import lanes
-from dotflow.delivery import worker as worker_module
 from dotflow.delivery.dialect import Dialect
-from dotflow.delivery.senders import Senders
+from dotflow.delivery.order import lanes
+from dotflow.delivery.relay import worker as worker_module
+from dotflow.delivery.relay.senders import Senders
 
 
 def threads():

@@ -8,10 +8,10 @@ import tracemalloc
 import pytest
 from support.written import NAME, WrittenRun
 
-from dotflow.delivery import room
+from dotflow.delivery.fold.references import MOST_BYTES, References
 from dotflow.delivery.message import Delivered, TryLater
+from dotflow.delivery.order import room
 from dotflow.delivery.outbox import Outbox
-from dotflow.delivery.references import MOST_BYTES, References
 from dotflow.runlog import lines
 from dotflow.runlog.reader import SIZE
 from dotflow.runlog.writer import RunLog

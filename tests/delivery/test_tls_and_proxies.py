@@ -18,8 +18,8 @@ from support.hostile_server import (
 )
 from support.messages import task_post, workflow_patch, workflow_post
 
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Delivered, TryLater
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_proxies")]

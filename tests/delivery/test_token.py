@@ -17,9 +17,9 @@ from support.fault_server import FaultServer, status
 from support.messages import workflow_post
 from support.processes import files_of_ours
 
-from dotflow.delivery.client import MAX_ANSWER, Client
 from dotflow.delivery.dialect import Destination, Dialect
-from dotflow.delivery.mask import masked
+from dotflow.delivery.http.client import MAX_ANSWER, Client
+from dotflow.delivery.http.mask import masked
 from dotflow.delivery.message import Delivered, Refused, TryLater
 
 TOKEN = 't0k/en "q&uoted\\<' + "x" * 20

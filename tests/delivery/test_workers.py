@@ -14,8 +14,8 @@ from support.fault_server import TOKEN, hang, status
 from support.otlp import OtlpReceiver
 from support.reports import put_run, put_workflow
 
-from dotflow.otel.export import beside
-from dotflow.otel.export.endpoint import OtlpSettings, endpoint_name
+from dotflow.otel.export.leaving import beside
+from dotflow.otel.export.otlp.endpoint import OtlpSettings, endpoint_name
 from dotflow.process import workers
 from dotflow.runlog import files, lateness, leftovers
 

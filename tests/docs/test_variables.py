@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from dotflow.cli.doctor.configured import KNOWN
-from dotflow.otel.export.otlp import BATCH_SIZE, QUEUE_SIZE
+from dotflow.otel.export.otlp.exports import BATCH_SIZE, QUEUE_SIZE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "variables.md").read_text(encoding="utf-8")
@@ -34,7 +34,9 @@ def test_the_page_has_what_the_code_reads():
 
 def test_the_page_has_what_is_said_of_an_endpoint():
     """These variables exist for each signal: the code puts their names together."""
-    text = (ROOT / "dotflow" / "otel" / "export" / "endpoint.py").read_text(encoding="utf-8")
+    text = (ROOT / "dotflow" / "otel" / "export" / "otlp" / "endpoint.py").read_text(
+        encoding="utf-8"
+    )
     parts = re.findall(r"""_said\("([A-Z_]+)", signal\)""", text)
     assert len(set(parts)) > 5
     assert {f"OTEL_EXPORTER_OTLP_{part}" for part in parts} <= ON_THE_PAGE

@@ -35,8 +35,8 @@ from support.http2 import (
 )
 from support.spans import ended_span
 
-from dotflow.otel.export.endpoint import OtlpSettings, endpoint_of
-from dotflow.otel.export.otlp import exporter_of
+from dotflow.otel.export.otlp.endpoint import OtlpSettings, endpoint_of
+from dotflow.otel.export.otlp.exports import exporter_of
 
 TIMEOUT = 0.5  # seconds
 HTTP_PROTOCOL = "http/protobuf"

@@ -10,8 +10,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from support.hostile_server import HostileServer, request
 
-from dotflow.otel.export import sending
-from dotflow.otel.export.http import MOST_ANSWER
+from dotflow.otel.export.leaving import sending
+from dotflow.otel.export.otlp.http import MOST_ANSWER
 
 TOKEN = "open-sesame-of-the-tests"
 PROTOBUF = "application/x-protobuf"

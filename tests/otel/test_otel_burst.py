@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dotflow.otel.export import leaving
-from dotflow.otel.export.batch import OtlpProcessor
-from dotflow.otel.export.endpoint import OtlpSettings
-from dotflow.otel.export.otlp import MEMORY_QUEUE_SIZE, QUEUE_SIZE, SpanCounts
-from dotflow.otel.export.rhythm import BURST_BATCH, POLL, QUIET
+from dotflow.otel.export.leaving import queue as leaving
+from dotflow.otel.export.leaving.batch import OtlpProcessor
+from dotflow.otel.export.leaving.rhythm import BURST_BATCH, POLL, QUIET
+from dotflow.otel.export.otlp.endpoint import OtlpSettings
+from dotflow.otel.export.otlp.exports import MEMORY_QUEUE_SIZE, QUEUE_SIZE, SpanCounts
 from dotflow.process.pace import LONGEST
 from dotflow.runlog.writer import run_log
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
-from dotflow.otel.export.earlier import decode_spans
+from dotflow.otel.export.leaving.earlier import decode_spans
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 keys = st.text("abc.é", min_size=1, max_size=4)

@@ -18,9 +18,9 @@ from opentelemetry.trace import StatusCode
 from support.earlier import DIED_AT, OTLP_KEY, left_by_before, nothing_is_left
 
 from dotflow.cli.setup import Command
-from dotflow.delivery import earlier, earlier_disk
-from dotflow.delivery.earlier import EarlierSpans
-from dotflow.otel.export.earlier import decode_spans, spans_of
+from dotflow.delivery.dead import earlier, earlier_disk
+from dotflow.delivery.dead.earlier import EarlierSpans
+from dotflow.otel.export.leaving.earlier import decode_spans, spans_of
 from dotflow.runlog import files
 
 PATIENCE = 60.0  # seconds

@@ -9,7 +9,7 @@ import pytest
 from support.hostile_server import HostileServer, request
 
 from dotflow import DotFlow, action
-from dotflow.otel.export import sending
+from dotflow.otel.export.leaving import sending
 
 
 @action

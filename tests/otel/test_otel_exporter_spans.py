@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 from support.fault_server import TOKEN, FaultServer, status
 
 from dotflow import Config, DotFlow, action
-from dotflow.delivery.adopted import ends_owed
+from dotflow.delivery.dead.adopted import ends_owed
 from dotflow.otel import DotflowSpanExporter, DotflowSpanProcessor, ServerOtel
 from dotflow.otel.heard import runs as heard_runs
 from dotflow.runlog import files

@@ -32,8 +32,8 @@ from support.http2 import (
 )
 from support.spans import encoded, ended_span
 
-from dotflow.otel.export.endpoint import OtlpSettings, endpoint_of
-from dotflow.otel.export.otlp import exporter_of, exports
+from dotflow.otel.export.otlp.endpoint import OtlpSettings, endpoint_of
+from dotflow.otel.export.otlp.exports import exporter_of, exports
 
 SPANS = [ended_span(number=number) for number in range(3)]
 BODY = encoded(SPANS)

@@ -12,7 +12,7 @@ import requests
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from dotflow import DotFlow, action
-from dotflow.otel.export import provider as provider_module
+from dotflow.otel.export.provider import pipeline as provider_module
 from dotflow.runlog.writer import run_log
 
 TOKEN = "a-token-of-the-tests"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from dotflow import DotFlow, action
-from dotflow.otel.export.others import OtherLogs
-from dotflow.otel.export.outgoing import Outgoing
+from dotflow.otel.export.leaving.others import OtherLogs
+from dotflow.otel.export.leaving.outgoing import Outgoing
 
 TIMEOUT = 60
 

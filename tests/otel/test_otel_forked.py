@@ -13,7 +13,7 @@ from support.signals import SignalReceiver
 from dotflow import Config, DotFlow, action
 from dotflow.delivery import channel
 from dotflow.otel import ServerOtel
-from dotflow.otel.export import anew
+from dotflow.otel.export.provider import anew
 from dotflow.process.late import is_unused
 from dotflow.providers import LogDefault
 

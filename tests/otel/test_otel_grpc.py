@@ -11,7 +11,7 @@ import time
 import pytest
 from support.otlp import OtlpReceiver
 
-from dotflow.otel.export import grpc
+from dotflow.otel.export.otlp import grpc
 
 PROGRAM = """
 import sys

@@ -9,9 +9,10 @@ import pytest
 from support.fault_server import TOKEN, FaultServer, status
 
 NOT_FOR_A_HEALTHY_RUN = (
-    "sqlite3", "multiprocessing", "grpc", "html", "dotflow.delivery.earlier",
-    "dotflow.delivery.earlier_file", "dotflow.delivery.dead_letters", "dotflow.core.children.lane",
-    "dotflow.core.remote", "dotflow.otel.heard", "dotflow.otel.workers.begun",
+    "sqlite3", "multiprocessing", "grpc", "html", "dotflow.delivery.dead.earlier",
+    "dotflow.delivery.dead.earlier_file", "dotflow.delivery.dead_letters",
+    "dotflow.core.children.lane", "dotflow.core.remote", "dotflow.otel.heard",
+    "dotflow.otel.workers.begun",
 )  # fmt: skip
 OURS = ("dotflow", "opentelemetry", "requests", "urllib3", "google")
 

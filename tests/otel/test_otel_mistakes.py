@@ -25,8 +25,8 @@ from support.http2 import (
     message,
 )
 
-from dotflow.otel.export.endpoint import OtlpSettings, endpoint_of
-from dotflow.otel.export.otlp import exporter_of
+from dotflow.otel.export.otlp.endpoint import OtlpSettings, endpoint_of
+from dotflow.otel.export.otlp.exports import exporter_of
 
 TOKEN = "open-sesame-of-the-tests"
 ENDPOINT, TRACES = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"

@@ -9,8 +9,8 @@ import pytest
 from support.processes import Doomed, dies
 from support.reading import bytes_read, needs_counters
 
-from dotflow.otel.export.endpoint import TRACES
-from dotflow.otel.export.others import OtherLogs
+from dotflow.otel.export.leaving.others import OtherLogs
+from dotflow.otel.export.otlp.endpoint import TRACES
 from dotflow.runlog import files, leftovers
 from dotflow.runlog.writer import run_log
 
@@ -77,7 +77,7 @@ def test_what_another_process_sends_is_not_read():
 def test_a_neighbour_that_is_no_child_is_not_asked_each_time(monkeypatch):
     """Children are looked for twice a second; other processes, whether they live, each three."""
     neighbour = held(write)
-    monkeypatch.setattr("dotflow.otel.export.others.LOOK_EVERY", 3600.0)
+    monkeypatch.setattr("dotflow.otel.export.leaving.others.LOOK_EVERY", 3600.0)
     others = OtherLogs(KEY, TRACES)
     assert read_by_look(others, has_children=True) > 4096
     assert read_by_look(others, has_children=True) < 1024

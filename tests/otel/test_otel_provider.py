@@ -21,9 +21,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from dotflow import DotFlow, action
 from dotflow.otel import ServerOtel, WorkflowIdGenerator
-from dotflow.otel.export.endpoint import OtlpSettings
-from dotflow.otel.export.otlp import QUEUE_SIZE, SpanCounts
-from dotflow.otel.export.own import OwnTracerProvider, span_processors
+from dotflow.otel.export.otlp.endpoint import OtlpSettings
+from dotflow.otel.export.otlp.exports import QUEUE_SIZE, SpanCounts
+from dotflow.otel.export.provider.own import OwnTracerProvider, span_processors
 from dotflow.otel.ids import pinned, trace_id_of
 from dotflow.otel.spans.sampling import UuidFairSampler, fair
 

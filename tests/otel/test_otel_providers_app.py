@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from dotflow import DotFlow, action
-from dotflow.delivery import relay
+from dotflow.delivery.relay import relay
 from dotflow.otel import DotflowSpanProcessor, ServerOtel
 from dotflow.otel.exporter import DotflowSpanExporter
 

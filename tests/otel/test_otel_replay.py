@@ -13,7 +13,7 @@ from support.fault_server import TOKEN, FaultServer
 
 from dotflow import DotFlow, action
 from dotflow.abc.facts import next_number
-from dotflow.otel.export.batch import OtlpProcessor
+from dotflow.otel.export.leaving.batch import OtlpProcessor
 from dotflow.otel.spans import fields
 from dotflow.otel.spans.light import LightSpan
 from dotflow.otel.spans.past import PastSpans

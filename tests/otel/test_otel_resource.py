@@ -9,8 +9,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
-from dotflow.otel.export import resource as module
-from dotflow.otel.export.resource import resource_of
+from dotflow.otel.export.provider import resource as module
+from dotflow.otel.export.provider.resource import resource_of
 
 
 def test_a_resource_is_hashed_once(monkeypatch):

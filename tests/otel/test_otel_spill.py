@@ -17,11 +17,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from support.processes import files_of_ours
 
 from dotflow import DotFlow, action
-from dotflow.otel.export.batch import OtlpProcessor
-from dotflow.otel.export.endpoint import OtlpSettings, address
-from dotflow.otel.export.otlp import SpanCounts
-from dotflow.otel.export.own import span_processors
-from dotflow.otel.export.replay import relays_from_environment
+from dotflow.otel.export.leaving.batch import OtlpProcessor
+from dotflow.otel.export.leaving.replay import relays_from_environment
+from dotflow.otel.export.otlp.endpoint import OtlpSettings, address
+from dotflow.otel.export.otlp.exports import SpanCounts
+from dotflow.otel.export.provider.own import span_processors
 
 pytestmark = pytest.mark.slow
 

@@ -192,8 +192,8 @@ def test_a_second_start_reaches_the_same_records(api, server):
 @pytest.mark.slow
 def test_faults_change_no_record(api, server, monkeypatch):
     """Whatever goes wrong on the way, the record is that of the run in the end."""
-    monkeypatch.setattr("dotflow.delivery.lanes.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("dotflow.delivery.worker.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dotflow.delivery.order.lanes.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("dotflow.delivery.relay.worker.FIRST_PAUSE", 0.01)
     for fault in (status(500), reset(effect=True), status(503, effect=True), reset()):
         api.on(".", fault, times=4)
     workflow = workflow_of(server, *[extract] * 10)

@@ -6,10 +6,10 @@ import os
 import sys
 
 from dotflow.delivery.channel import outbox_name
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination, Dialect
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.outbox import Outbox
-from dotflow.delivery.relay import Relay
+from dotflow.delivery.relay.relay import Relay
 from dotflow.runlog import files
 from support import mutants
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dotflow.delivery.client import Client
 from dotflow.delivery.dialect import Destination
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import TryLater
 from support.fault_server import TOKEN
 from support.messages import workflow_post

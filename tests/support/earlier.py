@@ -7,9 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-from dotflow.delivery import earlier_disk
 from dotflow.delivery.channel import Channel, outbox_name
-from dotflow.delivery.earlier_ends import WAITING
+from dotflow.delivery.dead import earlier_disk
+from dotflow.delivery.dead.earlier_ends import WAITING
 from dotflow.runlog import files
 
 FIXTURES = Path(__file__).parent.parent / "delivery" / "earlier"

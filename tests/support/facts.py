@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 from dotflow.abc import facts
 from dotflow.core.task import TaskError
-from dotflow.delivery.bodies import Source
-from dotflow.delivery.unit import Unit
+from dotflow.delivery.fold.bodies import Source
+from dotflow.delivery.order.unit import Unit
 from dotflow.runlog.lines import RunLines
 from dotflow.runlog.reader import parse
 from dotflow.runlog.texts import Texts

@@ -13,7 +13,7 @@ import os
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from dotflow.delivery.client import Client
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Delivered, Instead
 from dotflow.delivery.outbox import Outbox
 from dotflow.runlog.writer import RunLog

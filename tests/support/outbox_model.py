@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-from dotflow.delivery.bodies import as_post, without_contexts
+from dotflow.delivery.fold.bodies import as_post, without_contexts
 from dotflow.delivery.message import Delivered, Instead, Kind, Refused, TryLater
 
 FIRST = (Kind.WORKFLOW_POST, Kind.WORKFLOW_OPEN)

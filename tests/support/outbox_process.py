@@ -16,7 +16,7 @@ import traceback
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from dotflow.delivery import adoption
+from dotflow.delivery.dead import adoption
 from dotflow.delivery.outbox import Outbox
 from dotflow.logging import logger
 from dotflow.runlog import writer

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from dotflow.cli import gone, waiting
 from dotflow.cli.errors import CommandError
 from dotflow.cli.waiting import Entry, all_letters, count_of, entries, say, time_of
-from dotflow.delivery import dead_letters, earlier
+from dotflow.delivery import dead_letters
 from dotflow.delivery.channel import outbox_name
-from dotflow.delivery.client import Client
+from dotflow.delivery.dead import earlier
 from dotflow.delivery.dialect import Dialect
 from dotflow.delivery.environment import find_destination
 from dotflow.delivery.errand import Errand
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.revival import revive
 from dotflow.delivery.survey import OTLP, names
 from dotflow.delivery.waiting import unit_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dotflow.delivery.dead_letters import DeadLetter
-    from dotflow.otel.export.replay import SpanReplay
+    from dotflow.otel.export.leaving.replay import SpanReplay
 
     Sender = Errand | SpanReplay
 
@@ -236,7 +237,7 @@ def _senders() -> dict[str, Sender]:
     # OpenTelemetry is loaded only where it is needed: it takes its time.
     known = names()
     if any(name.startswith(OTLP) for name in known):
-        from dotflow.otel.export.replay import relays_from_environment
+        from dotflow.otel.export.leaving.replay import relays_from_environment
 
         senders |= {relay.name: relay for relay in relays_from_environment(known)}
     return senders

@@ -13,8 +13,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME
 from dotflow.cli.doctor import notices
 from dotflow.cli.doctor.remedies import Place
 from dotflow.delivery.environment import VARIABLES
-from dotflow.otel.export import endpoint as otlp
-from dotflow.otel.export.otlp import batch_size, queue_size, schedule_delay
+from dotflow.otel.export.otlp import endpoint as otlp
+from dotflow.otel.export.otlp.exports import batch_size, queue_size, schedule_delay
 from dotflow.process import variables
 from dotflow.process.variables import mended
 from dotflow.providers.environment import NOTIFY_ON, ServerChoice

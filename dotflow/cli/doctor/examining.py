@@ -17,7 +17,7 @@ from dotflow.cli.doctor import (
     trying,
 )
 from dotflow.cli.doctor.report import Report
-from dotflow.otel.export.otlp import tell_of_nowhere
+from dotflow.otel.export.otlp.exports import tell_of_nowhere
 from dotflow.providers.environment import SERVER_VARIABLE, ServerChoice, traces_by_default
 
 if TYPE_CHECKING:

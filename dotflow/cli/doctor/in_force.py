@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 from opentelemetry import propagate, trace
 
-from dotflow.otel.export import declarative
-from dotflow.otel.export.batch import OtlpProcessor
-from dotflow.otel.export.endpoint import (
+from dotflow.otel.export.leaving.batch import OtlpProcessor
+from dotflow.otel.export.otlp.endpoint import (
     GRPC,
     HTTP,
     OtlpSettings,
@@ -22,9 +21,10 @@ from dotflow.otel.export.endpoint import (
     is_named,
     shown,
 )
-from dotflow.otel.export.otlp import exports
-from dotflow.otel.export.own import SpanProcessors, make
-from dotflow.otel.export.served import bare
+from dotflow.otel.export.otlp.exports import exports
+from dotflow.otel.export.otlp.served import bare
+from dotflow.otel.export.provider import declarative
+from dotflow.otel.export.provider.own import SpanProcessors, make
 from dotflow.otel.logs import asked as logs
 from dotflow.otel.metrics import provider as metrics
 from dotflow.process.variables import mended

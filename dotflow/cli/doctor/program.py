@@ -12,7 +12,7 @@ from dotflow.cli.commands.start import made_by
 from dotflow.core import rehearsal
 from dotflow.delivery.dialect import Destination, Dialect
 from dotflow.delivery.environment import VARIABLES, find_destination
-from dotflow.otel.export.endpoint import OtlpSettings
+from dotflow.otel.export.otlp.endpoint import OtlpSettings
 from dotflow.otel.server import ServerOtel
 from dotflow.providers.server_none import ServerNone
 from dotflow.utils.masking import masked

@@ -11,7 +11,7 @@ from uuid import uuid4
 from dotflow.cli.doctor import trying
 from dotflow.cli.doctor.remedies import Place, advice
 from dotflow.cli.doctor.trying import Result, Trial
-from dotflow.delivery.client import Client
+from dotflow.delivery.http.client import Client
 from dotflow.delivery.message import Delivered, Kind, Message, Refused, TryLater
 from dotflow.otel.attributes import SPAN_DOCTOR
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from requests.utils import get_environ_proxies, select_proxy
 
-from dotflow.otel.export.mistakes import NOT_TLS, is_about_tls
+from dotflow.otel.export.otlp.mistakes import NOT_TLS, is_about_tls
 
 
 class Place(NamedTuple):

@@ -21,7 +21,7 @@ from dotflow.cli.doctor.lines import Kept
 from dotflow.cli.doctor.remedies import Place, advice
 from dotflow.cli.doctor.trying import Result, Trial
 from dotflow.otel.attributes import SCHEMA_URL, SCOPE, SPAN_DOCTOR
-from dotflow.otel.export.endpoint import (
+from dotflow.otel.export.otlp.endpoint import (
     LOGS,
     METRICS,
     TRACES,
@@ -30,7 +30,7 @@ from dotflow.otel.export.endpoint import (
     endpoint_of,
     headers_variable,
 )
-from dotflow.otel.export.otlp import OTLP, PROTOCOLS, exporter_of, load_exporter
+from dotflow.otel.export.otlp.exports import OTLP, PROTOCOLS, exporter_of, load_exporter
 from dotflow.otel.logs import asked as logs
 from dotflow.otel.metrics import provider as metrics
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dotflow.cli.doctor.in_force import Export, InForce
     from dotflow.cli.doctor.program import Program
     from dotflow.cli.doctor.report import Report
-    from dotflow.otel.export.endpoint import Endpoint
+    from dotflow.otel.export.otlp.endpoint import Endpoint
 
 CERTIFICATE = "OTEL_EXPORTER_OTLP_CERTIFICATE"
 

@@ -11,11 +11,11 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from dotflow.delivery.adopted import ends_owed
-from dotflow.delivery.bodies import Source
-from dotflow.delivery.records import OF_TASKS
-from dotflow.delivery.references import References
-from dotflow.delivery.unit import Unit
+from dotflow.delivery.dead.adopted import ends_owed
+from dotflow.delivery.fold.bodies import Source
+from dotflow.delivery.fold.records import OF_TASKS
+from dotflow.delivery.fold.references import References
+from dotflow.delivery.order.unit import Unit
 from dotflow.logging import logger
 from dotflow.otel.attributes import WORKFLOW_ID
 from dotflow.runlog import files, history, lines

@@ -12,7 +12,7 @@ from dotflow.api.bulk import apply_all
 from dotflow.api.database import open_engine
 from dotflow.api.store import Store
 from dotflow.cli.local.following import FollowedLog
-from dotflow.delivery.bulk import body_of
+from dotflow.delivery.http.bulk import body_of
 from dotflow.history.logs import LocalLog, local_logs
 from dotflow.logging import logger
 

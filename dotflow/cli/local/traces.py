@@ -21,7 +21,7 @@ from dotflow.waterfall.spans import ERROR, SERVER, UNSET, Event, Link, Span, chi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dotflow.delivery.records import TaskRecord
+    from dotflow.delivery.fold.records import TaskRecord
     from dotflow.history.drawing import Said
     from dotflow.history.runs import LocalRun
 

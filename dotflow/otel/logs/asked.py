@@ -7,9 +7,9 @@ from typing import Any
 
 from opentelemetry import _logs
 
-from dotflow.otel.export import declarative
-from dotflow.otel.export.endpoint import LOGS, OtlpSettings
-from dotflow.otel.export.otlp import OTLP, PROTOCOLS
+from dotflow.otel.export.otlp.endpoint import LOGS, OtlpSettings
+from dotflow.otel.export.otlp.exports import OTLP, PROTOCOLS
+from dotflow.otel.export.provider import declarative
 from dotflow.process.variables import mended_for_providers
 
 EXPORTERS = "OTEL_LOGS_EXPORTER"

@@ -12,9 +12,9 @@ from opentelemetry import _logs, trace
 from opentelemetry.sdk.resources import Resource
 
 from dotflow.logging import logger
-from dotflow.otel.export.endpoint import LOGS, OtlpSettings
-from dotflow.otel.export.outgoing import Outgoing
-from dotflow.otel.export.resource import resource_of
+from dotflow.otel.export.leaving.outgoing import Outgoing
+from dotflow.otel.export.otlp.endpoint import LOGS, OtlpSettings
+from dotflow.otel.export.provider.resource import resource_of
 from dotflow.otel.logs.asked import existing, exporters
 from dotflow.otel.logs.handler import StepHandler, is_there_one
 from dotflow.process.forking import renew_in_child

@@ -12,8 +12,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from dotflow import __version__
 from dotflow.abc.words import words_of_last
 from dotflow.otel import attributes as names
-from dotflow.otel.export.endpoint import LOGS, OtlpSettings, is_named
-from dotflow.otel.export.outgoing import Outgoing
+from dotflow.otel.export.leaving.outgoing import Outgoing
+from dotflow.otel.export.otlp.endpoint import LOGS, OtlpSettings, is_named
 from dotflow.otel.logs.asked import existing
 from dotflow.otel.logs.handler import OpenTelemetryHandler
 from dotflow.otel.logs.installed import Logs

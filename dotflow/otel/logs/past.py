@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from dotflow.otel.export.endpoint import LOGS
+from dotflow.otel.export.otlp.endpoint import LOGS
 from dotflow.otel.logs.record import Record
 from dotflow.runlog import lines
 from dotflow.utils.json_text import encoder_of

@@ -8,9 +8,9 @@ from opentelemetry.sdk._logs import LogRecordProcessor
 
 from dotflow.abc.facts import next_number
 from dotflow.logging import logger
-from dotflow.otel.export.beside import look
 from dotflow.otel.export.children import step_child
-from dotflow.otel.export.outgoing import Outgoing
+from dotflow.otel.export.leaving.beside import look
+from dotflow.otel.export.leaving.outgoing import Outgoing
 from dotflow.otel.logs.past import Writer
 from dotflow.otel.logs.record import Record, fields_of
 from dotflow.process.variables import warn
@@ -20,8 +20,8 @@ from dotflow.runlog.writer import run_log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dotflow.otel.export.endpoint import OtlpSettings
-    from dotflow.otel.export.otlp import SpanCounts
+    from dotflow.otel.export.otlp.endpoint import OtlpSettings
+    from dotflow.otel.export.otlp.exports import SpanCounts
     from dotflow.runlog.texts import Texts
 
 

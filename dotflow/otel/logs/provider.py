@@ -10,8 +10,8 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
 from dotflow.logging import logger
-from dotflow.otel.export.endpoint import LOGS, OtlpSettings, endpoint_name
-from dotflow.otel.export.otlp import OTLP, PROTOCOLS, SpanCounts
+from dotflow.otel.export.otlp.endpoint import LOGS, OtlpSettings, endpoint_name
+from dotflow.otel.export.otlp.exports import OTLP, PROTOCOLS, SpanCounts
 from dotflow.otel.logs.asked import EXPORTERS
 from dotflow.otel.logs.processor import OtlpRecords
 from dotflow.process.forking import renew_in_child

@@ -11,7 +11,7 @@ from dotflow.runlog import lateness
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dotflow.otel.export.endpoint import OtlpSettings
+    from dotflow.otel.export.otlp.endpoint import OtlpSettings
     from dotflow.otel.metrics.tally import Tally
 
     Wait = Callable[[float], bool]

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 
-from dotflow.delivery.untraced import untraced
+from dotflow.delivery.http.untraced import untraced
 from dotflow.logging import logger
-from dotflow.otel.export.endpoint import endpoint_name, endpoint_of
-from dotflow.otel.export.otlp import exporter_of
+from dotflow.otel.export.otlp.endpoint import endpoint_name, endpoint_of
+from dotflow.otel.export.otlp.exports import exporter_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from dotflow.otel.export.endpoint import OtlpSettings
-    from dotflow.otel.export.outcome import Outcome
+    from dotflow.otel.export.otlp.endpoint import OtlpSettings
+    from dotflow.otel.export.otlp.outcome import Outcome
 
 MOST_SAID = 20
 """Different faults that are told: an endpoint may say another thing each time."""

@@ -11,7 +11,7 @@ from opentelemetry.metrics import Observation
 
 from dotflow.delivery.channel import relays
 from dotflow.otel.attributes import OUTBOX_DESTINATION
-from dotflow.otel.export.outgoing import processors
+from dotflow.otel.export.leaving.outgoing import processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

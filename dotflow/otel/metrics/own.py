@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from dotflow.logging import logger
-from dotflow.otel.export.anew import begin_anew
+from dotflow.otel.export.provider.anew import begin_anew
 from dotflow.process import at_exit
 from dotflow.process.late import renew_when_used
 from dotflow.process.variables import warn

@@ -14,9 +14,9 @@ from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 
 from dotflow.otel.attributes import SCHEMA_URL, SCOPE
-from dotflow.otel.export import declarative
-from dotflow.otel.export.endpoint import METRICS, OtlpSettings, has_path, is_grpc, is_named
-from dotflow.otel.export.otlp import OTLP, PROTOCOLS, load_exporter
+from dotflow.otel.export.otlp.endpoint import METRICS, OtlpSettings, has_path, is_grpc, is_named
+from dotflow.otel.export.otlp.exports import OTLP, PROTOCOLS, load_exporter
+from dotflow.otel.export.provider import declarative
 from dotflow.otel.metrics.tally import Tally
 from dotflow.process.variables import mended, mended_for_providers, warn
 from dotflow.version import __version__
@@ -142,7 +142,7 @@ def _make(settings: OtlpSettings, service_name: str) -> OwnMeterProvider | None:
         return None
     from opentelemetry.sdk.metrics.export import MetricReader
 
-    from dotflow.otel.export.resource import resource_of
+    from dotflow.otel.export.provider.resource import resource_of
     from dotflow.otel.metrics.out import Out
     from dotflow.otel.metrics.own import OwnMeterProvider
 

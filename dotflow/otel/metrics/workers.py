@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dotflow.logging import logger
-from dotflow.otel.export.endpoint import METRICS, OtlpSettings
+from dotflow.otel.export.otlp.endpoint import METRICS, OtlpSettings
 from dotflow.otel.metrics import provider
 
 if TYPE_CHECKING:

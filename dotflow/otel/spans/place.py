@@ -17,7 +17,7 @@ ROOM = 32
 
 
 class Way(Protocol):
-    """How light spans leave: see `dotflow.otel.export.own.SpanProcessors`.
+    """How light spans leave: see `dotflow.otel.export.provider.own.SpanProcessors`.
 
     Attributes:
         are_light: Whether they may go on to be light.
@@ -32,7 +32,7 @@ class Way(Protocol):
 
 
 class Source(Protocol):
-    """What light spans come from: see `dotflow.otel.export.provider.Pipeline`.
+    """What light spans come from: see `dotflow.otel.export.provider.pipeline.Pipeline`.
 
     Attributes:
         is_open: Whether it is not closed.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dotflow.abc.facts import Carrier
     from dotflow.abc.task import TaskView
-    from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.export.provider.pipeline import Pipeline
     from dotflow.otel.spans.open_runs import OpenRuns
     from dotflow.otel.spans.runs import Part, WorkflowRun
     from dotflow.otel.spans.splitting import Splitter

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.export.provider.pipeline import Pipeline
     from dotflow.otel.spans.runs import WorkflowRun
 
 TASKS_PER_TRACE = 10_000

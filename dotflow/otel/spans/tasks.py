@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         TaskRestored,
     )
     from dotflow.abc.task import TaskView
-    from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.export.provider.pipeline import Pipeline
     from dotflow.otel.metrics.tally import Where
     from dotflow.otel.spans.exceptions import Exceptions
     from dotflow.otel.spans.open_runs import OpenRuns

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dotflow.abc.facts import RunBegan, RunEnded, RunFailed
-    from dotflow.otel.export.provider import Pipeline
+    from dotflow.otel.export.provider.pipeline import Pipeline
     from dotflow.otel.metrics.of_server import ServerMetrics
     from dotflow.otel.spans.exceptions import Exceptions
     from dotflow.otel.spans.open_runs import OpenRuns

@@ -14,14 +14,15 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dotflow.logging import logger
 from dotflow.otel import propagation
-from dotflow.otel.export import declarative, delivering, outgoing
-from dotflow.otel.export.alone import is_asked_for
 from dotflow.otel.export.children import LAUNCHED_KEY, LOG_KEY, launch, step_child
-from dotflow.otel.export.ending import see_to_the_end
-from dotflow.otel.export.endpoint import OtlpSettings
-from dotflow.otel.export.own import OwnTracerProvider
-from dotflow.otel.export.provider import Pipeline, made_here
-from dotflow.otel.export.resource import resource_of
+from dotflow.otel.export.leaving import outgoing
+from dotflow.otel.export.otlp.endpoint import OtlpSettings
+from dotflow.otel.export.provider import declarative, delivering
+from dotflow.otel.export.provider.alone import is_asked_for
+from dotflow.otel.export.provider.ending import see_to_the_end
+from dotflow.otel.export.provider.own import OwnTracerProvider
+from dotflow.otel.export.provider.pipeline import Pipeline, made_here
+from dotflow.otel.export.provider.resource import resource_of
 from dotflow.otel.logs import installed
 from dotflow.otel.metrics.workers import METRICS_KEY, measuring
 from dotflow.otel.workers.noting import Noting, noting_in, resource_here, with_noting

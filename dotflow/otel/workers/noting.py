@@ -17,8 +17,8 @@ from opentelemetry.sdk.resources import Resource
 from dotflow.abc.facts import next_number
 from dotflow.otel import attributes as names
 from dotflow.otel.export.children import step_child
-from dotflow.otel.export.endpoint import LOGS, TRACES
-from dotflow.otel.export.resource import resource_of
+from dotflow.otel.export.otlp.endpoint import LOGS, TRACES
+from dotflow.otel.export.provider.resource import resource_of
 from dotflow.otel.logs.past import Writer as RecordWriter
 from dotflow.otel.logs.record import Record, fields_of
 from dotflow.otel.spans.fields import Writer

@@ -1,0 +1,1 @@
+"""What dead processes left: found, taken over, ended and sent."""

@@ -1,0 +1,1 @@
+"""Calls to a server: each bounded in time and in what is read."""

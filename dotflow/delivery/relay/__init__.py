@@ -1,0 +1,1 @@
+"""The threads that carry reports: when they work, what they send, and who waits for them."""

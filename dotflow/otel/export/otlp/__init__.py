@@ -1,0 +1,1 @@
+"""OTLP: which endpoint there is, and OpenTelemetry's exporters that send to one."""
