@@ -259,7 +259,7 @@ class ServerOtel(FlushedServer):
             from dotflow.otel.workers import begun
 
             return begun.attached(carrier)
-        from dotflow.otel.export.provider.pipeline import open_in_child
+        from dotflow.otel.export.provider.in_child import open_in_child
 
         propagation.be_a_child(carrier)
         open_in_child(carrier)

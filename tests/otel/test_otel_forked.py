@@ -13,7 +13,9 @@ from support.signals import SignalReceiver
 from dotflow import Config, DotFlow, action
 from dotflow.delivery import channel
 from dotflow.otel import ServerOtel
+from dotflow.otel.export.otlp.endpoint import OtlpSettings
 from dotflow.otel.export.provider import anew
+from dotflow.otel.export.provider.pipeline import Pipeline
 from dotflow.process.late import is_unused
 from dotflow.providers import LogDefault
 
@@ -53,6 +55,19 @@ def ours():
     """What a run leaves in the process."""
     relays = channel.relays()
     return [metrics.get_meter_provider(), trace.get_tracer_provider(), *relays]
+
+
+def test_what_the_parent_was_about_to_end_holds_up_no_child(signals):
+    """A pipeline that nobody has any more is ended by a thread, which a forked child has not."""
+    pipeline = Pipeline(OtlpSettings(), set_global=False)
+    go_on = threading.Event()
+    pipeline._runner.begin(lambda: go_on.wait(60))
+    pipeline.abandon()
+    try:
+        assert succeeds(lambda: pipeline.close(20))
+    finally:
+        go_on.set()
+    assert pipeline.close(60)
 
 
 def test_a_step_that_reports_nothing_leaves_all_as_it_is(server):

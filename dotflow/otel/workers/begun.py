@@ -20,8 +20,9 @@ from dotflow.otel.export.otlp.endpoint import OtlpSettings
 from dotflow.otel.export.provider import declarative, delivering
 from dotflow.otel.export.provider.alone import is_asked_for
 from dotflow.otel.export.provider.ending import see_to_the_end
+from dotflow.otel.export.provider.in_child import made_here
 from dotflow.otel.export.provider.own import OwnTracerProvider
-from dotflow.otel.export.provider.pipeline import Pipeline, made_here
+from dotflow.otel.export.provider.pipeline import Pipeline
 from dotflow.otel.export.provider.resource import resource_of
 from dotflow.otel.logs import installed
 from dotflow.otel.metrics.workers import METRICS_KEY, measuring

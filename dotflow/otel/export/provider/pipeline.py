@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +15,22 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dotflow.logging import logger
 from dotflow.otel import attributes as names
-from dotflow.otel.export.children import for_a_child, launch
+from dotflow.otel.export.children import for_a_child
 from dotflow.otel.export.deadline import DeadlineRunner
 from dotflow.otel.export.leaving.batch import SPANS, OtlpProcessor
 from dotflow.otel.export.leaving.outgoing import Outgoing
-from dotflow.otel.export.otlp.endpoint import OtlpSettings
 from dotflow.otel.export.otlp.exports import SpanCounts
 from dotflow.otel.export.otlp.served import is_served
 from dotflow.otel.export.provider import declarative, delivering
 from dotflow.otel.export.provider.ending import providers
 from dotflow.otel.export.provider.own import OwnTracerProvider, make, processors_of, span_processors
 from dotflow.otel.ids import WorkflowIdGenerator, span_ids_of
-from dotflow.otel.logs import installed
 from dotflow.otel.logs.installed import Logs
 from dotflow.otel.spans.place import Place
 from dotflow.otel.spans.sampling import is_decided_by_parent, make_fair
 from dotflow.otel.workers.told import for_a_worker
 from dotflow.process import at_exit, watch
+from dotflow.process.late import renew_when_used
 from dotflow.process.variables import mended
 from dotflow.runlog.texts import Texts
 from dotflow.runlog.writer import run_log
@@ -40,6 +39,7 @@ from dotflow.version import __version__
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    from dotflow.otel.export.otlp.endpoint import OtlpSettings
     from dotflow.otel.processor import OwnSpanProcessor
 
     Exporting = OtlpProcessor | BatchSpanProcessor
@@ -97,12 +97,12 @@ class Pipeline:
         self._service_name = service_name
         self._texts = texts or Texts()
         self._processor = processor
-        self._begun, self._closed = threading.Lock(), threading.Event()
+        self.renew()
+        renew_when_used(self)
         self._has_complained = False
         self.is_open = True
         self._taken_out: list[Any] | None = None
         self._runner = DeadlineRunner()
-        self._sending: list[Wait] = []
         with mended(), _lock:
             self.provider = (
                 tracer_provider
@@ -132,6 +132,11 @@ class Pipeline:
         )
         # Kept, for whoever made the runs may be gone at exit, and their spans not yet sent.
         at_exit.keep(self)
+
+    def renew(self) -> None:
+        """Have a forked child end it anew: no thread is here that does what the parent began."""
+        self._begun, self._closed = threading.Lock(), threading.Event()
+        self._sending: list[Wait] = []
 
     # What spans of ours need of it.
 
@@ -373,27 +378,3 @@ class Pipeline:
         for batch in batches:
             self._processors.add_span_processor(batch)
         return batches, counts
-
-
-made_here: list[Pipeline] = []
-"""What traces in this process because it runs steps for another."""
-
-
-def open_in_child(carrier: Mapping[str, str]) -> None:
-    """Make the provider of a child that was not forked, where its program has made none.
-
-    Args:
-        carrier: What the parent sent: `Pipeline.for_a_child` is in it.
-    """
-    text = carrier.get(CHILD_KEY)
-    if text is None and declarative.existing() is None:
-        launch(carrier)
-        if declarative.existing() is None:
-            declarative.configure()  # where a file says so
-    installed.open_in_child(carrier)
-    if text is None or made_here or declarative.existing() is not None:
-        return
-    known = json.loads(text)
-    settings = OtlpSettings(known["endpoint"], known["protocol"])
-    texts = Texts.of_parent(**known["texts"])
-    made_here.append(Pipeline(settings, service_name=known["service_name"], texts=texts))
