@@ -4,11 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import threading
 from typing import Any
 
 from dotflow.settings import Settings
 from dotflow.utils.error_handler import traceback_error
 from dotflow.utils.printable import printable
+
+LONGEST_WAIT = 0.2
+"""Seconds that a fork waits until a thread has written its line."""
+
+
+class _Writing:
+    """Held by the thread that writes a line, and by one that forks.
+
+    A stream that another thread was writing to stays locked in the forked child, which would wait
+    for it at its end. See https://github.com/python/cpython/issues/50970.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._hold, after_in_parent=self._let_go, after_in_child=self._renew
+            )
+
+    def _hold(self) -> None:
+        self.lock.acquire(timeout=LONGEST_WAIT)
+
+    def _let_go(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was not to be had in time
+            self.lock.release()
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()
+
+
+_writing = _Writing()
 
 
 class HeardLogger(logging.Logger):
@@ -30,7 +63,8 @@ class HeardLogger(logging.Logger):
     def handle(self, record: logging.LogRecord) -> None:
         """Hand on a record, without the credentials that it, or its exception, names."""
         _mask(record)
-        super().handle(record)
+        with _writing.lock:
+            super().handle(record)
 
 
 def _mask(record: logging.LogRecord) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
+from support.processes import succeeds
 
-from dotflow.logging import Layout, logger
+from dotflow import logging as module
+from dotflow.logging import HeardLogger, Layout, logger
 
 CONFIGURATIONS = {
     "dictConfig": """
@@ -71,3 +77,53 @@ def test_what_a_line_quotes_commands_no_terminal():
     )
     [layout] = [one.formatter for one in logger.handlers if isinstance(one.formatter, Layout)]
     assert layout.format(made).endswith(r"workflow w\x1b[2J\x0dx waits")
+
+
+class SlowFile(io.RawIOBase):
+    """A file that takes its time for each line."""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        time.sleep(0.02)
+        return len(data)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_waits_until_a_line_is_written(monkeypatch):
+    """Else its stream would stay locked in the child, which flushes its streams at its end."""
+    monkeypatch.setattr(module, "LONGEST_WAIT", 60.0)
+    stream = io.TextIOWrapper(io.BufferedWriter(SlowFile()), write_through=True)
+    heard = HeardLogger("one of a test")
+    heard.addHandler(logging.StreamHandler(stream))
+    is_over = threading.Event()
+
+    def write():
+        while not is_over.wait(0.01):
+            heard.warning("a line")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert all(succeeds(lambda: stream.flush() is None) for _ in range(5))
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_a_fork_waits_for_no_line_for_long(monkeypatch):
+    """A handler that hangs holds up no fork, and the child can write."""
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.01)
+    go_on = threading.Event()
+    hanging, heard = HeardLogger("one that hangs"), HeardLogger("another")
+    handler = logging.Handler()
+    handler.emit = lambda _: go_on.wait(60)
+    hanging.addHandler(handler)
+    thread = threading.Thread(target=hanging.warning, args=("a line",))
+    thread.start()
+    try:
+        assert succeeds(lambda: heard.warning("a line") is None)
+    finally:
+        go_on.set()
+        thread.join()
