@@ -204,4 +204,13 @@ def test_what_was_unfolded_stays_so_while_the_page_is_live(window, server):
     window.expect(page.locator("#traceback-2")).to_be_visible()
     window.expect(page.locator("#traceback-2 pre")).to_be_hidden()
     window.expect(page.locator("#traceback-1 pre")).to_be_visible()
+    # Somebody unfolds it in the moment in which the news come.
+    page.evaluate(
+        "document.body.addEventListener('htmx:beforeSwap', "
+        "() => { document.getElementById('traceback-2').open = true; }, "
+        "{ capture: true, once: true })"
+    )
+    call("PATCH", f"{path}/tasks/1", {"status": "Retry", "errors": [*failures, failures[0]]})
+    window.expect(page.locator("#traceback-3")).to_be_visible()
+    window.expect(page.locator("#traceback-2 pre")).to_be_visible()
     call("PATCH", path, {"status": "Failed"})

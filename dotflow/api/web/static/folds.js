@@ -2,8 +2,10 @@
 
 const folds = new Map(); // whether it is open, by its id
 
-// The event does not bubble.
-document.addEventListener("toggle", ({ target }) => target.id && folds.set(target.id, target.open), true);
+// Looked at just before it goes: the event that tells of it comes late, and not from what is gone.
+document.body.addEventListener("htmx:beforeSwap", () => {
+  for (const { id, open } of document.querySelectorAll("details[id]")) folds.set(id, open);
+});
 
 document.body.addEventListener("htmx:afterSwap", () => {
   for (const [id, isOpen] of folds) {
