@@ -13,32 +13,35 @@ from dotflow.utils.error_handler import traceback_error
 from dotflow.utils.printable import printable
 
 LONGEST_WAIT = 0.2
-"""Seconds that a fork waits until a thread has written its line."""
+"""Seconds that a fork, or another line, waits until a thread has written its line."""
 
 
 class _Writing:
-    """Held by the thread that writes a line, and by one that forks.
+    """Held by the thread that writes a line, and by one that forks; a context manager.
 
     A stream that another thread was writing to stays locked in the forked child, which would wait
-    for it at its end. See https://github.com/python/cpython/issues/50970.
+    for it at its end. See https://github.com/python/cpython/issues/50970. Where a handler hangs,
+    only the first that comes waits for it: nothing is worth holding up the work.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
+        self._is_worth_waiting = True
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=self._hold, after_in_parent=self._let_go, after_in_child=self._renew
+                before=self.__enter__, after_in_parent=self.__exit__, after_in_child=self._renew
             )
 
-    def _hold(self) -> None:
-        self.lock.acquire(timeout=LONGEST_WAIT)
+    def __enter__(self) -> None:
+        seconds = LONGEST_WAIT if self._is_worth_waiting else 0.0
+        self._is_worth_waiting = self._lock.acquire(timeout=seconds)
 
-    def _let_go(self) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(RuntimeError):  # it was not to be had in time
-            self.lock.release()
+            self._lock.release()
 
     def _renew(self) -> None:
-        self.lock = threading.RLock()
+        self._lock, self._is_worth_waiting = threading.RLock(), True
 
 
 _writing = _Writing()
@@ -63,7 +66,7 @@ class HeardLogger(logging.Logger):
     def handle(self, record: logging.LogRecord) -> None:
         """Hand on a record, without the credentials that it, or its exception, names."""
         _mask(record)
-        with _writing.lock:
+        with _writing:
             super().handle(record)
 
 

@@ -112,18 +112,25 @@ def test_a_fork_waits_until_a_line_is_written(monkeypatch):
         thread.join()
 
 
-def test_a_fork_waits_for_no_line_for_long(monkeypatch):
-    """A handler that hangs holds up no fork, and the child can write."""
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_handler_that_hangs_is_waited_for_once(monkeypatch):
+    """Of forks and other lines only the first waits, and not until the handler goes on."""
     monkeypatch.setattr(module, "LONGEST_WAIT", 0.01)
-    go_on = threading.Event()
+    is_there, go_on = threading.Event(), threading.Event()
     hanging, heard = HeardLogger("one that hangs"), HeardLogger("another")
     handler = logging.Handler()
-    handler.emit = lambda _: go_on.wait(60)
+    handler.emit = lambda _: (is_there.set(), go_on.wait(60))
     hanging.addHandler(handler)
     thread = threading.Thread(target=hanging.warning, args=("a line",))
     thread.start()
     try:
+        assert is_there.wait(60)
         assert succeeds(lambda: heard.warning("a line") is None)
+        assert not module._writing._is_worth_waiting
+        heard.warning("a line")
+        assert thread.is_alive()
     finally:
         go_on.set()
         thread.join()
+    heard.warning("a line")
+    assert module._writing._is_worth_waiting

@@ -375,7 +375,7 @@ def _bury(destination: str, message: Message, why: Refused, server_id: str | Non
 def _receipt(what: str, flight: Flight) -> Receipt:
     unit, message = flight.unit, flight.message
     receipt: Receipt = {
-        "k": what, "w": message.workflow, "r": unit.source.run, "m": message.kind._value_,
+        "k": what, "w": message.workflow, "r": unit.source.run, "m": message.kind.value,
         "n": message.n, "key": message.id,
     }  # fmt: skip
     if flight.key is not None:

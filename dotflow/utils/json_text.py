@@ -47,6 +47,6 @@ def pieces_of(
 
 
 def encoder_of(**options: Any) -> Callable[[Any], str]:
-    """What makes the whole text of a value; takes the arguments of `pieces_of`."""
+    """Make a function that gives the whole text of a value; it takes what `pieces_of` takes."""
     pieces = pieces_of(**options)
     return lambda value: "".join(pieces(value, 0))

@@ -1,1 +1,1 @@
-"""What dead processes left: found, taken over, ended and sent."""
+"""Takes over what dead processes left: ends their runs, and has the reports sent."""

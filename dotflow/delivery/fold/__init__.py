@@ -1,1 +1,1 @@
-"""What the run log says, as records of dotflow-api and the calls about them: pure functions."""
+"""Makes records of dotflow-api from lines of the run log, and messages from records."""

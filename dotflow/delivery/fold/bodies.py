@@ -253,4 +253,4 @@ def moment(nanoseconds: int) -> str:
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
     """A second of a time in UTC; many tasks begin and end within one."""
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[: len("2026-11-29T08:00:00")]
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()

@@ -1,1 +1,1 @@
-"""In which order calls go: who waits for whom, within a run and from run to run."""
+"""Decides in which order calls go, within a run and from run to run."""

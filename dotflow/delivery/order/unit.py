@@ -220,10 +220,9 @@ class Unit:
         return made(self.source, self.head)
 
     def _of_record(self, record: TaskRecord, is_post: bool) -> Message:
-        if self.unanswered:
-            known = self.unanswered.get((record.task, is_post))
-            if known is not None:
-                return known
+        known = self.unanswered.get((record.task, is_post))
+        if known is not None:
+            return known
         made = bodies.task_post if is_post else bodies.task_patch
         return made(self.source, record, self.head.carrier)
 

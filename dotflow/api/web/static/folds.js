@@ -2,7 +2,8 @@
 
 const folds = new Map(); // whether it is open, by its id
 
-// Looked at just before it goes: the event that tells of it comes late, and not from what is gone.
+// The page looks just before it replaces a part: the event "toggle" comes later, and a part that is
+// gone sends none.
 document.body.addEventListener("htmx:beforeSwap", () => {
   for (const { id, open } of document.querySelectorAll("details[id]")) folds.set(id, open);
 });

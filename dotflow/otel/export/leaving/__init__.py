@@ -1,1 +1,1 @@
-"""What waits to leave by OTLP, of this process and of others, and the thread that sends it."""
+"""Spans and log records that wait for an OTLP endpoint, and the thread that sends them."""

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 made_here: list[Pipeline] = []
-"""What traces in this process because it runs steps for another."""
+"""The pipelines that this process has because it runs steps for another one."""
 
 
 def open_in_child(carrier: Mapping[str, str]) -> None:
     """Make the provider of such a child, where its program has made none.
 
     Args:
-        carrier: What the parent sent: `Pipeline.for_a_child` is in it.
+        carrier: What the parent sent, with what its `Pipeline.for_a_child` says.
     """
     text = carrier.get(CHILD_KEY)
     if text is None and declarative.existing() is None:
